@@ -1,0 +1,113 @@
+// The one question the service answers: where is this object? It is stored, or a download of it is under way and
+// joined, or a download is started; whoever asked can't tell which.
+import type { Readable } from 'node:stream';
+import type { Download } from './download/download.ts';
+import { Fetcher } from './download/fetcher.ts';
+import type { NarInfos, NarInfosOptions } from './download/narinfos.ts';
+import { mimeOf, type ObjectName, pathOf } from './nix/object-name.ts';
+import type { Store, StoredObject } from './store/store.ts';
+
+/** An object that was found. Open it or close it. */
+export interface Found {
+  readonly mime: string;
+  /** Bytes; undefined while nobody can tell. */
+  readonly size: number | undefined;
+  /** SHA-256 of the body in hexadecimal, if it is known. */
+  readonly sha256: string | undefined;
+  /** For the log: served from here, fetched for this request, or fetched for another one. */
+  readonly how: 'hit' | 'miss' | 'joined';
+  /** The whole body, where it is in memory anyway. */
+  readonly body: Buffer | undefined;
+  /** The bytes from `start` up to `end`, or to the end if undefined. */
+  open(start: number, end: number | undefined): Readable;
+  close(): void;
+}
+
+type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
+
+export class Cache {
+  readonly #store: Store;
+  readonly #narInfos: NarInfos;
+  readonly #fetcher: Fetcher;
+
+  constructor(options: NarInfosOptions, narInfos: NarInfos) {
+    this.#store = options.store;
+    this.#narInfos = narInfos;
+    this.#fetcher = new Fetcher({ ...options, narInfos });
+  }
+
+  /**
+   * The object, from wherever it can be had; undefined if it is nowhere.
+   * @throws CacheError of the upstream that could not be asked, if none has it
+   */
+  async find(name: ObjectName): Promise<Found | undefined> {
+    if (name.kind === 'narinfo') {
+      const found = await this.#narInfos.find(name.hash);
+      return found && foundInMemory(found.known.body, found.how);
+    }
+    return (await this.#stored(name)) ?? (await this.#fetch(name)) ?? (await this.#stored(name));
+  }
+
+  /** The object if it is here and whole; nobody else is asked. */
+  async local(name: ObjectName): Promise<Found | undefined> {
+    if (name.kind !== 'narinfo') return this.#stored(name);
+    const known = await this.#narInfos.local(name.hash);
+    return known && foundInMemory(known.body, 'hit');
+  }
+
+  async #stored(name: FileName): Promise<Found | undefined> {
+    const object = await this.#store.open(pathOf(name));
+    return object && foundInStore(object);
+  }
+
+  async #fetch(name: FileName): Promise<Found | undefined> {
+    const { value, joined } = await this.#fetcher.fetch(name);
+    if (value === undefined || value === 'stored' || !value.hold()) return undefined;
+    return foundInDownload(value, mimeOf(name.kind), joined ? 'joined' : 'miss');
+  }
+
+  /** When nothing is being fetched. */
+  async idle(): Promise<void> {
+    await Promise.all([this.#narInfos.idle(), this.#fetcher.idle()]);
+  }
+}
+
+function foundInMemory(body: Buffer, how: Found['how']): Found {
+  return {
+    mime: mimeOf('narinfo'),
+    size: body.length,
+    sha256: undefined,
+    how,
+    body,
+    open: () => {
+      throw new TypeError('a body in memory is sent as it is');
+    },
+    close: () => {},
+  };
+}
+
+function foundInStore(object: StoredObject): Found {
+  const { kind, size, sha256 } = object.meta;
+  return {
+    mime: mimeOf(kind),
+    size,
+    sha256,
+    how: 'hit',
+    body: undefined,
+    open: (start, end) => object.stream(start, end ?? size),
+    close: () => void object.close().catch(() => {}),
+  };
+}
+
+/** `download` is held. */
+function foundInDownload(download: Download, mime: string, how: Found['how']): Found {
+  return {
+    mime,
+    size: download.size,
+    sha256: download.sha256,
+    how,
+    body: undefined,
+    open: (start, end) => download.stream(start, end),
+    close: () => download.release(),
+  };
+}

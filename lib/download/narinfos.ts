@@ -1,0 +1,182 @@
+// Narinfos: from memory, from the store, from the upstreams, in this order. What came from an upstream is kept as it
+// was received and served with its URL replaced by one of ours that carries the store hash, so that a NAR request
+// always leads back to its narinfo, and by that to its upstream and its hashes.
+import { CacheError, describe, isCacheError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { MAX_NARINFO_BYTES, type NarInfo, parseNarInfo, servedNarName, withUrl } from '../nix/narinfo.ts';
+import { isNarName, type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
+import type { StoreHash } from '../nix/store-path.ts';
+import { ByteLru } from '../store/byte-lru.ts';
+import type { ObjectMeta, Store } from '../store/store.ts';
+import { collect } from '../streams.ts';
+import type { Answer, Upstream } from '../upstream/upstream.ts';
+import { firstOf, type Upstreams } from '../upstream/upstreams.ts';
+import { type Flight, Flights } from './flights.ts';
+import { storeBytes } from './store-bytes.ts';
+
+/** A narinfo as it is held, and as it goes out. */
+export interface KnownNarInfo {
+  readonly info: NarInfo;
+  /** As it was received. */
+  readonly text: string;
+  /** `push`, an upstream's URL, or `unknown`: see {@link ObjectMeta}. */
+  readonly origin: string;
+  /** The name in the URL that clients see. */
+  readonly narName: NarName;
+  /** What clients get. */
+  readonly body: Buffer;
+}
+
+interface Ready {
+  readonly known: KnownNarInfo;
+  readonly version: string;
+  checkedAt: number;
+}
+
+/** How long a narinfo in memory is believed to be still on disk: the command line may remove it there. */
+const RECHECK_MS = 1000;
+/** About thirty thousand narinfos. */
+const MEMORY_BYTES = 64 << 20;
+
+export interface NarInfosOptions {
+  readonly store: Store;
+  readonly upstreams: Upstreams;
+  readonly storeDir: string;
+  readonly log: Log;
+  /** Ends lookups when the service stops. */
+  readonly signal: AbortSignal;
+}
+
+export class NarInfos {
+  readonly #options: NarInfosOptions;
+  readonly #ready = new ByteLru<Ready>(MEMORY_BYTES);
+  readonly #lookups = new Flights<KnownNarInfo | undefined>();
+
+  constructor(options: NarInfosOptions) {
+    this.#options = options;
+  }
+
+  /** The narinfo if it is here, asking nobody else. */
+  async local(hash: StoreHash): Promise<KnownNarInfo | undefined> {
+    const path = pathOf({ kind: 'narinfo', hash });
+    const ready = this.#ready.get(path);
+    if (ready !== undefined) {
+      if (Date.now() - ready.checkedAt < RECHECK_MS) return ready.known;
+      if ((await this.#options.store.version(path)) === ready.version) {
+        ready.checkedAt = Date.now();
+        return ready.known;
+      }
+      this.#ready.delete(path);
+    }
+    return this.#load(hash, path);
+  }
+
+  async #load(hash: StoreHash, path: string): Promise<KnownNarInfo | undefined> {
+    const object = await this.#options.store.open(path);
+    if (object === undefined) return undefined;
+    const text = (await object.bytes()).toString();
+    try {
+      const known = this.#know(hash, text, object.meta.origin);
+      // Since `open` somebody may have replaced it; then the version differs at the next check.
+      this.#ready.set(
+        path,
+        { known, version: object.version, checkedAt: Date.now() },
+        2 * text.length + 1000,
+      );
+      return known;
+    } catch (error) {
+      // Only a file of the Go service, which checked nothing, can be so; an upstream may have a good one.
+      this.#options.log.warn(`${path} in the store is not usable: ${describe(error)}`);
+      return undefined;
+    }
+  }
+
+  /**
+   * The narinfo, from wherever it is had first; undefined if every upstream says that it has none.
+   * @throws CacheError of the upstream that could not be asked, if none has it
+   */
+  async find(hash: StoreHash): Promise<{ known: KnownNarInfo; how: 'hit' | 'miss' | 'joined' } | undefined> {
+    const local = await this.local(hash);
+    if (local !== undefined) return { known: local, how: 'hit' };
+    const { value, joined } = await this.#lookups.join(hash, () => this.#lookup(hash));
+    if (value !== undefined) return { known: value, how: joined ? 'joined' : 'miss' };
+    // It may have been uploaded while the upstreams were asked.
+    const late = await this.local(hash);
+    return late && { known: late, how: 'hit' };
+  }
+
+  async #lookup(hash: StoreHash): Promise<Flight<KnownNarInfo | undefined>> {
+    // A lookup that ended since the caller looked may have stored it.
+    const stored = await this.local(hash);
+    if (stored !== undefined) return { value: stored, ended: Promise.resolve() };
+    const { upstreams, log } = this.#options;
+    const candidates = upstreams.all.map((upstream) => ({
+      label: upstream.url,
+      ask: () => this.#ask(upstream, hash),
+    }));
+    const value = await firstOf(candidates, log);
+    return { value, ended: value === undefined ? Promise.resolve() : this.#keep(value) };
+  }
+
+  async #ask(upstream: Upstream, hash: StoreHash): Promise<KnownNarInfo | undefined> {
+    const url = upstream.resolve(`${hash}.narinfo`);
+    const answer = await upstream.get(url, false, this.#options.signal);
+    if (answer === undefined) return undefined;
+    const text = await readText(answer, url.href);
+    try {
+      return this.#know(hash, text, upstream.url);
+    } catch (error) {
+      throw new CacheError('upstream', `${url.href}: ${describe(error)}`, error);
+    }
+  }
+
+  #know(hash: StoreHash, text: string, origin: string): KnownNarInfo {
+    const info = parseNarInfo(text, this.#options.storeDir);
+    if (info.hashPart !== hash) {
+      throw new CacheError('invalid', `narinfo of ${hash} is about ${info.storePath}`);
+    }
+    if (origin === 'push') {
+      const narName = narNameIn(info.url) ?? servedNarName(info);
+      return { info, text, origin, narName, body: Buffer.from(text) };
+    }
+    // The Go service kept NARs under the names its upstreams gave them.
+    const narName = (origin === 'unknown' ? narNameIn(info.url) : undefined) ?? servedNarName(info);
+    return { info, text, origin, narName, body: Buffer.from(withUrl(text, `nar/${narName}?hash=${hash}`)) };
+  }
+
+  async #keep(known: KnownNarInfo): Promise<void> {
+    const name: ObjectName = { kind: 'narinfo', hash: known.info.hashPart };
+    try {
+      // Never over what is there: that may have been pushed while the upstream was asked.
+      await storeBytes(this.#options.store, name, Buffer.from(known.text), known.origin, {
+        existing: 'keep',
+        durable: false,
+      });
+    } catch (error) {
+      const why = isCacheError(error) ? error.message : describe(error);
+      this.#options.log.warn(`${pathOf(name)} is served without being kept: ${why}`);
+    }
+  }
+
+  /** Must be called when a narinfo was put into the store by somebody else. */
+  forget(hash: StoreHash): void {
+    this.#ready.delete(pathOf({ kind: 'narinfo', hash }));
+  }
+
+  /** When no lookup is under way. */
+  idle(): Promise<void> {
+    return this.#lookups.idle();
+  }
+}
+
+/** The NAR's name in a URL as pushed narinfos and most caches have it, `nar/<name>`. */
+function narNameIn(url: string): NarName | undefined {
+  const name = /^nar\/([^/?]+)$/.exec(url)?.[1] ?? '';
+  return isNarName(name) ? name : undefined;
+}
+
+async function readText(answer: Answer, label: string): Promise<string> {
+  const tooLong = () =>
+    new CacheError('upstream', `${label}: narinfo is longer than ${MAX_NARINFO_BYTES} bytes`);
+  return (await collect(answer.body, MAX_NARINFO_BYTES, tooLong)).toString();
+}

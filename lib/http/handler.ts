@@ -1,0 +1,164 @@
+// One request: route → auth → find or put → answer → one log line. The only place where codes become statuses.
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Cache } from '../cache.ts';
+import { CacheError, describe, type ErrorCode, isCacheError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { type CacheInfo, formatCacheInfo, storeDirOf } from '../nix/cache-info.ts';
+import type { ObjectName } from '../nix/object-name.ts';
+import { collect } from '../streams.ts';
+import type { Uploads } from '../upload.ts';
+import { checkMayUpload } from './auth.ts';
+import { drain, receive } from './receive.ts';
+import { isMethod, type Route, route } from './route.ts';
+import { sendFound, sendText } from './send.ts';
+
+export interface HandlerOptions {
+  readonly cache: Cache;
+  readonly uploads: Uploads;
+  readonly cacheInfo: CacheInfo;
+  readonly log: Log;
+}
+
+/** Answers a request; `expects` is whether the client waits for 100-continue. Never rejects. */
+export type Handler = (req: IncomingMessage, res: ServerResponse, expects: boolean) => Promise<void>;
+
+const MAX_CACHE_INFO_BYTES = 4096;
+
+export function createHandler(options: HandlerOptions): Handler {
+  const { cache, uploads, log } = options;
+  const cacheInfo = Buffer.from(formatCacheInfo(options.cacheInfo));
+
+  /** @returns how it was answered, for the log */
+  async function answer(req: IncomingMessage, res: ServerResponse, expects: boolean): Promise<string> {
+    if (!isMethod(req.method)) {
+      await refuse(req, res, expects, 405);
+      return '-';
+    }
+    const wanted = route(req.url ?? '/');
+    if (req.method === 'PUT') return put(req, res, expects, wanted);
+    switch (wanted.kind) {
+      case 'home':
+        sendText(req, res, 200, 'This is a Nix binary cache: give its URL to Nix as a substituter.');
+        return '-';
+      case 'cache-info':
+        res.writeHead(200, { 'Content-Type': 'text/x-nix-cache-info', 'Content-Length': cacheInfo.length });
+        res.end(req.method === 'HEAD' ? undefined : cacheInfo);
+        return 'hit';
+      case 'object':
+        return get(req, res, wanted.name);
+    }
+  }
+
+  async function get(req: IncomingMessage, res: ServerResponse, name: ObjectName): Promise<string> {
+    // Clients ask so before an upload and skip it if the answer is yes, so only what is here counts.
+    const localOnly = req.method === 'HEAD' && name.kind === 'nar';
+    const found = localOnly ? await cache.local(name) : await cache.find(name);
+    if (found === undefined) throw new CacheError('not-found', 'no upstream has it');
+    await sendFound(req, res, found);
+    return found.how;
+  }
+
+  async function put(
+    req: IncomingMessage,
+    res: ServerResponse,
+    expects: boolean,
+    wanted: Route,
+  ): Promise<string> {
+    checkMayUpload(req);
+    if (wanted.kind === 'home') throw new CacheError('bad-request', 'expected the path of a file to upload');
+    if (wanted.kind === 'cache-info') await checkCacheInfo(receive(req, res, expects));
+    else {
+      uploads.check(wanted.name);
+      await uploads.put(wanted.name, receive(req, res, expects));
+    }
+    res.writeHead(200, { 'Content-Length': 0 }).end();
+    return 'put';
+  }
+
+  /** Clients offer a new cache its nix-cache-info. We have our own; what matters is that it is the same store. */
+  async function checkCacheInfo(body: AsyncIterable<Buffer>): Promise<void> {
+    const tooLong = () => new CacheError('too-large', `expected at most ${MAX_CACHE_INFO_BYTES} bytes`);
+    const found = storeDirOf((await collect(body, MAX_CACHE_INFO_BYTES, tooLong)).toString());
+    if (found === undefined || found === options.cacheInfo.storeDir) return;
+    throw new CacheError('invalid', `this cache is for ${options.cacheInfo.storeDir}, not for ${found}`);
+  }
+
+  return async (req, res, expects) => {
+    const started = performance.now();
+    const { remoteAddress = '-' } = req.socket;
+    let how = '-';
+    try {
+      how = await answer(req, res, expects);
+    } catch (error) {
+      await fail(req, res, expects, error).catch((again) =>
+        log.error(`answering failed: ${describe(again)}`),
+      );
+    } finally {
+      const ms = Math.round(performance.now() - started);
+      log.info(`${remoteAddress} ${req.method} ${req.url} ${res.statusCode} ${how} ${ms} ms`);
+    }
+  };
+
+  async function fail(
+    req: IncomingMessage,
+    res: ServerResponse,
+    expects: boolean,
+    error: unknown,
+  ): Promise<void> {
+    const status = isCacheError(error) ? statusOf(error.code) : 500;
+    const gone = isCacheError(error, 'aborted') || res.destroyed;
+    if (status >= 500 && !gone) log.warn(`${req.method} ${req.url}: ${describe(error)}`);
+    if (res.headersSent || gone) {
+      // Too late for a status: only a cut connection tells the client that this is not the whole body.
+      res.destroy();
+      return;
+    }
+    for (const name of res.getHeaderNames()) res.removeHeader(name);
+    await refuse(req, res, expects, status, isCacheError(error) && status < 500 ? error.message : undefined);
+  }
+}
+
+/** Answers with an error status and a sentence; what lies behind a 5xx is for the log, not for the client. */
+async function refuse(
+  req: IncomingMessage,
+  res: ServerResponse,
+  expects: boolean,
+  status: number,
+  detail?: string,
+): Promise<void> {
+  if (status === 405) res.setHeader('Allow', 'GET, HEAD, PUT');
+  const hasBody =
+    req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined;
+  // A client that was not told to continue may or may not send its body: the next request can't be found after it.
+  if (hasBody) res.setHeader('Connection', 'close');
+  if (hasBody && !expects) await drain(req);
+  const text = detail === undefined ? `${STATUS_CODES[status]}` : `${STATUS_CODES[status]}: ${detail}`;
+  sendText(req, res, status, text.slice(0, 900));
+}
+
+function statusOf(code: ErrorCode): number {
+  switch (code) {
+    case 'bad-request':
+    case 'invalid':
+      return 400;
+    case 'forbidden':
+      return 403;
+    case 'not-found':
+      return 404;
+    case 'too-large':
+      return 413;
+    case 'unsupported':
+      return 415;
+    case 'upstream':
+    case 'proxy':
+      return 502;
+    case 'timeout':
+      return 504;
+    case 'storage':
+    case 'damaged':
+    case 'aborted':
+    case 'config':
+    case 'startup':
+      return 500;
+  }
+}

@@ -1,0 +1,83 @@
+// The body of an upload: its 100-continue, its content coding, its deadline on silence, and what is left of it when it
+// is refused.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pipeline, Readable } from 'node:stream';
+import { CacheError, describe, isCacheError } from '../errors.ts';
+import { codingOf, decoderOf, untilStalled } from '../streams.ts';
+
+/** Milliseconds a client may send nothing in the middle of an upload. */
+const STALL_MS = 20_000;
+/** What a coded body may unpack to. Clients code narinfos, listings and logs only. */
+const MAX_DECODED_BYTES = 256 << 20;
+/** What is read of a refused body, so that a client which is still sending comes to read the refusal. */
+const DRAIN = { bytes: 16 << 20, ms: 5_000 };
+
+/**
+ * The upload's body as it is to be stored. `expects` is whether the client waits for leave to send it.
+ * @throws CacheError `unsupported` before anything is read; while it is read `aborted`, `timeout`, `too-large`
+ */
+export function receive(req: IncomingMessage, res: ServerResponse, expects: boolean): AsyncIterable<Buffer> {
+  const coding = codingOf(req.headers['content-encoding']);
+  const decoder = coding === undefined ? undefined : decoderOf(coding);
+  if (coding !== undefined && decoder === undefined) {
+    throw new CacheError(
+      'unsupported',
+      `expected Content-Encoding gzip, br or deflate or none, found ${coding}`,
+    );
+  }
+  if (expects) res.writeContinue();
+  const chunks = received(req);
+  if (decoder === undefined) return chunks;
+  return bounded(
+    pipeline(Readable.from(chunks), decoder, () => {}),
+    coding ?? '',
+  );
+}
+
+async function* received(req: IncomingMessage): AsyncGenerator<Buffer> {
+  const stalled = () => new CacheError('timeout', `the client sent nothing for ${STALL_MS / 1000} s`);
+  try {
+    yield* untilStalled(req, STALL_MS, stalled);
+  } catch (error) {
+    if (isCacheError(error)) throw error;
+    throw new CacheError('aborted', 'the client left before the end of its upload', error);
+  }
+}
+
+async function* bounded(decoded: AsyncIterable<Buffer>, coding: string): AsyncGenerator<Buffer> {
+  let size = 0;
+  try {
+    for await (const chunk of decoded) {
+      size += chunk.length;
+      if (size > MAX_DECODED_BYTES) {
+        throw new CacheError(
+          'too-large',
+          `the ${coding} body unpacks to more than ${MAX_DECODED_BYTES} bytes`,
+        );
+      }
+      yield chunk;
+    }
+  } catch (error) {
+    if (isCacheError(error)) throw error;
+    throw new CacheError(
+      'invalid',
+      `the body is not what its Content-Encoding ${coding} says: ${describe(error)}`,
+      error,
+    );
+  }
+}
+
+/** Reads what a client is still sending though it was refused, within bounds. */
+export async function drain(req: IncomingMessage): Promise<void> {
+  if (req.readableEnded || req.destroyed) return;
+  let bytes = 0;
+  await new Promise<void>((done) => {
+    const timer = setTimeout(done, DRAIN.ms);
+    req.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > DRAIN.bytes) done();
+    });
+    req.once('close', done).once('end', done).once('error', done);
+    req.once('close', () => clearTimeout(timer)).once('end', () => clearTimeout(timer));
+  });
+}

@@ -1,0 +1,55 @@
+// A found object as an HTTP answer: headers, one range or all of it, the body at the client's pace.
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import type { Found } from '../cache.ts';
+import { parseRange } from './range.ts';
+
+/** Answers with `found`, which it closes. Rejects if the body broke off; then the connection is already cut. */
+export async function sendFound(req: IncomingMessage, res: ServerResponse, found: Found): Promise<void> {
+  const { body, mime, size, sha256 } = found;
+  const etag = sha256 === undefined ? undefined : `"${sha256}"`;
+  res.setHeader('Content-Type', mime);
+  if (etag !== undefined) res.setHeader('ETag', etag);
+  if (body !== undefined) {
+    found.close();
+    res.setHeader('Content-Length', body.length);
+    res.end(req.method === 'HEAD' ? undefined : body);
+    return;
+  }
+  let range: ReturnType<typeof parseRange>;
+  if (size !== undefined) {
+    // Also on partial answers: Nix continues a second time only if the first continuation said it could.
+    res.setHeader('Accept-Ranges', 'bytes');
+    const sameBytes = req.headers['if-range'] === undefined || req.headers['if-range'] === etag;
+    if (sameBytes) range = parseRange(req.headers.range, size);
+  }
+  if (range === 'unsatisfiable') {
+    found.close();
+    res.writeHead(416, { 'Content-Range': `bytes */${size}`, 'Content-Length': 0 }).end();
+    return;
+  }
+  if (range !== undefined) {
+    res.statusCode = 206;
+    res.setHeader('Content-Range', `bytes ${range.start}-${range.end - 1}/${size}`);
+  }
+  if (size !== undefined)
+    res.setHeader('Content-Length', range === undefined ? size : range.end - range.start);
+  if (req.method === 'HEAD') {
+    found.close();
+    res.end();
+    return;
+  }
+  // The headers need not wait for a first byte that may be a slow upstream's.
+  res.flushHeaders();
+  await pipeline(found.open(range?.start ?? 0, range?.end ?? size), res);
+}
+
+/** Answers with a short sentence. */
+export function sendText(req: IncomingMessage, res: ServerResponse, status: number, text: string): void {
+  const body = `${text}\n`;
+  res.writeHead(status, {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': Buffer.byteLength(body),
+  });
+  res.end(req.method === 'HEAD' ? undefined : body);
+}

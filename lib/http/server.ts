@@ -1,0 +1,103 @@
+// The listening socket: limits that fit this protocol (uploads may take hours, idle connections are kept longer than
+// clients keep theirs), and a stop that lets running answers finish.
+import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Listen } from '../config.ts';
+import { CacheError, describe, isErrno } from '../errors.ts';
+import type { Handler } from './handler.ts';
+
+/** Nix drops idle connections after 90 s at the latest, and must be the first to do so. */
+const KEEP_ALIVE_MS = 150_000;
+const HEADERS_MS = 30_000;
+/** A connection on which nothing has moved in either direction for so long is dead; Nix gives up after as much. */
+const SILENT_MS = 300_000;
+
+export interface RunningServer {
+  /** For messages, e.g. `http://127.0.0.1:8080`. */
+  readonly url: string;
+  /** Stops accepting; resolves when every answer is finished, or cut off after `graceMs`. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/**
+ * Starts to listen.
+ * @throws CacheError `startup` if it can't
+ */
+export async function startServer(listen: Listen, handler: Handler): Promise<RunningServer> {
+  const server = createServer({
+    // No deadline on a whole request: a large upload over a slow link takes what it takes.
+    requestTimeout: 0,
+    headersTimeout: HEADERS_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    noDelay: true,
+    keepAlive: true,
+  });
+  let stopping = false;
+  const handle = (expects: boolean): RequestListener => {
+    return (req, res) => {
+      if (stopping) res.setHeader('Connection', 'close');
+      void handler(req, res, expects);
+    };
+  };
+  server.setTimeout(SILENT_MS);
+  server.on('request', handle(false));
+  server.on('checkContinue', handle(true));
+  server.on('clientError', answerUnreadable);
+  await bind(server, listen);
+  server.on('error', () => {});
+  const { port } = server.address() as AddressInfo;
+  const host = listen.host ?? 'localhost';
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    stop: async (graceMs) => {
+      stopping = true;
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+      await closed;
+      clearTimeout(timer);
+    },
+  };
+}
+
+function bind(server: Server, listen: Listen): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => {
+      const where = `${listen.host ?? ''}:${listen.port}`;
+      const hint = isErrno(error, 'EADDRINUSE') ? 'another program listens there' : describe(error);
+      reject(new CacheError('startup', `can't listen on ${where}: ${hint}`, error));
+    });
+    server.listen({ port: listen.port, ...(listen.host === undefined ? {} : { host: listen.host }) }, () => {
+      server.removeAllListeners('error');
+      resolve();
+    });
+  });
+}
+
+/** What can't be parsed as a request gets its status and is cut off. */
+function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const status = unreadableStatus(error.code);
+  const body = `${STATUS_CODES[status]}\n`;
+  const allow = status === 405 ? 'Allow: GET, HEAD, PUT\r\n' : '';
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${allow}Connection: close\r\n` +
+      `Content-Type: text/plain; charset=utf-8\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+}
+
+function unreadableStatus(code: string | undefined): number {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return 431;
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return 408;
+    case 'HPE_INVALID_METHOD':
+      return 405;
+    default:
+      return 400;
+  }
+}

@@ -1,0 +1,133 @@
+// The folder of the Go service that this one grew from: flat files named by the SHA-256 of the request path, without a
+// header. They are served as they stand. That service checked nothing, so a NAR whose name is its hash is hashed
+// once, before it is first served.
+import { createHash } from 'node:crypto';
+import type { Stats } from 'node:fs';
+import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno } from '../errors.ts';
+import { sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
+import { MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
+import { hashInNarName, parseObjectName } from '../nix/object-name.ts';
+import type { ListedObject, ObjectMeta } from './store.ts';
+import { storageError } from './temp-file.ts';
+
+interface FlatFile {
+  readonly file: string;
+  readonly handle: FileHandle;
+  readonly stats: Stats;
+  readonly meta: ObjectMeta;
+}
+
+/** Checked files to remember; forgetting one costs a second reading. */
+const MAX_CHECKED = 100_000;
+
+export class FlatFiles {
+  readonly #folder: string;
+  /** What was found wrong with a file, by inode, size and birth; undefined if nothing. */
+  readonly #checked = new Map<string, Promise<string | undefined>>();
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  fileOf(path: string): string {
+    return join(this.#folder, createHash('sha256').update(path).digest('hex'));
+  }
+
+  async open(
+    path: string,
+  ): Promise<FlatFile | { readonly file: string; readonly damage: string } | undefined> {
+    const file = this.fileOf(path);
+    const handle = await open(file, 'r').catch((error) => {
+      if (isErrno(error, 'ENOENT')) return undefined;
+      throw storageError(`can't read ${file}`, error);
+    });
+    if (handle === undefined) return undefined;
+    let keep = false;
+    try {
+      const stats = await handle.stat();
+      const name = parseObjectName(path.slice(1), '');
+      if (name === undefined || !stats.isFile()) return undefined;
+      const promised = name.kind === 'nar' ? hashInNarName(name.name) : undefined;
+      const damage = promised === undefined ? undefined : await this.#check(handle, stats, promised);
+      if (damage !== undefined) return { file, damage };
+      const sha256 = promised === undefined ? undefined : sha256ToHex(promised);
+      const meta = {
+        path,
+        kind: name.kind,
+        origin: 'unknown',
+        storedAt: stats.mtime,
+        size: stats.size,
+        sha256,
+      };
+      keep = true;
+      return { file, handle, stats, meta };
+    } catch (error) {
+      throw storageError(`can't read ${file}`, error);
+    } finally {
+      if (!keep) await handle.close();
+    }
+  }
+
+  #check(handle: FileHandle, stats: Stats, promised: string): Promise<string | undefined> {
+    const key = `${stats.ino}:${stats.size}:${stats.birthtimeMs}:${promised}`;
+    let result = this.#checked.get(key);
+    if (result === undefined) {
+      if (this.#checked.size >= MAX_CHECKED) this.#checked.clear();
+      result = hashFile(handle).then((found) =>
+        found === promised ? undefined : `its SHA-256 is ${found}, its name says ${promised}`,
+      );
+      this.#checked.set(key, result);
+      result.catch(() => this.#checked.delete(key));
+    }
+    return result;
+  }
+
+  /** All flat files; those that narinfos among them explain come with their path. */
+  async *list(): AsyncIterable<ListedObject> {
+    const files = (await readdir(this.#folder)).filter((name) => /^[0-9a-f]{64}$/.test(name)).sort();
+    const paths = new Map<string, string>();
+    const note = (path: string) => paths.set(createHash('sha256').update(path).digest('hex'), path);
+    for (const file of files) {
+      const narinfo = await this.#readIfNarinfo(file);
+      const hash = /^StorePath: \S*\/([^/\s-]{32})-/m.exec(narinfo)?.[1];
+      if (hash !== undefined) note(`/${hash}.narinfo`);
+      const url = /^URL: ([^\s?#]+)/m.exec(narinfo)?.[1];
+      if (url !== undefined) note(`/${url}`);
+    }
+    for (const file of files) {
+      const stats = await stat(join(this.#folder, file)).catch(() => undefined);
+      if (stats === undefined) continue;
+      const { size, mtime } = stats;
+      yield {
+        path: paths.get(file),
+        origin: 'unknown',
+        storedAt: mtime,
+        lastUse: mtime,
+        size,
+        sha256: undefined,
+      };
+    }
+  }
+
+  /** The text of a file that begins like a narinfo; else nothing. */
+  async #readIfNarinfo(name: string): Promise<string> {
+    const file = join(this.#folder, name);
+    const stats = await stat(file).catch(() => undefined);
+    if (stats === undefined || !stats.isFile() || stats.size > MAX_NARINFO_BYTES) return '';
+    const text = await readFile(file, 'latin1').catch(() => '');
+    return text.startsWith('StorePath: ') ? text : '';
+  }
+}
+
+async function hashFile(handle: FileHandle): Promise<string> {
+  const hash = createHash('sha256');
+  const buffer = Buffer.allocUnsafe(1 << 20);
+  for (let at = 0; ; ) {
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
+    if (bytesRead === 0) return sha256FromBytes(hash.digest());
+    hash.update(buffer.subarray(0, bytesRead));
+    at += bytesRead;
+  }
+}

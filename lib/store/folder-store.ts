@@ -1,0 +1,225 @@
+// The folder: `ab/<sha256 of the path, hex>`, one file an object, its header explaining it (see header.ts), beside
+// `tmp/` for what is being written and `quarantine/` for what turned out damaged. There is no index: the files are
+// the truth, so a start reads nothing but `tmp/`, and the command line works beside a running service.
+import { createHash } from 'node:crypto';
+import type { Stats } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { FlatFiles } from './flat-files.ts';
+import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
+import { OpenFile } from './open-file.ts';
+import type { ListedObject, ObjectMeta, PutOptions, Spool, Store, StoredObject } from './store.ts';
+import { storageError, TempFile } from './temp-file.ts';
+
+/** How stale an object's last use may be on disk. */
+const TOUCH_INTERVAL_MS = 10 * 60_000;
+
+export class FolderStore implements Store {
+  readonly folder: string;
+  readonly #log: Log;
+  readonly #flat: FlatFiles;
+
+  constructor(folder: string, log: Log) {
+    this.folder = folder;
+    this.#log = log;
+    this.#flat = new FlatFiles(folder);
+  }
+
+  /**
+   * Makes the folder usable by the one service that writes to it: removes what a crash left half-written, and shows
+   * that the disk takes writes.
+   * @throws CacheError `startup`
+   */
+  async prepare(): Promise<void> {
+    const tmp = join(this.folder, 'tmp');
+    try {
+      await mkdir(tmp, { recursive: true });
+      for (const name of await readdir(tmp)) await rm(join(tmp, name), { recursive: true });
+      const probe = join(tmp, 'probe');
+      const handle = await open(probe, 'w');
+      try {
+        await handle.write(Buffer.alloc(64 * 1024, 1));
+        await handle.sync();
+      } finally {
+        await handle.close();
+        await rm(probe, { force: true });
+      }
+    } catch (error) {
+      const why = isErrno(error, 'ENOSPC', 'EDQUOT') ? 'the disk is full' : describe(error);
+      throw new CacheError('startup', `can't use the cache folder ${this.folder}: ${why}`, error);
+    }
+  }
+
+  async open(path: string): Promise<StoredObject | undefined> {
+    const file = this.#fileOf(path);
+    const handle = await openForReading(file);
+    if (handle === undefined) return this.#openFlat(path);
+    try {
+      const head = Buffer.alloc(MAX_HEADER_BYTES);
+      const { bytesRead } = await handle.read(head, 0, head.length, 0);
+      const { meta, length } = decodeHeader(head.subarray(0, bytesRead));
+      if (meta.path !== path) throw new CacheError('damaged', `its header says it is ${meta.path}`);
+      const stats = await handle.stat();
+      if (stats.size !== length + meta.size) {
+        throw new CacheError(
+          'damaged',
+          `its body has ${stats.size - length} bytes, its header says ${meta.size}`,
+        );
+      }
+      touch(file, stats);
+      return new OpenFile(handle, meta, length, versionOf(stats));
+    } catch (error) {
+      await handle.close();
+      if (!isCacheError(error, 'damaged')) throw storageError(`can't read ${file}`, error);
+      await this.#quarantine(path, file, error.message);
+      return undefined;
+    }
+  }
+
+  async #openFlat(path: string): Promise<StoredObject | undefined> {
+    const found = await this.#flat.open(path);
+    if (found === undefined) return undefined;
+    if ('damage' in found) {
+      await this.#quarantine(path, found.file, found.damage);
+      return undefined;
+    }
+    touch(found.file, found.stats);
+    return new OpenFile(found.handle, found.meta, 0, versionOf(found.stats));
+  }
+
+  async version(path: string): Promise<string | undefined> {
+    for (const file of [this.#fileOf(path), this.#flat.fileOf(path)]) {
+      const stats = await stat(file).catch((error) => {
+        if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
+        throw storageError(`can't read ${file}`, error);
+      });
+      if (stats === undefined) continue;
+      touch(file, stats);
+      return versionOf(stats);
+    }
+    return undefined;
+  }
+
+  spool(): Promise<Spool> {
+    return TempFile.create(join(this.folder, 'tmp'));
+  }
+
+  async put(spool: Spool, meta: ObjectMeta, options: PutOptions): Promise<'stored' | 'exists'> {
+    if (!(spool instanceof TempFile)) throw new TypeError('a folder store takes the spools it made');
+    const file = this.#fileOf(meta.path);
+    const replace = options.existing === 'replace';
+    let madeFolder = false;
+    const stored = await spool.commit(meta, file, replace).catch(async (error) => {
+      if (!isErrno(error, 'ENOENT')) throw error;
+      await mkdir(dirname(file), { recursive: true });
+      madeFolder = true;
+      return spool.commit(meta, file, replace).catch((again) => {
+        throw storageError(`can't write ${file}`, again);
+      });
+    });
+    // Also for what exists: it may have come from a download, whose name nobody made durable.
+    if (options.durable) {
+      await syncFolder(dirname(file));
+      if (madeFolder) await syncFolder(this.folder);
+    }
+    return stored ? 'stored' : 'exists';
+  }
+
+  async delete(path: string): Promise<boolean> {
+    let deleted = false;
+    for (const file of [this.#fileOf(path), this.#flat.fileOf(path)]) {
+      try {
+        await rm(file);
+        deleted = true;
+      } catch (error) {
+        if (!isErrno(error, 'ENOENT')) throw storageError(`can't delete ${file}`, error);
+      }
+    }
+    return deleted;
+  }
+
+  async *list(): AsyncIterable<ListedObject> {
+    const folders = (await readdir(this.folder)).filter((name) => /^[0-9a-f]{2}$/.test(name)).sort();
+    for (const folder of folders) {
+      for (const name of (await readdir(join(this.folder, folder))).sort()) {
+        const listed = await this.#describe(join(this.folder, folder, name));
+        if (listed !== undefined) yield listed;
+      }
+    }
+    yield* this.#flat.list();
+  }
+
+  /** What one file says of itself; undefined if it vanished or is not ours, for a running service may delete. */
+  async #describe(file: string): Promise<ListedObject | undefined> {
+    const handle = await openForReading(file);
+    if (handle === undefined) return undefined;
+    try {
+      const head = Buffer.alloc(MAX_HEADER_BYTES);
+      const { bytesRead } = await handle.read(head, 0, head.length, 0);
+      const { meta } = decodeHeader(head.subarray(0, bytesRead));
+      return { ...meta, lastUse: (await handle.stat()).mtime };
+    } catch (error) {
+      this.#log.warn(`${file} is not a cache object: ${describe(error)}`);
+      return undefined;
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async #quarantine(path: string, file: string, reason: string): Promise<void> {
+    const folder = join(this.folder, 'quarantine');
+    const target = join(folder, `${hashOf(path)}-${Date.now()}`);
+    try {
+      await mkdir(folder, { recursive: true });
+      await rename(file, target);
+      this.#log.warn(`${path} is damaged (${reason}); moved to ${target}`);
+    } catch (error) {
+      this.#log.error(`${path} is damaged (${reason}) and can't be moved to ${target}: ${describe(error)}`);
+    }
+  }
+
+  #fileOf(path: string): string {
+    const hash = hashOf(path);
+    return join(this.folder, hash.slice(0, 2), hash);
+  }
+}
+
+function hashOf(path: string): string {
+  return createHash('sha256').update(path).digest('hex');
+}
+
+async function openForReading(file: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(file, 'r');
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
+    throw storageError(`can't read ${file}`, error);
+  }
+}
+
+// A replaced object has another inode: the new file exists before the old one goes.
+function versionOf(stats: Stats): string {
+  return `${stats.dev}:${stats.ino}:${stats.size}`;
+}
+
+/** Notes the use on disk, at most every ten minutes. A reader does not wait for it and a read-only disk is no reason to fail. */
+function touch(file: string, stats: Stats): void {
+  const now = Date.now();
+  if (Math.abs(now - stats.mtimeMs) < TOUCH_INTERVAL_MS) return;
+  utimes(file, now / 1000, now / 1000).catch(() => {});
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  try {
+    const handle = await open(folder, 'r');
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    throw storageError(`can't sync ${folder}`, error);
+  }
+}

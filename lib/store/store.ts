@@ -1,0 +1,65 @@
+// What every store can do. The folder (`FolderStore`) is the first one; nothing above knows more than this.
+import type { Readable } from 'node:stream';
+import type { ObjectKind } from '../nix/object-name.ts';
+
+/** What a stored object says of itself. */
+export interface ObjectMeta {
+  /** The request path, e.g. `/nar/….nar.xz`. */
+  readonly path: string;
+  readonly kind: ObjectKind;
+  /** Where it came from: `push`, an upstream's URL, or `unknown` for a file of the Go service. */
+  readonly origin: string;
+  readonly storedAt: Date;
+  /** Bytes of the body. */
+  readonly size: number;
+  /** SHA-256 of the body in hexadecimal; undefined only for a file of the Go service that promises none. */
+  readonly sha256: string | undefined;
+  /** For a NAR, where known: the NarHash, `sha256:<nix32>`. */
+  readonly narHash?: string | undefined;
+}
+
+/** A stored object held open: its bytes stay readable even if it is deleted or replaced meanwhile. Close it. */
+export interface StoredObject {
+  readonly meta: ObjectMeta;
+  /** Differs when the object was replaced. */
+  readonly version: string;
+  /** The bytes from `start` up to, not including, `end`; reading to the end or destroying it closes the object. */
+  stream(start: number, end: number): Readable;
+  /** The whole body, for small ones; closes the object. */
+  bytes(): Promise<Buffer>;
+  close(): Promise<void>;
+}
+
+/** A body on its way into the store, written at any offset and readable all the while. */
+export interface Spool {
+  write(chunk: Uint8Array, offset: number): Promise<void>;
+  /** Fills `buffer` from `offset` as far as bytes are there; how many that were. */
+  read(buffer: Uint8Array, offset: number): Promise<number>;
+  /** Ends it: the file is closed and, unless it was put into the store, gone. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+export interface PutOptions {
+  /** What to do when the object exists: `replace` it, or `keep` what is there. */
+  readonly existing: 'replace' | 'keep';
+  /** Whether the object must survive a power loss once `put` has answered, and not merely be whole. */
+  readonly durable: boolean;
+}
+
+export interface ListedObject extends Omit<ObjectMeta, 'path' | 'kind'> {
+  /** Undefined for a file of the Go service whose name can't be told. */
+  readonly path: string | undefined;
+  readonly lastUse: Date;
+}
+
+export interface Store {
+  /** The object, whole, or undefined. Counts as a use of it. */
+  open(path: string): Promise<StoredObject | undefined>;
+  /** The version of the object without opening it, or undefined. Counts as a use of it. */
+  version(path: string): Promise<string | undefined>;
+  spool(): Promise<Spool>;
+  /** Makes the spooled body the object. `exists` when it was there and was kept. */
+  put(spool: Spool, meta: ObjectMeta, options: PutOptions): Promise<'stored' | 'exists'>;
+  delete(path: string): Promise<boolean>;
+  list(): AsyncIterable<ListedObject>;
+}

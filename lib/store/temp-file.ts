@@ -1,0 +1,96 @@
+// A spool in the folder: an exclusive temporary file with room for the header in front. It becomes an object by
+// being given its header, synced and renamed; until then a crash leaves nothing but a file that the next start removes.
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CacheError, describe, isErrno } from '../errors.ts';
+import { encodeHeader, HEADER_BYTES } from './header.ts';
+import type { ObjectMeta, Spool } from './store.ts';
+
+export class TempFile implements Spool {
+  readonly #handle: FileHandle;
+  readonly #path: string;
+  #closed: Promise<void> | undefined;
+  #kept = false;
+
+  private constructor(handle: FileHandle, path: string) {
+    this.#handle = handle;
+    this.#path = path;
+  }
+
+  /** @throws CacheError `storage` */
+  static async create(folder: string): Promise<TempFile> {
+    const path = join(folder, randomBytes(12).toString('hex'));
+    const handle = await open(path, 'wx+', 0o644).catch((error) => {
+      throw storageError(`can't create a temporary file in ${folder}`, error);
+    });
+    return new TempFile(handle, path);
+  }
+
+  async write(chunk: Uint8Array, offset: number): Promise<void> {
+    let done = 0;
+    while (done < chunk.length) {
+      const { bytesWritten } = await this.#handle
+        .write(chunk, done, chunk.length - done, HEADER_BYTES + offset + done)
+        .catch((error) => {
+          throw storageError(`can't write ${this.#path}`, error);
+        });
+      done += bytesWritten;
+    }
+  }
+
+  async read(buffer: Uint8Array, offset: number): Promise<number> {
+    const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, HEADER_BYTES + offset);
+    return bytesRead;
+  }
+
+  /** Moves the finished file to `target`; false if something is there and `replace` is not wished. */
+  async commit(meta: ObjectMeta, target: string, replace: boolean): Promise<boolean> {
+    try {
+      const header = encodeHeader(meta);
+      await this.#handle.write(header, 0, header.length, 0);
+      // A rename may reach the disk before the bytes do: sync, or power loss leaves a whole name on half a file.
+      await this.#handle.sync();
+      if (replace) {
+        await rename(this.#path, target);
+        this.#kept = true;
+        return true;
+      }
+      return await this.#linkTo(target);
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) throw error;
+      throw storageError(`can't write ${target}`, error);
+    }
+  }
+
+  /** link(2) fails where rename(2) would replace; the temporary name goes when the file is closed. */
+  async #linkTo(target: string): Promise<boolean> {
+    try {
+      await link(this.#path, target);
+      return true;
+    } catch (error) {
+      if (isErrno(error, 'EEXIST')) return false;
+      // Filesystems without hard links (exFAT, some network shares): replacing equal content does no harm.
+      if (!isErrno(error, 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK')) throw error;
+      await rename(this.#path, target);
+      this.#kept = true;
+      return true;
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    await this.#handle.close();
+    if (!this.#kept) await rm(this.#path, { force: true });
+  }
+}
+
+/** A refusal of the disk, in words for the operator. */
+export function storageError(what: string, error: unknown): CacheError {
+  const hint = isErrno(error, 'ENOSPC', 'EDQUOT') ? ' (the disk is full)' : '';
+  return new CacheError('storage', `${what}: ${describe(error)}${hint}`, error);
+}

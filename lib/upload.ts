@@ -1,0 +1,161 @@
+// Takes what clients push: spooled, checked, then committed, so that nothing is visible before it is known to be
+// right, and nothing is acknowledged before it is safe on disk. Clients send NARs first and narinfos last.
+import { createHash } from 'node:crypto';
+import type { NarInfos } from './download/narinfos.ts';
+import { storeBytes } from './download/store-bytes.ts';
+import { CacheError } from './errors.ts';
+import type { Log } from './log.ts';
+import { sha256FromBytes, sha256ToHex } from './nix/hash.ts';
+import { MAX_NARINFO_BYTES, type NarInfo, parseNarInfo, withSigs, withUrl } from './nix/narinfo.ts';
+import { hashInNarName, isNarName, type NarName, type ObjectName, pathOf } from './nix/object-name.ts';
+import type { StoreHash } from './nix/store-path.ts';
+import type { ObjectMeta, PutOptions, Store } from './store/store.ts';
+import { collect } from './streams.ts';
+
+export interface UploadsOptions {
+  readonly store: Store;
+  readonly narInfos: NarInfos;
+  readonly storeDir: string;
+  readonly log: Log;
+}
+
+const PUSHED: PutOptions = { existing: 'replace', durable: true };
+
+export class Uploads {
+  readonly #options: UploadsOptions;
+  /** The last of the narinfo uploads under way for a path: they are merged one after the other. */
+  readonly #merging = new Map<StoreHash, Promise<void>>();
+
+  constructor(options: UploadsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * What can be said against an upload before its body is here.
+   * @throws CacheError `invalid`
+   */
+  check(name: ObjectName): void {
+    if (name.kind === 'nar' && hashInNarName(name.name) === undefined) {
+      throw new CacheError(
+        'invalid',
+        `expected nar/<SHA-256 of the file in nix32>.nar…, found nar/${name.name}`,
+      );
+    }
+  }
+
+  /**
+   * Stores `body` under `name`; once this has returned, power may fail.
+   * @throws CacheError `invalid`, `too-large`, `storage`, or what reading `body` throws
+   */
+  async put(name: ObjectName, body: AsyncIterable<Buffer>): Promise<void> {
+    this.check(name);
+    if (name.kind === 'narinfo') return this.#putNarInfo(name.hash, await readText(body));
+    const spool = await this.#options.store.spool();
+    try {
+      const hash = createHash('sha256');
+      let size = 0;
+      for await (const chunk of body) {
+        const written = spool.write(chunk, size);
+        hash.update(chunk);
+        await written;
+        size += chunk.length;
+      }
+      const digest = hash.digest();
+      if (name.kind === 'nar') checkNarHash(name.name, sha256FromBytes(digest));
+      const meta: ObjectMeta = {
+        ...{ path: pathOf(name), kind: name.kind, origin: 'push', storedAt: new Date() },
+        ...{ size, sha256: digest.toString('hex') },
+      };
+      await this.#options.store.put(spool, meta, PUSHED);
+    } finally {
+      await spool.close();
+    }
+  }
+
+  async #putNarInfo(hash: StoreHash, text: string): Promise<void> {
+    const info = parseNarInfo(text, this.#options.storeDir);
+    if (info.hashPart !== hash) {
+      throw new CacheError('invalid', `expected the narinfo of ${hash}, found that of ${info.storePath}`);
+    }
+    const narName = pushedNarName(info);
+    const turn = (this.#merging.get(hash) ?? Promise.resolve()).then(() => this.#merge(info, text, narName));
+    const settled = turn.catch(() => {});
+    this.#merging.set(hash, settled);
+    try {
+      await turn;
+    } finally {
+      if (this.#merging.get(hash) === settled) this.#merging.delete(hash);
+    }
+  }
+
+  async #merge(info: NarInfo, text: string, narName: NarName): Promise<void> {
+    const { log, narInfos, store } = this.#options;
+    const existing = await narInfos.local(info.hashPart);
+    if (existing !== undefined && !sameContent(existing.info, info)) {
+      log.info(
+        `${info.storePath} is already here with another content, which stays (NarHash ${existing.info.narHash})`,
+      );
+      return;
+    }
+    const nar = await store.open(pathOf({ kind: 'nar', name: narName, hash: undefined }));
+    await nar?.close();
+    const put = async (merged: string, origin: string) => {
+      await storeBytes(store, { kind: 'narinfo', hash: info.hashPart }, Buffer.from(merged), origin, PUSHED);
+      narInfos.forget(info.hashPart);
+    };
+    if (nar !== undefined) {
+      checkFits(info, nar.meta);
+      return put(withSigs(withUrl(text, `nar/${narName}`), existing?.info.sigs ?? []), 'push');
+    }
+    // `nix store sign` sends back a narinfo that we gave it, with a signature more; the NAR may be only upstream.
+    if (existing?.narName === narName) return put(withSigs(existing.text, info.sigs), existing.origin);
+    throw new CacheError(
+      'invalid',
+      `the narinfo of ${info.storePath} names nar/${narName}, which is not here: push it first`,
+    );
+  }
+}
+
+/** The NAR's name in a narinfo as clients push it; our own `?hash=` may stand behind it. */
+function pushedNarName(info: NarInfo): NarName {
+  const name = /^nar\/([^/?]+)(?:\?hash=[0-9a-z]{32})?$/.exec(info.url)?.[1] ?? '';
+  if (isNarName(name)) return name;
+  throw new CacheError(
+    'invalid',
+    `expected a narinfo URL of the form nar/<name>, found ${JSON.stringify(info.url)}`,
+  );
+}
+
+function checkNarHash(name: NarName, found: string): void {
+  if (hashInNarName(name) === found) return;
+  throw new CacheError(
+    'invalid',
+    `nar/${name}: expected a body with the SHA-256 in its name, found ${found}`,
+  );
+}
+
+function checkFits(info: NarInfo, nar: ObjectMeta): void {
+  const plain = info.compression === 'none';
+  const fits = (field: string, expected: string | number | undefined, found: string | number | undefined) => {
+    if (expected === undefined || found === undefined || expected === found) return;
+    throw new CacheError('invalid', `narinfo ${field} is ${expected}, but that of ${nar.path} is ${found}`);
+  };
+  fits('FileSize', info.fileSize, nar.size);
+  fits('FileHash', info.fileHash && sha256ToHex(info.fileHash), nar.sha256);
+  if (!plain) return;
+  fits('NarSize', info.narSize, nar.size);
+  fits('NarHash', sha256ToHex(info.narHash), nar.sha256);
+}
+
+/** Whether two narinfos are about the same bytes and references: all that signatures cover. */
+function sameContent(a: NarInfo, b: NarInfo): boolean {
+  const key = (info: NarInfo) =>
+    [info.storePath, info.narHash, info.narSize, ...new Set([...info.references].sort())].join(' ');
+  return key(a) === key(b);
+}
+
+async function readText(body: AsyncIterable<Buffer>): Promise<string> {
+  const tooLong = () =>
+    new CacheError('too-large', `expected a narinfo of at most ${MAX_NARINFO_BYTES} bytes, found more`);
+  return (await collect(body, MAX_NARINFO_BYTES, tooLong)).toString();
+}

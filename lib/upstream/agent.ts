@@ -1,0 +1,50 @@
+// Keeps the finished connections of one upstream for the next request. Sockets come from `dial`, TLS and proxies
+// included, so to node:http every upstream is plain HTTP over a socket that is there.
+import { Agent, type AgentOptions, type ClientRequestArgs } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Target } from './dial.ts';
+
+/** Longer than between two requests of one `nix` run, shorter than the idle limits of common servers. */
+const IDLE_MS = 30_000;
+
+/** What a request through a {@link DialAgent} carries beside node:http's own options. */
+export interface DialArgs extends ClientRequestArgs {
+  readonly target: Target;
+  readonly dialSignal: AbortSignal;
+}
+
+export type Dialler = (target: Target, signal: AbortSignal) => Promise<Socket>;
+
+export class DialAgent extends Agent {
+  readonly #dial: Dialler;
+
+  constructor(dial: Dialler, maxIdle: number) {
+    // `timeout` closes idle sockets; on a busy one it only raises an event that nobody here listens to.
+    const options: AgentOptions = {
+      keepAlive: true,
+      maxFreeSockets: maxIdle,
+      scheduling: 'lifo',
+      timeout: IDLE_MS,
+    };
+    super(options);
+    this.#dial = dial;
+  }
+
+  override getName(options?: object): string {
+    const { target } = options as DialArgs;
+    return `${target.tls}:${target.host}:${target.port}`;
+  }
+
+  override createConnection(
+    options: object,
+    callback: (error: Error | null, socket?: Duplex) => void,
+  ): undefined {
+    const { target, dialSignal } = options as DialArgs;
+    this.#dial(target, dialSignal).then(
+      (socket) => callback(null, socket),
+      (error) => callback(error),
+    );
+    return undefined;
+  }
+}

@@ -1,0 +1,63 @@
+// The body of an upstream's answer: content codings undone, with a deadline on silence, its failures in our terms.
+import type { IncomingMessage } from 'node:http';
+import { pipeline, type Readable } from 'node:stream';
+import { CacheError, describe, isCacheError } from '../errors.ts';
+import { codingOf, decoderOf, untilStalled } from '../streams.ts';
+
+/** Bytes of a body that nobody wants to read on to keep its connection; beyond that a new one is cheaper. */
+const DISCARD_BYTES = 64 * 1024;
+
+export class Body implements AsyncIterable<Buffer> {
+  readonly #stream: Readable;
+  readonly #label: string;
+  readonly #stallMs: number;
+
+  /** @throws CacheError `upstream` for a Content-Encoding that this Node can't decode */
+  constructor(response: IncomingMessage, label: string, stallMs: number) {
+    this.#label = label;
+    this.#stallMs = stallMs;
+    const coding = codingOf(response.headers['content-encoding']);
+    if (coding === undefined) {
+      this.#stream = response;
+      return;
+    }
+    const decoder = decoderOf(coding);
+    if (decoder === undefined) {
+      response.destroy();
+      throw new CacheError(
+        'upstream',
+        `${label}: answered with Content-Encoding ${coding} though none was accepted`,
+      );
+    }
+    // The callback is only there because pipeline wants one: errors surface where the decoder is read.
+    this.#stream = pipeline(response, decoder, () => {});
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
+    const stalled = () => new CacheError('timeout', `${this.#label}: no byte for ${this.#stallMs / 1000} s`);
+    try {
+      yield* untilStalled(this.#stream, this.#stallMs, stalled);
+    } catch (error) {
+      if (isCacheError(error)) throw error;
+      throw new CacheError('upstream', `${this.#label}: broke off: ${describe(error)}`, error);
+    } finally {
+      this.#stream.destroy();
+    }
+  }
+
+  destroy(): void {
+    this.#stream.destroy();
+  }
+}
+
+/** Lets go of an answer whose body is of no interest, keeping its connection if that is cheap. */
+export function discard(response: IncomingMessage): void {
+  let bytes = 0;
+  response.on('error', () => {});
+  response.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > DISCARD_BYTES) response.destroy();
+  });
+  const timer = setTimeout(() => response.destroy(), 1000);
+  response.once('close', () => clearTimeout(timer));
+}

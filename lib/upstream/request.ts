@@ -1,0 +1,95 @@
+// One GET over a connection of the agent: waits for a slot, sends, and answers when the headers are there. The slot
+// is held until the body has ended, so that no more connections are open than there are slots.
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
+import type { DialAgent, DialArgs } from './agent.ts';
+import type { Slots } from './slots.ts';
+
+export interface RequestOptions {
+  readonly agent: DialAgent;
+  readonly slots: Slots;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Milliseconds from the finished connection to the answer's headers. */
+  readonly firstByteMs: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Sends a GET of `url`; the answer's body must be read to its end or destroyed.
+ * @throws CacheError `upstream`, `proxy`, `timeout` or `aborted`
+ */
+export async function get(url: URL, options: RequestOptions): Promise<IncomingMessage> {
+  const release = await options.slots.acquire(options.signal).catch((cause) => {
+    throw new CacheError('aborted', `${url.href}: no longer wanted`, cause);
+  });
+  try {
+    const response = await sendAfresh(url, options);
+    // One turn later, for only then has the agent taken the socket back: before that a new request would dial.
+    response.once('close', () => setImmediate(release));
+    return response;
+  } catch (error) {
+    release();
+    if (isCacheError(error)) throw error;
+    throw new CacheError(
+      'upstream',
+      `${url.href}: connection failed before an answer: ${describe(error)}`,
+      error,
+    );
+  }
+}
+
+/** A kept connection may have been closed by the other side just now: that says nothing about the upstream, so ask again. */
+async function sendAfresh(url: URL, options: RequestOptions): Promise<IncomingMessage> {
+  for (;;) {
+    const attempt = { reused: false };
+    try {
+      return await send(url, options, attempt);
+    } catch (error) {
+      if (!attempt.reused || !isErrno(error, 'ECONNRESET', 'EPIPE')) throw error;
+    }
+  }
+}
+
+function send(url: URL, options: RequestOptions, attempt: { reused: boolean }): Promise<IncomingMessage> {
+  const { agent, headers, firstByteMs, signal } = options;
+  return new Promise((resolve, reject) => {
+    const tls = url.protocol === 'https:';
+    const port = Number(url.port) || (tls ? 443 : 80);
+    const args: DialArgs = {
+      agent,
+      // The agent's socket may be TLS, but node:http must not know: to it this is plain HTTP.
+      protocol: 'http:',
+      host: url.hostname,
+      port,
+      path: url.pathname + url.search,
+      headers: { host: url.host, ...headers },
+      target: { host: url.hostname.replace(/^\[|\]$/g, ''), port, tls },
+      dialSignal: signal,
+    };
+    const req = httpRequest(args);
+    let timer: NodeJS.Timeout | undefined;
+    const abort = () =>
+      req.destroy(new CacheError('aborted', `${url.href}: no longer wanted`, signal.reason));
+    const settle = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    req.once('socket', () => {
+      timer = setTimeout(() => {
+        req.destroy(new CacheError('timeout', `${url.href}: no answer within ${firstByteMs / 1000} s`));
+      }, firstByteMs);
+    });
+    req.once('response', (response) => {
+      settle();
+      resolve(response);
+    });
+    // Stays for the life of the request: errors after the headers reach the response, but also come here.
+    req.on('error', (error) => {
+      settle();
+      attempt.reused = req.reusedSocket;
+      reject(error);
+    });
+    req.end();
+  });
+}

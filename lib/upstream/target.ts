@@ -1,0 +1,13 @@
+// Where a connection is to lead.
+
+/** The server behind a URL; `host` as `URL` gives it, but an IPv6 address has no brackets. */
+export interface Target {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+}
+
+/** `host:port`, as CONNECT and people write it. */
+export function authority({ host, port }: { readonly host: string; readonly port: number }): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
