@@ -1,0 +1,73 @@
+// The service, put together from its configuration and taken apart again.
+import { X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { Cache } from './cache.ts';
+import type { Config, UpstreamConfig } from './config.ts';
+import { NarInfos } from './download/narinfos.ts';
+import { CacheError, describe } from './errors.ts';
+import { createHandler } from './http/handler.ts';
+import { startServer } from './http/server.ts';
+import type { Log } from './log.ts';
+import { FolderStore } from './store/folder-store.ts';
+import { Uploads } from './upload.ts';
+import { DEADLINES, type Deadlines, Upstream } from './upstream/upstream.ts';
+import { Upstreams } from './upstream/upstreams.ts';
+
+export interface Service {
+  /** Where it listens, e.g. `http://127.0.0.1:8080`. */
+  readonly url: string;
+  /** Lets running answers finish for `graceMs`, then ends everything. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/**
+ * Starts the service; it listens when this has resolved.
+ * @throws CacheError `config` or `startup`
+ */
+export async function startService(
+  config: Config,
+  log: Log,
+  deadlines: Deadlines = DEADLINES,
+): Promise<Service> {
+  const { storeDir } = config;
+  const stopping = new AbortController();
+  const upstreams = new Upstreams(
+    await Promise.all(config.upstreams.map((one) => createUpstream(one, deadlines))),
+  );
+  const store = new FolderStore(config.cacheDir, log);
+  await store.prepare();
+  const options = { store, upstreams, storeDir, log, signal: stopping.signal };
+  const narInfos = new NarInfos(options);
+  const cache = new Cache(options, narInfos);
+  const uploads = new Uploads({ store, narInfos, storeDir, log });
+  const server = await startServer(config.listen, createHandler({ cache, uploads, cacheInfo: config, log }));
+  return {
+    url: server.url,
+    stop: async (graceMs) => {
+      await server.stop(graceMs);
+      // Only now: until here an answer may have depended on a download. The next start would not know of its rest.
+      stopping.abort(new CacheError('aborted', 'the service is stopping'));
+      await cache.idle();
+      upstreams.close();
+    },
+  };
+}
+
+async function createUpstream(config: UpstreamConfig, deadlines: Deadlines): Promise<Upstream> {
+  const ca = config.caFile === undefined ? undefined : [await readAuthorities(config.caFile)];
+  return new Upstream(config, ca, deadlines);
+}
+
+async function readAuthorities(file: string): Promise<string> {
+  try {
+    const pem = await readFile(file, 'utf8');
+    new X509Certificate(pem);
+    return pem;
+  } catch (error) {
+    throw new CacheError(
+      'config',
+      `ca_file ${file}: expected certificates in PEM form: ${describe(error)}`,
+      error,
+    );
+  }
+}
