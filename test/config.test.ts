@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { loadConfig, parseConfig, parseListen } from '../lib/config.ts';
 import { CacheError, isCacheError } from '../lib/errors.ts';
-import { pick, randomSource } from './random.ts';
+import { pick, randomSource } from './fixtures/random.ts';
 
 const FILE = '/etc/nix-cache/cache.toml';
 const NIXOS = upstream('https://cache.nixos.org');

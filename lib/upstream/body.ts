@@ -7,7 +7,12 @@ import { codingOf, decoderOf, untilStalled } from '../streams.ts';
 /** Bytes of a body that nobody wants to read on to keep its connection; beyond that a new one is cheaper. */
 const DISCARD_BYTES = 64 * 1024;
 
-export class Body implements AsyncIterable<Buffer> {
+/** Bytes on their way from somewhere; read them to the end or destroy them. */
+export interface Incoming extends AsyncIterable<Buffer> {
+  destroy(): void;
+}
+
+export class Body implements Incoming {
   readonly #stream: Readable;
   readonly #label: string;
   readonly #stallMs: number;

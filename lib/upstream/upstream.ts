@@ -5,7 +5,7 @@ import type { UpstreamConfig } from '../config.ts';
 import { CacheError } from '../errors.ts';
 import { codingOf } from '../streams.ts';
 import { DialAgent } from './agent.ts';
-import { Body, discard } from './body.ts';
+import { Body, discard, type Incoming } from './body.ts';
 import { dial } from './dial.ts';
 import { get } from './request.ts';
 import { Slots } from './slots.ts';
@@ -21,7 +21,7 @@ export const DEADLINES: Deadlines = { connectMs: 5_000, firstByteMs: 10_000, sta
 
 /** What an upstream has under a URL. Read the body to its end or destroy it. */
 export interface Answer {
-  readonly body: Body;
+  readonly body: Incoming;
   /** Bytes of the body; undefined if the upstream does not tell. */
   readonly size: number | undefined;
 }

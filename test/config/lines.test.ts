@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { parse } from 'smol-toml';
 import { type KeyPath, keyLines } from '../../lib/config/lines.ts';
-import { pick, randomSource } from '../random.ts';
+import { pick, randomSource } from '../fixtures/random.ts';
 
 type Expected = readonly [KeyPath, number | undefined];
 

@@ -1,0 +1,68 @@
+// The layers of design.md: every import points downward, and smol-toml stays behind the configuration.
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { dirname, join, normalize, relative } from 'node:path';
+import { test } from 'node:test';
+import { projectRoot } from './fixtures/project.ts';
+
+/** From the bottom; what stands in one row must not import one another. */
+const LAYERS: readonly (readonly string[])[] = [
+  ['lib/errors.ts', 'lib/log.ts'],
+  ['lib/streams.ts'],
+  ['lib/nix'],
+  ['lib/config', 'lib/config.ts'],
+  ['lib/store', 'lib/upstream'],
+  ['lib/download'],
+  ['lib/cache.ts', 'lib/upload.ts'],
+  ['lib/http'],
+  ['lib/service.ts'],
+  ['lib/commands'],
+  ['bin'],
+];
+
+/** One group may import from itself. */
+function groupOf(file: string): { layer: number; group: string } {
+  for (const [layer, groups] of LAYERS.entries()) {
+    const group = groups.find((one) => file === one || file.startsWith(`${one}/`));
+    if (group !== undefined) return { layer, group: group === 'lib/config.ts' ? 'lib/config' : group };
+  }
+  throw new Error(`${file} belongs to no layer: add it to this test and to the design`);
+}
+
+async function sources(): Promise<string[]> {
+  const all = await Promise.all(
+    ['bin', 'lib'].map(async (folder) => {
+      const entries = await readdir(join(projectRoot, folder), { recursive: true });
+      return entries.filter((entry) => entry.endsWith('.ts')).map((entry) => join(folder, entry));
+    }),
+  );
+  return all.flat();
+}
+
+test('imports point downward only', async () => {
+  const files = await sources();
+  assert.ok(files.length > 30, 'the sources were found');
+  for (const file of files) {
+    const text = await readFile(join(projectRoot, file), 'utf8');
+    const from = groupOf(file);
+    for (const [, target = ''] of text.matchAll(/from '(\.[^']+)'/g)) {
+      const imported = relative('.', normalize(join(dirname(file), target)));
+      const to = groupOf(imported);
+      assert.ok(
+        to.layer < from.layer || to.group === from.group,
+        `${file} imports ${imported}, which is not below it`,
+      );
+    }
+  }
+});
+
+test('nothing but the configuration imports a package', async () => {
+  for (const file of await sources()) {
+    const text = await readFile(join(projectRoot, file), 'utf8');
+    for (const [, target = ''] of text.matchAll(/from '([^'.][^']*)'/g)) {
+      if (target.startsWith('node:')) continue;
+      assert.equal(target, 'smol-toml', `${file} imports ${target}`);
+      assert.equal(groupOf(file).group, 'lib/config', `${file} imports ${target}`);
+    }
+  }
+});
