@@ -36,6 +36,8 @@ export async function startServer(listen: Listen, handler: Handler): Promise<Run
   const handle = (expects: boolean): RequestListener => {
     return (req, res) => {
       if (stopping) res.setHeader('Connection', 'close');
+      // An answer begun before the stop has promised to keep its connection, which is idle one turn later.
+      res.once('close', () => setImmediate(() => stopping && server.closeIdleConnections()));
       void handler(req, res, expects);
     };
   };

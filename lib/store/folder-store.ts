@@ -40,7 +40,7 @@ export class FolderStore implements Store {
       const probe = join(tmp, 'probe');
       const handle = await open(probe, 'w');
       try {
-        await handle.write(Buffer.alloc(64 * 1024, 1));
+        await handle.writeFile(Buffer.alloc(64 * 1024, 1));
         await handle.sync();
       } finally {
         await handle.close();

@@ -28,13 +28,17 @@ export class TempFile implements Spool {
   }
 
   async write(chunk: Uint8Array, offset: number): Promise<void> {
-    let done = 0;
-    while (done < chunk.length) {
-      const { bytesWritten } = await this.#handle
-        .write(chunk, done, chunk.length - done, HEADER_BYTES + offset + done)
-        .catch((error) => {
-          throw storageError(`can't write ${this.#path}`, error);
-        });
+    try {
+      await this.#writeAll(chunk, HEADER_BYTES + offset);
+    } catch (error) {
+      throw storageError(`can't write ${this.#path}`, error);
+    }
+  }
+
+  /** On a disk that is nearly full a write may take a part and say nothing. */
+  async #writeAll(bytes: Uint8Array, position: number): Promise<void> {
+    for (let done = 0; done < bytes.length; ) {
+      const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, position + done);
       done += bytesWritten;
     }
   }
@@ -47,8 +51,7 @@ export class TempFile implements Spool {
   /** Moves the finished file to `target`; false if something is there and `replace` is not wished. */
   async commit(meta: ObjectMeta, target: string, replace: boolean): Promise<boolean> {
     try {
-      const header = encodeHeader(meta);
-      await this.#handle.write(header, 0, header.length, 0);
+      await this.#writeAll(encodeHeader(meta), 0);
       // A rename may reach the disk before the bytes do: sync, or power loss leaves a whole name on half a file.
       await this.#handle.sync();
       if (replace) {

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { defer, temporaryFolder } from '../fixtures/defer.ts';
+import { need } from '../fixtures/need.ts';
+import { projectRoot } from '../fixtures/project.ts';
+import { output, run } from '../fixtures/run.ts';
+import { startService } from '../fixtures/service.ts';
+
+const program = join(projectRoot, 'dist/bin/nix-binary-cache.js');
+const PATH = '/nar/x.nar';
+
+test('a port that is taken is one line and exit 1', async (t) => {
+  const other = createServer().listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  defer(t, () => other.close());
+  const { port } = other.address() as AddressInfo;
+  const cwd = await temporaryFolder(t);
+  const outcome = await run(process.execPath, [program, '--listen', `127.0.0.1:${port}`], { cwd });
+  assert.equal(outcome.code, 1);
+  assert.match(
+    outcome.stderr,
+    new RegExp(`^nix-binary-cache: can't listen on 127\\.0\\.0\\.1:${port}: .*\n$`),
+  );
+});
+
+test('a folder that can not be written is one line and exit 1', async (t) => {
+  const cwd = await temporaryFolder(t);
+  await writeFile(join(cwd, 'file'), '');
+  const outcome = await run(process.execPath, [program, '--listen', '127.0.0.1:0', '--cache-dir', 'file'], {
+    cwd,
+  });
+  assert.equal(outcome.code, 1);
+  assert.match(outcome.stderr, /^nix-binary-cache: can't use the cache folder .*file.*\n$/);
+});
+
+test('a full disk at the start is one line and exit 1', {
+  skip: process.getuid?.() === 0 ? need('mount') : 'needs root',
+}, async (t) => {
+  const disk = join(await temporaryFolder(t), 'disk');
+  await mkdir(disk);
+  await output('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', disk]);
+  defer(t, () => output('umount', [disk]));
+  await writeFile(join(disk, 'big'), Buffer.alloc(60 * 1024));
+  const outcome = await run(process.execPath, [program, '--listen', '127.0.0.1:0', '--cache-dir', disk], {
+    cwd: '/',
+  });
+  assert.equal(outcome.code, 1);
+  assert.match(outcome.stderr, /^nix-binary-cache: can't use the cache folder .*: the disk is full\n$/);
+});
+
+/** An upstream that sends the first half of a body and keeps the second until it is let go. */
+async function halfway(t: Parameters<typeof defer>[0]): Promise<{ url: string; finish(): unknown }> {
+  const open: ServerResponse[] = [];
+  const server = createServer((_, res) => {
+    res.writeHead(200, { 'content-length': 8 }).write('half');
+    open.push(res);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  defer(t, () => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, finish: () => open.map((res) => res.end('rest')) };
+}
+
+test('SIGTERM: no new connections, the running answer is finished, exit 0', async (t) => {
+  const upstream = await halfway(t);
+  const service = await startService(t, { config: `[[upstreams]]\nurl = "${upstream.url}"\n` });
+  const answer = await fetch(service.url + PATH);
+  const reader = (answer.body as ReadableStream<Uint8Array>).getReader();
+  assert.equal(Buffer.from((await reader.read()).value ?? []).toString(), 'half');
+  const stopped = service.stop();
+  for (;;) {
+    const socket = connect(service.port, '127.0.0.1');
+    const [event] = await Promise.race([once(socket, 'connect').then(() => ['open']), once(socket, 'error')]);
+    socket.destroy();
+    if (event !== 'open') break;
+  }
+  upstream.finish();
+  assert.equal(Buffer.from((await reader.read()).value ?? []).toString(), 'rest');
+  assert.equal((await reader.read()).done, true);
+  assert.equal(await stopped, 0);
+});
+
+test('a second signal stops at once', async (t) => {
+  const upstream = await halfway(t);
+  const service = await startService(t, { config: `[[upstreams]]\nurl = "${upstream.url}"\n` });
+  const answer = await fetch(service.url + PATH);
+  const first = service.stop();
+  while (!service.log().includes('SIGTERM')) await new Promise(setImmediate);
+  process.kill(service.pid, 'SIGINT');
+  assert.equal(await first, 1);
+  await assert.rejects(answer.text());
+});
+
+test('an idle kept connection does not hold up the stop', async (t) => {
+  const service = await startService(t);
+  await (await fetch(`${service.url}/nix-cache-info`)).text();
+  assert.equal(await service.stop(), 0);
+});
