@@ -7,6 +7,10 @@ import { parseRange } from './range.ts';
 /** Answers with `found`, which it closes. Rejects if the body broke off; then the connection is already cut. */
 export async function sendFound(req: IncomingMessage, res: ServerResponse, found: Found): Promise<void> {
   const { body, mime, size, sha256 } = found;
+  if (res.destroyed) {
+    found.close();
+    return;
+  }
   const etag = sha256 === undefined ? undefined : `"${sha256}"`;
   res.setHeader('Content-Type', mime);
   if (etag !== undefined) res.setHeader('ETag', etag);
@@ -41,7 +45,12 @@ export async function sendFound(req: IncomingMessage, res: ServerResponse, found
   }
   // The headers need not wait for a first byte that may be a slow upstream's.
   res.flushHeaders();
-  await pipeline(found.open(range?.start ?? 0, range?.end ?? size), res);
+  const bytes = found.open(range?.start ?? 0, range?.end ?? size);
+  if (size === undefined && req.httpVersionMinor === 0) {
+    // HTTP/1.0 ends a body of unknown length by closing: only a reset differs from that.
+    bytes.once('error', () => req.socket.resetAndDestroy());
+  }
+  await pipeline(bytes, res);
 }
 
 /** Answers with a short sentence. */
