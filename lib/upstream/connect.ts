@@ -69,7 +69,8 @@ function notHttp(bytes: Buffer, step: Step): CacheError {
 }
 
 function hint(status: number, proxy: HttpProxy, target: Target): string {
-  if (status === 407) {
+  // tinyproxy says 401 to a wrong password.
+  if (status === 407 || status === 401) {
     return proxy.credentials ? ' (user name or password is wrong)' : ' (it wants a user name and password)';
   }
   return (status === 403 || status === 405) && target.port !== 443

@@ -119,5 +119,6 @@ export function clip(text: string, limit: number): string {
 
 function reasonOf(error: Error): string {
   // OpenSSL's messages are a line of source references around this.
-  return 'reason' in error && typeof error.reason === 'string' ? error.reason : describe(error);
+  const isOpenSsl = 'library' in error && 'reason' in error;
+  return isOpenSsl ? String(error.reason) : describe(error);
 }

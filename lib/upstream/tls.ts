@@ -1,5 +1,6 @@
 // TLS over a connected socket: to an upstream, or to a proxy (and then once more inside, to the upstream). The
 // peer's certificate is always verified, against Node's authorities and those given.
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
@@ -53,15 +54,28 @@ function contextFor(ca: readonly string[]): tls.SecureContext {
   const key = ca.join('\n');
   let context = contexts.get(key);
   if (context === undefined) {
-    try {
-      // Naming any authority replaces the default ones.
-      context = tls.createSecureContext(ca.length === 0 ? {} : { ca: [...defaultAuthorities(), ...ca] });
-    } catch (error) {
-      throw new CacheError('config', `an additional authority can't be read: ${describe(error)}`, error);
-    }
+    for (const pem of ca) checkAuthority(pem);
+    // Naming any authority replaces the default ones.
+    context = tls.createSecureContext(ca.length === 0 ? {} : { ca: [...defaultAuthorities(), ...ca] });
     contexts.set(key, context);
   }
   return context;
+}
+
+/** Node would ignore, in silence, what it can't read. */
+function checkAuthority(pem: string): void {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs) ?? [pem];
+  for (const block of blocks) {
+    try {
+      new X509Certificate(block);
+    } catch (error) {
+      throw new CacheError(
+        'config',
+        `an additional authority is no PEM certificate: ${describe(error)}`,
+        error,
+      );
+    }
+  }
 }
 
 function defaultAuthorities(): readonly string[] {
