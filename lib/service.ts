@@ -1,5 +1,4 @@
 // The service, put together from its configuration and taken apart again.
-import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { Cache } from './cache.ts';
 import type { Config, UpstreamConfig } from './config.ts';
@@ -10,6 +9,7 @@ import { startServer } from './http/server.ts';
 import type { Log } from './log.ts';
 import { FolderStore } from './store/folder-store.ts';
 import { Uploads } from './upload.ts';
+import { checkAuthority } from './upstream/tls.ts';
 import { DEADLINES, type Deadlines, Upstream } from './upstream/upstream.ts';
 import { Upstreams } from './upstream/upstreams.ts';
 
@@ -61,7 +61,7 @@ async function createUpstream(config: UpstreamConfig, deadlines: Deadlines): Pro
 async function readAuthorities(file: string): Promise<string> {
   try {
     const pem = await readFile(file, 'utf8');
-    new X509Certificate(pem);
+    checkAuthority(pem);
     return pem;
   } catch (error) {
     throw new CacheError(

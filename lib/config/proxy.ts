@@ -31,9 +31,9 @@ export interface Credentials {
   readonly password: string;
 }
 
-// The defaults are curl's, since the same URL is usually tried with curl first.
+// The defaults of the schemes, and what the Go service used: its files must keep their meaning.
 const DEFAULT_PORTS = new Map([
-  ['http', 1080],
+  ['http', 80],
   ['https', 443],
   ['socks5', 1080],
   ['socks5h', 1080],

@@ -26,8 +26,9 @@ export async function connectThrough(
   const request = `CONNECT ${to} HTTP/1.1\r\nHost: ${to}\r\n${authorization(proxy.credentials)}\r\n`;
   const { status, reason } = await ask(socket, request, HEAD_LIMIT, step, (bytes) => parseReply(bytes, step));
   if (status >= 200 && status <= 299) return;
+  // tinyproxy says 500 where others say 502 or 504: it works, but the target can't be reached.
   throw new CacheError(
-    status >= 502 && status <= 504 ? 'upstream' : 'proxy',
+    status >= 500 ? 'upstream' : 'proxy',
     `proxy ${proxy.label} refused CONNECT ${to}: ${`${status} ${reason}`.trim()}${hint(status, proxy, target)}`,
   );
 }

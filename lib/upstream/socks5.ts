@@ -23,8 +23,8 @@ const REPLIES = [
   'command not supported',
   'address type not supported',
 ] as const;
-/** The replies that blame the target. */
-const TARGET_FAILED = [3, 4, 5, 6];
+/** The replies that blame the target; the general failure is all that some servers ever say of it. */
+const TARGET_FAILED = [1, 3, 4, 5, 6];
 
 /**
  * Turns a connection to the proxy into one to the target.

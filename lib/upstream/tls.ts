@@ -62,8 +62,12 @@ function contextFor(ca: readonly string[]): tls.SecureContext {
   return context;
 }
 
-/** Node would ignore, in silence, what it can't read. */
-function checkAuthority(pem: string): void {
+/**
+ * Checks every certificate in `pem`: Node would ignore, in silence, what it can't read.
+ *
+ * @throws CacheError `config`
+ */
+export function checkAuthority(pem: string): void {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs) ?? [pem];
   for (const block of blocks) {
     try {

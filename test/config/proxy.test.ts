@@ -10,10 +10,7 @@ test('a proxy URL is understood', async (t) => {
   const table: [string, object][] = [
     ['http://proxy:3128', { ...http, host: 'proxy', port: 3128, label: 'http://proxy:3128' }],
     ['http://proxy:3128/', { ...http, host: 'proxy', port: 3128, label: 'http://proxy:3128' }],
-    [
-      'HTTP://Proxy.Example',
-      { ...http, host: 'proxy.example', port: 1080, label: 'http://proxy.example:1080' },
-    ],
+    ['HTTP://Proxy.Example', { ...http, host: 'proxy.example', port: 80, label: 'http://proxy.example:80' }],
     ['http://proxy:80', { ...http, host: 'proxy', port: 80, label: 'http://proxy:80' }],
     ['https://proxy', { ...http, tls: true, host: 'proxy', port: 443, label: 'https://proxy:443' }],
     ['https://proxy:1', { ...http, tls: true, host: 'proxy', port: 1, label: 'https://proxy:1' }],

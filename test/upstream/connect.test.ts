@@ -138,7 +138,7 @@ test('a refusal is told with the words of the proxy', async (t) => {
     ['HTTP/1.1 400\r\n\r\n', 80, 'proxy', '80: 400'],
     ['HTTP/1.1 301 Moved\r\nLocation: x\r\n\r\n', 80, 'proxy', '80: 301 Moved'],
     ['HTTP/1.1 101 Switching\r\n\r\n', 80, 'proxy', '80: 101 Switching'],
-    ['HTTP/1.1 500 Oops\r\n\r\n', 80, 'proxy', '80: 500 Oops'],
+    ['HTTP/1.1 500 Oops\r\n\r\n', 80, 'upstream', '80: 500 Oops'],
     ['HTTP/1.1 502 Bad Gateway\r\nContent-Length: 9\r\n\r\n<html>', 80, 'upstream', '80: 502 Bad Gateway'],
     ['HTTP/1.1 100\r\n\r\nHTTP/1.1 503 No DNS\r\n\r\n', 80, 'upstream', '80: 503 No DNS'],
     ['HTTP/1.1 504 Late\r\n\r\n', 80, 'upstream', '80: 504 Late'],

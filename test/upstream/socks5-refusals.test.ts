@@ -34,7 +34,7 @@ test('a refused method or password is told, and never shows the password', async
 
 test('a refused command is told in words, even when nothing follows the code', async (t) => {
   const table: [reply: number, code: 'proxy' | 'upstream', said: string][] = [
-    [1, 'proxy', 'general failure (SOCKS reply 1)'],
+    [1, 'upstream', 'general failure (SOCKS reply 1)'],
     [2, 'proxy', 'not allowed by its rules (SOCKS reply 2)'],
     [3, 'upstream', 'network unreachable (SOCKS reply 3)'],
     [4, 'upstream', 'host unreachable (SOCKS reply 4)'],
