@@ -23,6 +23,9 @@ export interface Found {
   close(): void;
 }
 
+/** Connections for one large NAR. */
+const CONNECTIONS = 4;
+
 type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
 
 export class Cache {
@@ -33,7 +36,7 @@ export class Cache {
   constructor(options: NarInfosOptions, narInfos: NarInfos) {
     this.#store = options.store;
     this.#narInfos = narInfos;
-    this.#fetcher = new Fetcher({ ...options, narInfos });
+    this.#fetcher = new Fetcher({ ...options, narInfos, connections: CONNECTIONS });
   }
 
   /**

@@ -1,29 +1,33 @@
-// A download: one body on its way from an upstream into a spool, and any number of readers that follow it there, each
-// at its own pace. Nothing ties it to the readers: they come and go, it goes on.
-//
-// The body is hashed as it arrives. Its last byte is shown only when size and hash are right; if they are not, every
-// reader fails and nothing is kept.
-import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
-import { CacheError } from '../errors.ts';
-import { type Sha256, sha256ToHex } from '../nix/hash.ts';
+// A download: a file that grows, the workers who fill it, the verdict on it, and a second try elsewhere if the verdict is
+// bad. Nothing ties it to its readers: they come and go, it goes on.
+import type { Readable } from 'node:stream';
+import { type CacheError, describe, isCacheError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { sha256ToHex } from '../nix/hash.ts';
 import type { Spool } from '../store/store.ts';
 import type { Answer } from '../upstream/upstream.ts';
+import { fetchAll, type Job } from './crew.ts';
+import { Growing } from './growing.ts';
+import { Ranges } from './ranges.ts';
+import { type Source, type SourceState, Sources } from './sources.ts';
+import { type Arrived, type Expected, type Filling, verify } from './verify.ts';
 
-/** What is known beforehand of the body; undefined where nothing is. */
-export interface Expected {
-  readonly fileHash: Sha256 | undefined;
-  readonly fileSize: number | undefined;
+export interface DownloadOptions {
+  /** In messages. */
+  readonly path: string;
+  readonly expected: Expected;
+  /** Who may supply it, the one that has answered first among them. */
+  readonly sources: readonly Source[];
+  readonly first: { readonly source: Source; readonly answer: Answer };
+  readonly connections: number;
+  readonly spool: () => Promise<Spool>;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** Gets the finished body; readers do not wait for it. The spool is closed afterwards. */
+  readonly keep: (spool: Spool, arrived: Arrived, origin: string) => Promise<void>;
+  /** Told who sent wrong bytes. */
+  readonly blame: (source: Source) => void;
 }
-
-/** What arrived, checked against what was expected. */
-export interface Arrived {
-  readonly size: number;
-  /** In hexadecimal. */
-  readonly sha256: string;
-}
-
-const READ_BYTES = 256 * 1024;
 
 export class Download {
   /** Bytes of the body; undefined if nobody told beforehand. */
@@ -32,135 +36,148 @@ export class Download {
   readonly sha256: string | undefined;
   /** Settles, and never rejects, when the last of it is done: everything kept, or given up. */
   readonly ended: Promise<void>;
+  readonly #options: DownloadOptions;
+  readonly #growing: Growing;
 
-  readonly #spool: Spool;
-  readonly #label: string;
-  /** Bytes written, from the start and without a gap. */
-  #front = 0;
-  #state: 'running' | 'complete' | Error = 'running';
-  #waiting: (() => void)[] = [];
-  /** The writer and the readers; the last one closes the spool. */
-  #users = 1;
-
-  /**
-   * Takes over `answer` and `spool`. `keep` gets the finished body; the readers do not wait for it. `label` names
-   * the source in messages.
-   */
-  constructor(
-    answer: Answer,
-    spool: Spool,
-    expected: Expected,
-    label: string,
-    keep: (outcome: Arrived | Error) => Promise<void>,
-  ) {
-    this.size = answer.size ?? expected.fileSize;
+  /** Takes over the first answer and `spool`. */
+  constructor(options: DownloadOptions, spool: Spool) {
+    const { expected, first } = options;
+    this.size = first.answer.size ?? expected.fileSize;
     this.sha256 = expected.fileHash === undefined ? undefined : sha256ToHex(expected.fileHash);
-    this.#spool = spool;
-    this.#label = label;
-    this.ended = this.#run(answer)
-      .catch((error: Error) => error)
-      .then((outcome) => {
-        this.#change(outcome instanceof Error ? outcome : 'complete');
-        return keep(outcome);
-      })
-      .finally(() => this.release());
+    this.#options = options;
+    this.#growing = new Growing(spool, this.size);
+    this.ended = this.#run().finally(() => this.#growing.release());
   }
 
-  async #run(answer: Answer): Promise<Arrived> {
-    const hash = createHash('sha256');
-    for await (const chunk of answer.body) {
-      const front = this.#front + chunk.length;
-      if (this.size !== undefined && front > this.size)
-        throw this.#wrong('size', `${this.size}`, `at least ${front}`);
-      const written = this.#spool.write(chunk, this.#front);
-      hash.update(chunk);
-      await written;
-      this.#front = front;
-      // The last byte waits for the verdict, so nobody need wake for it.
-      if (front !== this.size) this.#change('running');
-    }
-    const size = this.#front;
-    if (this.size !== undefined && size !== this.size) throw this.#wrong('size', `${this.size}`, `${size}`);
-    const sha256 = hash.digest('hex');
-    if (this.sha256 !== undefined && sha256 !== this.sha256)
-      throw this.#wrong('SHA-256', this.sha256, sha256);
-    return { size, sha256 };
-  }
-
-  #wrong(what: string, expected: string, found: string): CacheError {
-    return new CacheError(
-      'upstream',
-      `${this.#label}: ${what} is wrong: expected ${expected}, found ${found}`,
-    );
-  }
-
-  #change(state: 'running' | 'complete' | Error): void {
-    this.#state = state;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const wake of waiting) wake();
-  }
-
-  /** How far readers may read now. */
-  get #visible(): number {
-    if (this.#state === 'complete' || this.size === undefined) return this.#front;
-    return Math.min(this.#front, this.size - 1);
-  }
-
-  /**
-   * Keeps the bytes readable for one {@link stream}, or until {@link release}. False if it is too late for that: then
-   * the body is in the store, or could not be kept there.
-   * @throws the failure of the download, if it has failed
-   */
+  /** See {@link Growing.hold}. */
   hold(): boolean {
-    if (this.#state instanceof Error) throw this.#state;
-    if (this.#users === 0) return false;
-    this.#users++;
-    return true;
+    return this.#growing.hold();
   }
 
   release(): void {
-    this.#users--;
-    // Nothing depends on the outcome: the bytes are kept already, or not wanted.
-    if (this.#users === 0) this.#spool.close().catch(() => {});
+    this.#growing.release();
+  }
+
+  stream(start: number, end: number | undefined): Readable {
+    return this.#growing.stream(start, end);
+  }
+
+  async #run(): Promise<void> {
+    const { keep, log, path } = this.#options;
+    try {
+      const { arrived, origin } = await this.#fetch();
+      this.#growing.complete();
+      await keep(this.#growing.spool, arrived, origin).catch((error) => {
+        log.warn(`${path} was not kept: ${describe(error)}`);
+      });
+    } catch (error) {
+      log.warn(`${path} could not be had: ${describe(error)}`);
+      this.#growing.fail(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  async #fetch(): Promise<{ arrived: Arrived; origin: string }> {
+    const { first, sources: all } = this.#options;
+    // Answers of several sources may be joined only if a hash will tell whether they are of one file.
+    const sources = new Sources(this.#hashKnown ? all : [first.source]);
+    const state = sources.all.find(({ source }) => source === first.source);
+    try {
+      const arrived = await this.#attempt(this.#growing, sources, state && { state, answer: first.answer });
+      return { arrived, origin: mostOf(sources).origin };
+    } catch (error) {
+      if (!isCacheError(error, 'invalid')) throw error;
+      return await this.#fetchElsewhere(sources, error);
+    }
+  }
+
+  get #hashKnown(): boolean {
+    return this.#options.expected.fileHash !== undefined;
+  }
+
+  async #attempt(
+    growing: Growing,
+    sources: Sources,
+    first?: { readonly state: SourceState; readonly answer: Answer },
+  ): Promise<Arrived> {
+    const { connections, expected, log, path, signal } = this.#options;
+    const ranges = new Ranges(this.size ?? Number.POSITIVE_INFINITY);
+    const claim =
+      first && ranges.claim(first.answer.partial ? (first.answer.end ?? 0) : Number.POSITIVE_INFINITY);
+    const job: Job | undefined = first && claim && { ...first, claim };
+    if (job === undefined) first?.answer.body.destroy();
+    const stop = new AbortController();
+    const onAbort = () => stop.abort(signal.reason);
+    signal.addEventListener('abort', onAbort);
+    if (signal.aborted) onAbort();
+    const filling: Filling = { state: 'running' };
+    const end = (state: Filling['state']) => {
+      filling.state = state;
+      growing.wake();
+    };
+    const task = {
+      ...{
+        ranges,
+        sources,
+        connections,
+        log,
+        size: this.size,
+        hashKnown: this.#hashKnown,
+        signal: stop.signal,
+      },
+      write: (chunk: Buffer, at: number) => growing.spool.write(chunk, at),
+      advanced: () => growing.advance(ranges.front),
+    };
+    const verdict = verify(growing, expected, filling, path);
+    // A bad verdict may come early; then nobody waits for the rest.
+    verdict.catch((error) => stop.abort(error));
+    try {
+      await fetchAll(task, job);
+      growing.advance(ranges.front);
+      end('ended');
+    } catch (error) {
+      if (filling.state === 'running') end('failed');
+      // It is the verdict that ended the fetching, unless it was the other way round.
+      const reason = await verdict.then(
+        () => error,
+        (bad) => bad,
+      );
+      throw isCacheError(reason, 'invalid') ? reason : error;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+    return verdict;
   }
 
   /**
-   * The bytes from `start` up to `end`, or to the end if undefined, as they arrive; fails if the download fails.
-   * Takes over one {@link hold}.
+   * What was joined from `sources` is wrong, and nobody can say which part of it. The others may have it right, each on its
+   * own; readers who have seen nothing wrong go on with that.
    */
-  stream(start: number, end: number | undefined): Readable {
-    let at = start;
-    const next = async (reader: Readable): Promise<Buffer | null> => {
-      while (!reader.destroyed) {
-        // Before the front, because a client should stop at its known end and not wait for what comes after.
-        if (at === (end ?? this.size)) return null;
-        if (this.#state instanceof Error) throw this.#state;
-        const visible = Math.min(this.#visible, end ?? Number.POSITIVE_INFINITY);
-        if (at < visible) {
-          const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, visible - at));
-          const read = await this.#spool.read(buffer, at);
-          if (read === 0) throw new CacheError('storage', `${this.#label}: the temporary file lost bytes`);
-          at += read;
-          return buffer.subarray(0, read);
-        }
-        if (this.#state === 'complete') return null;
-        await new Promise<void>((wake) => this.#waiting.push(wake));
+  async #fetchElsewhere(sources: Sources, error: CacheError): Promise<{ arrived: Arrived; origin: string }> {
+    const { blame, log, path, sources: all } = this.#options;
+    const givers = sources.all.filter(({ given }) => given > 0).map(({ source }) => source);
+    if (givers.length === 1) blame(givers[0] as Source);
+    const others = all.filter((source) => !givers.includes(source));
+    for (const source of givers.length === 1 ? others : [...others, ...givers]) {
+      log.warn(`${error.message}; trying ${source.label}`);
+      const spool = await this.#options.spool();
+      const growing = new Growing(spool, this.size);
+      try {
+        const arrived = await this.#attempt(growing, new Sources([source]));
+        await this.#growing.replace(spool, arrived.size);
+        return { arrived, origin: source.origin };
+      } catch (again) {
+        await spool.close();
+        if (isCacheError(again, 'aborted') || isCacheError(again, 'storage')) throw again;
+        if (isCacheError(again, 'invalid')) blame(source);
+        log.warn(`${path}: not from ${source.label} either: ${describe(again)}`);
       }
-      return null;
-    };
-    return new Readable({
-      highWaterMark: READ_BYTES,
-      read() {
-        next(this).then(
-          (chunk) => this.destroyed || this.push(chunk),
-          (error) => this.destroy(error),
-        );
-      },
-      destroy: (error, callback) => {
-        this.release();
-        callback(error);
-      },
-    });
+    }
+    throw error;
   }
+}
+
+/** The one that supplied most of it. */
+function mostOf(sources: Sources): Source {
+  const [most] = [...sources.all].sort((a, b) => b.given - a.given);
+  return (most as SourceState).source;
 }

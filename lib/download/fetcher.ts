@@ -1,29 +1,17 @@
 // Gets what the store lacks: finds out who may have it, starts one download of it, and lets everybody who asks
 // meanwhile join that.
-import { CacheError, describe } from '../errors.ts';
+import { CacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { hashInNarName, type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
-import type { StoreHash } from '../nix/store-path.ts';
-import type { ObjectMeta, Spool, Store } from '../store/store.ts';
-import type { Answer, Upstream } from '../upstream/upstream.ts';
+import { type ObjectName, pathOf } from '../nix/object-name.ts';
+import type { Store } from '../store/store.ts';
+import type { Answer } from '../upstream/upstream.ts';
 import { firstOf, type Upstreams } from '../upstream/upstreams.ts';
-import { type Arrived, Download, type Expected } from './download.ts';
+import { Download } from './download.ts';
 import { type Flight, Flights } from './flights.ts';
-import type { KnownNarInfo, NarInfos } from './narinfos.ts';
-
-/** One place that may have the body. */
-interface Source {
-  readonly upstream: Upstream;
-  readonly url: URL;
-}
-
-interface Wanted {
-  readonly sources: readonly Source[];
-  readonly expected: Expected;
-  readonly narHash: string | undefined;
-}
-
-const NOTHING_EXPECTED: Expected = { fileHash: undefined, fileSize: undefined };
+import { NarSources, type Wanted } from './nar-sources.ts';
+import type { NarInfos } from './narinfos.ts';
+import type { Source } from './sources.ts';
+import type { Expected } from './verify.ts';
 
 export interface FetcherOptions {
   readonly store: Store;
@@ -32,14 +20,28 @@ export interface FetcherOptions {
   readonly log: Log;
   /** Ends downloads when the service stops. */
   readonly signal: AbortSignal;
+  /** Connections for one NAR. */
+  readonly connections: number;
 }
+
+/** Bodies above this may be worth several connections. */
+const LARGE_BYTES = 8 << 20;
+/** Of a large body the first request asks for so much: it shows whether the source answers ranges. */
+const FIRST_BYTES = 1 << 20;
+/** How long a source that sent wrong bytes is asked last. */
+const BLAME_MS = 10 * 60_000;
+const MAX_BLAMED = 10_000;
 
 export class Fetcher {
   readonly #options: FetcherOptions;
+  readonly #narSources: NarSources;
   readonly #downloads = new Flights<Download | 'stored' | undefined>();
+  /** Until when: by the label of the source. */
+  readonly #blamed = new Map<string, number>();
 
   constructor(options: FetcherOptions) {
     this.#options = options;
+    this.#narSources = new NarSources(options.upstreams, options.narInfos, options.log);
   }
 
   /**
@@ -56,98 +58,56 @@ export class Fetcher {
       const ended = Promise.resolve();
       // A download that ended since the caller looked has stored it.
       if ((await this.#options.store.version(path)) !== undefined) return { value: 'stored', ended };
-      const wanted = name.kind === 'nar' ? await this.#wantNar(name.name, name.hash) : this.#wantPath(path);
+      const sources = this.#narSources;
+      const wanted = name.kind === 'nar' ? await sources.forNar(name.name, name.hash) : sources.forPath(path);
       const download = await this.#start(name, wanted);
       return { value: download, ended: download?.ended ?? ended };
     });
   }
 
-  async #start(name: ObjectName, wanted: Wanted): Promise<Download | undefined> {
-    const { log, signal, store } = this.#options;
-    const large = name.kind === 'nar';
-    const candidates = wanted.sources.map(({ upstream, url }) => ({
-      label: upstream.url,
+  async #start(name: ObjectName, { sources: all, expected }: Wanted): Promise<Download | undefined> {
+    const { connections, log, signal, store } = this.#options;
+    const sources = [...all].sort((a, b) => this.#isBlamed(a) - this.#isBlamed(b));
+    // A first request of a part is for bodies that may be fetched in parts: the size must be known for that.
+    const inParts = connections > 1 && (expected.fileSize ?? 0) > LARGE_BYTES;
+    const candidates = sources.map((source) => ({
+      label: source.label,
       ask: async () => {
-        const answer = await upstream.get(url, large, signal);
-        if (answer !== undefined) checkSize(answer, wanted.expected, url);
-        return answer && { answer, upstream, url };
+        const answer = await (inParts ? source.ask(signal, 0, FIRST_BYTES) : source.ask(signal));
+        if (answer !== undefined) checkSize(answer, expected, source.label);
+        return answer && { answer, source };
       },
     }));
-    const found = await firstOf(candidates, log);
-    if (found === undefined) return undefined;
-    const { answer, upstream, url } = found;
+    const first = await firstOf(candidates, log);
+    if (first === undefined) return undefined;
     const spool = await store.spool().catch((error) => {
-      answer.body.destroy();
+      first.answer.body.destroy();
       throw error;
     });
-    return new Download(answer, spool, wanted.expected, url.href, (outcome) => {
-      const { narHash } = wanted;
-      return this.#keep(
-        spool,
-        { path: pathOf(name), kind: name.kind, origin: upstream.url, narHash },
-        outcome,
-      );
-    });
-  }
-
-  /** The narinfo leads to the NAR; without one, and beside it, the same path may be there at any upstream. */
-  async #wantNar(name: NarName, hash: StoreHash | undefined): Promise<Wanted> {
-    const byPath = this.#wantPath(`/nar/${name}`);
-    const promised = hashInNarName(name);
-    const expected = { fileHash: promised, fileSize: undefined };
-    const known = hash === undefined ? undefined : await this.#narInfo(hash);
-    if (known === undefined || known.narName !== name) return { ...byPath, expected };
-    const { info, origin } = known;
-    const upstream = this.#options.upstreams.byOrigin(origin);
-    const own = upstream === undefined ? [] : [{ upstream, url: upstream.resolve(info.url) }];
-    // Only a name that is a hash means the same bytes everywhere.
-    const others = promised === undefined && own.length > 0 ? [] : byPath.sources;
-    const same = (source: Source) => own.some(({ url }) => url.href === source.url.href);
-    return {
-      sources: [...own, ...others.filter((source) => !same(source))],
-      expected: {
-        fileHash: info.fileHash ?? (info.compression === 'none' ? info.narHash : undefined) ?? promised,
-        fileSize: info.fileSize ?? (info.compression === 'none' ? info.narSize : undefined),
+    const path = pathOf(name);
+    return new Download(
+      {
+        ...{ path, expected, sources, first, log, signal },
+        connections: inParts ? connections : 1,
+        spool: () => store.spool(),
+        blame: (source) => this.#blame(source),
+        keep: async (whole, { size, sha256 }, origin) => {
+          const narHash = expected.nar && `sha256:${expected.nar.narHash}`;
+          const meta = { path, kind: name.kind, origin, storedAt: new Date(), size, sha256, narHash };
+          await store.put(whole, meta, { existing: 'keep', durable: false });
+        },
       },
-      narHash: `sha256:${info.narHash}`,
-    };
+      spool,
+    );
   }
 
-  async #narInfo(hash: StoreHash): Promise<KnownNarInfo | undefined> {
-    try {
-      return (await this.#options.narInfos.find(hash))?.known;
-    } catch (error) {
-      this.#options.log.warn(`narinfo of ${hash} can't be had, trying its NAR by path: ${describe(error)}`);
-      return undefined;
-    }
+  #blame(source: Source): void {
+    if (this.#blamed.size >= MAX_BLAMED) this.#blamed.clear();
+    this.#blamed.set(source.label, Date.now() + BLAME_MS);
   }
 
-  #wantPath(path: string): Wanted {
-    // The one character of our names that a URL would take for something else.
-    const reference = path.slice(1).replaceAll('?', '%3F');
-    const sources = this.#options.upstreams.all.map((upstream) => ({
-      upstream,
-      url: upstream.resolve(reference),
-    }));
-    return { sources, expected: NOTHING_EXPECTED, narHash: undefined };
-  }
-
-  async #keep(
-    spool: Spool,
-    meta: Pick<ObjectMeta, 'path' | 'kind' | 'origin' | 'narHash'>,
-    outcome: Arrived | Error,
-  ): Promise<void> {
-    const { log, store } = this.#options;
-    try {
-      if (outcome instanceof Error) throw outcome;
-      await store.put(
-        spool,
-        { ...meta, ...outcome, storedAt: new Date() },
-        { existing: 'keep', durable: false },
-      );
-    } catch (error) {
-      log.warn(`${meta.path} was not kept: ${describe(error)}`);
-    }
+  #isBlamed(source: Source): 0 | 1 {
+    return (this.#blamed.get(source.label) ?? 0) > Date.now() ? 1 : 0;
   }
 
   /** When no download is under way. */
@@ -156,12 +116,12 @@ export class Fetcher {
   }
 }
 
-function checkSize(answer: Answer, expected: Expected, url: URL): void {
+function checkSize(answer: Answer, expected: Expected, label: string): void {
   if (answer.size === undefined || expected.fileSize === undefined || answer.size === expected.fileSize)
     return;
   answer.body.destroy();
   throw new CacheError(
     'upstream',
-    `${url.href}: has ${answer.size} bytes, its narinfo says ${expected.fileSize}`,
+    `${label}: has ${answer.size} bytes, its narinfo says ${expected.fileSize}`,
   );
 }

@@ -112,13 +112,14 @@ export class NarInfos {
     const { upstreams, log } = this.#options;
     const candidates = upstreams.all.map((upstream) => ({
       label: upstream.url,
-      ask: () => this.#ask(upstream, hash),
+      ask: () => this.ask(upstream, hash),
     }));
     const value = await firstOf(candidates, log);
     return { value, ended: value === undefined ? Promise.resolve() : this.#keep(value) };
   }
 
-  async #ask(upstream: Upstream, hash: StoreHash): Promise<KnownNarInfo | undefined> {
+  /** What that upstream has, without keeping it. */
+  async ask(upstream: Upstream, hash: StoreHash): Promise<KnownNarInfo | undefined> {
     const url = upstream.resolve(`${hash}.narinfo`);
     const answer = await upstream.get(url, false, this.#options.signal);
     if (answer === undefined) return undefined;

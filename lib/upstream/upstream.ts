@@ -7,6 +7,7 @@ import { codingOf } from '../streams.ts';
 import { DialAgent } from './agent.ts';
 import { Body, discard, type Incoming } from './body.ts';
 import { dial } from './dial.ts';
+import { Pace } from './pace.ts';
 import { get } from './request.ts';
 import { Slots } from './slots.ts';
 
@@ -19,11 +20,25 @@ export interface Deadlines {
 
 export const DEADLINES: Deadlines = { connectMs: 5_000, firstByteMs: 10_000, stallMs: 20_000 };
 
-/** What an upstream has under a URL. Read the body to its end or destroy it. */
+/** What an upstream has under a URL, or a part of it. Read the body to its end or destroy it. */
 export interface Answer {
   readonly body: Incoming;
-  /** Bytes of the body; undefined if the upstream does not tell. */
+  /** Bytes of the whole; undefined if the upstream does not tell. */
   readonly size: number | undefined;
+  /** The body's bytes are those of the whole from here … */
+  readonly start: number;
+  /** … up to here; undefined if the upstream does not tell. */
+  readonly end: number | undefined;
+  /** Whether it is the part that was asked for; else it is the whole. */
+  readonly partial: boolean;
+  /** Differs when the whole has changed: a strong ETag, or else the date; undefined if there is neither. */
+  readonly validator: string | undefined;
+}
+
+/** From `start` up to, not including, `end`, or to the end if that is undefined. */
+export interface Part {
+  readonly start: number;
+  readonly end: number | undefined;
 }
 
 const MAX_REDIRECTS = 10;
@@ -35,6 +50,8 @@ export class Upstream {
   readonly url: string;
   readonly #base: URL;
   readonly #authorization: string | undefined;
+  /** How fast one connection to it has lately been. */
+  readonly pace = new Pace();
   readonly #deadlines: Deadlines;
   readonly #agent: DialAgent;
   readonly #slots = { small: new Slots(CONNECTIONS), large: new Slots(CONNECTIONS) };
@@ -62,19 +79,20 @@ export class Upstream {
   }
 
   /**
-   * Asks for `url`, following redirects. `large` answers do not hold up small ones.
+   * Asks for `url`, or a part of it, following redirects. `large` answers do not hold up small ones.
    * @returns undefined if the upstream says that it has no such thing
    * @throws CacheError `upstream`, `proxy`, `timeout` or `aborted`
    */
-  async get(url: URL, large: boolean, signal: AbortSignal): Promise<Answer | undefined> {
-    const response = await this.#follow(url, large ? this.#slots.large : this.#slots.small, signal);
+  async get(url: URL, large: boolean, signal: AbortSignal, part?: Part): Promise<Answer | undefined> {
+    const slots = large ? this.#slots.large : this.#slots.small;
+    const response = await this.#follow(url, slots, signal, part);
     const status = response.statusCode ?? 0;
     const label = url.href;
     if (status === 404 || status === 403 || status === 410) {
       discard(response);
       return undefined;
     }
-    if (status !== 200) {
+    if (status !== 200 && !(status === 206 && part !== undefined)) {
       discard(response);
       throw new CacheError('upstream', `${label}: answered ${status} ${response.statusMessage}`);
     }
@@ -85,21 +103,20 @@ export class Upstream {
         `${label}: answered with a web page, expected a file of a binary cache`,
       );
     }
-    const length = response.headers['content-length'];
-    const size =
-      length === undefined || codingOf(response.headers['content-encoding']) !== undefined
-        ? undefined
-        : Number(length);
-    return { body: new Body(response, label, this.#deadlines.stallMs), size };
+    const extent = status === 206 ? partial(response, label) : whole(response);
+    const body = new Body(response, label, this.#deadlines.stallMs);
+    return { body, ...extent, validator: validatorOf(response) };
   }
 
-  async #follow(start: URL, slots: Slots, signal: AbortSignal): Promise<IncomingMessage> {
+  async #follow(start: URL, slots: Slots, signal: AbortSignal, part?: Part): Promise<IncomingMessage> {
     let url = start;
     for (let redirects = 0; ; redirects++) {
       const headers: Record<string, string> = {
         'accept-encoding': 'identity',
         'user-agent': 'nix-binary-cache',
       };
+      if (part !== undefined)
+        headers.range = `bytes=${part.start}-${part.end === undefined ? '' : part.end - 1}`;
       // Credentials are this upstream's: another origin, as a narinfo's URL or a redirect may name, never sees them.
       if (this.#authorization !== undefined && url.origin === this.#base.origin) {
         headers.authorization = this.#authorization;
@@ -143,4 +160,31 @@ function httpUrl(reference: string, base: string, what: string): URL {
   url.username = '';
   url.password = '';
   return url;
+}
+
+type Extent = Pick<Answer, 'size' | 'start' | 'end' | 'partial'>;
+
+function whole(response: IncomingMessage): Extent {
+  const length = response.headers['content-length'];
+  const size =
+    length === undefined || codingOf(response.headers['content-encoding']) ? undefined : Number(length);
+  return { size, start: 0, end: size, partial: false };
+}
+
+/** The part that a 206 says it is. */
+function partial(response: IncomingMessage, label: string): Extent {
+  const header = response.headers['content-range'] ?? '';
+  const [, first, last, size] = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(header.trim()) ?? [];
+  const coding = codingOf(response.headers['content-encoding']);
+  if (first === undefined || Number(last) < Number(first) || coding !== undefined) {
+    response.destroy();
+    throw new CacheError('upstream', `${label}: answered 206 with Content-Range ${JSON.stringify(header)}`);
+  }
+  const total = size === '*' ? undefined : Number(size);
+  return { size: total, start: Number(first), end: Number(last) + 1, partial: true };
+}
+
+function validatorOf(response: IncomingMessage): string | undefined {
+  const { etag, 'last-modified': date } = response.headers;
+  return etag !== undefined && /^".+"$/.test(etag) ? etag : date;
 }

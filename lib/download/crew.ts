@@ -1,0 +1,248 @@
+// The workers of a download. Each takes the next missing range to the best source and writes what comes at its offset.
+// One that fails puts the rest back, and whoever is next takes it elsewhere: resume, failover and parallel connections
+// are this one rule.
+import { setTimeout as delay } from 'node:timers/promises';
+import { CacheError, describe, isCacheError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Answer } from '../upstream/upstream.ts';
+import type { Claim, Ranges } from './ranges.ts';
+import type { SourceState, Sources } from './sources.ts';
+
+export interface Task {
+  readonly ranges: Ranges;
+  readonly sources: Sources;
+  /** Undefined while nobody has told. */
+  readonly size: number | undefined;
+  /** Whether a hash will tell in the end if the bytes of several answers belong together. */
+  readonly hashKnown: boolean;
+  readonly connections: number;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** @throws CacheError `storage`, which ends the download */
+  write(chunk: Buffer, at: number): Promise<void>;
+  /** Called when the front may have moved. */
+  advanced(): void;
+}
+
+/** A source, a range to get from it, and its answer if that is there already. */
+export interface Job {
+  readonly state: SourceState;
+  readonly claim: Claim;
+  readonly answer?: Answer;
+}
+
+const MIN_RANGE = 1 << 20;
+const FIRST_RANGE = 2 << 20;
+const MAX_RANGE = 64 << 20;
+/** How long a range should take: short enough that a dead connection costs little, long enough not to ask all the time. */
+const RANGE_MS = 4000;
+/** How often a running answer is added to its source's pace. */
+const NOTE_MS = 250;
+/** A source below this part of another's pace is left, once it has had this time to show it. */
+const CRAWL = { part: 1 / 10, ms: 5000 };
+
+/** How many bytes the next range from a source of that pace should have. */
+export function rangeLength(bytesPerMs: number | undefined): number {
+  if (bytesPerMs === undefined) return FIRST_RANGE;
+  return Math.min(Math.max(Math.round(bytesPerMs * RANGE_MS), MIN_RANGE), MAX_RANGE);
+}
+
+/**
+ * Gets every missing range, beginning with `first` if there is such a beginning.
+ * @throws CacheError of the last source that failed, when none is left; or `storage`, or `aborted`
+ */
+export async function fetchAll(task: Task, first: Job | undefined): Promise<void> {
+  const crew = new Crew(task);
+  await crew.run(first);
+}
+
+class Crew {
+  readonly #task: Task;
+  readonly #paces = new Map<Claim, number>();
+  #busy = 0;
+  #failure: unknown;
+  #wakers: (() => void)[] = [];
+
+  constructor(task: Task) {
+    this.#task = task;
+  }
+
+  async run(first: Job | undefined): Promise<void> {
+    const { connections, ranges } = this.#task;
+    // Before the others, who would find nobody busy and take that for the end.
+    const lead = this.#work(first);
+    await Promise.all([lead, ...Array.from({ length: connections - 1 }, () => this.#work())]);
+    if (this.#failure !== undefined) throw this.#failure;
+    if (!ranges.complete) throw new CacheError('upstream', 'no source is left');
+  }
+
+  async #work(first?: Job): Promise<void> {
+    for (let job = first ?? (await this.#nextJob()); job !== undefined; job = await this.#nextJob()) {
+      this.#busy++;
+      await this.#do(job);
+      this.#busy--;
+      this.#wake();
+    }
+    this.#wake();
+  }
+
+  #wake(): void {
+    const wakers = this.#wakers;
+    this.#wakers = [];
+    for (const wake of wakers) wake();
+  }
+
+  /** Waits until there is something to do; undefined when there will be nothing more. */
+  async #nextJob(): Promise<Job | undefined> {
+    const { ranges, sources, signal } = this.#task;
+    while (this.#failure === undefined && !ranges.complete) {
+      const state = sources.pick();
+      const waitMs = (state?.notBefore ?? 0) - Date.now();
+      if (state !== undefined && waitMs <= 0) {
+        const claim = ranges.claim(this.#length(state)) ?? ranges.split((one) => this.#needsHelp(one, state));
+        if (claim !== undefined) return { state, claim };
+      }
+      if (this.#busy === 0 && (state === undefined || ranges.unclaimed === 0)) return undefined;
+      const woken = new Promise<void>((wake) => this.#wakers.push(wake));
+      const nobodyElse = this.#busy === 0 && state !== undefined && waitMs > 0;
+      if (nobodyElse) await delay(waitMs, undefined, { signal }).catch(() => this.#abort());
+      else await woken;
+    }
+    return undefined;
+  }
+
+  #abort(): void {
+    this.#failure ??= new CacheError('aborted', 'the download was given up', this.#task.signal.reason);
+  }
+
+  #length(state: SourceState): number {
+    if (state.answersRanges === false) return Number.POSITIVE_INFINITY;
+    const share = Math.ceil(this.#task.ranges.unclaimed / this.#task.connections);
+    return Math.min(rangeLength(state.source.pace.bytesPerMs), Math.max(share, MIN_RANGE));
+  }
+
+  /** Whether the owner of the claim will still be busy with it when half of it could long have been had elsewhere. */
+  #needsHelp(claim: Claim, helper: SourceState): boolean {
+    const left = claim.end - claim.at;
+    const pace = this.#paces.get(claim);
+    return helper.answersRanges === true && pace !== undefined && left > MIN_RANGE && left / pace > RANGE_MS;
+  }
+
+  async #do(job: Job): Promise<void> {
+    const { log, ranges, signal } = this.#task;
+    const { state } = job;
+    const before = state.given;
+    state.workers++;
+    try {
+      await this.#fetch(job);
+      state.failures = 0;
+    } catch (error) {
+      if (isCacheError(error, 'storage') || signal.aborted) {
+        this.#failure ??= error;
+        return;
+      }
+      state.failed(error, state.given - before);
+      if (!this.#task.hashKnown && !state.recognisable) state.out ??= error;
+      log.warn(`${describe(error)}; ${state.out === undefined ? 'asking it again' : 'not asking it again'}`);
+      if (this.#task.sources.allOut) this.#failure ??= error;
+    } finally {
+      state.workers--;
+      this.#paces.delete(job.claim);
+      ranges.release(job.claim);
+    }
+  }
+
+  async #fetch({ state, claim, answer: given }: Job): Promise<void> {
+    const { ranges, signal, size } = this.#task;
+    const { label } = state.source;
+    const toTheEnd = claim.end === Number.POSITIVE_INFINITY || state.answersRanges === false;
+    const answer = given ?? (await state.source.ask(signal, claim.at, toTheEnd ? undefined : claim.end));
+    if (answer === undefined) {
+      state.out = new CacheError('upstream', `${label}: does not have it any more`);
+      throw state.out;
+    }
+    try {
+      state.accept(answer, size);
+      if (answer.start > claim.at) {
+        throw new CacheError(
+          'upstream',
+          `${label}: answered from byte ${answer.start}, asked from ${claim.at}`,
+        );
+      }
+      // A first answer of the whole body says nothing: it was asked for that.
+      if (answer.partial || given === undefined) state.answersRanges = answer.partial;
+      this.#wake();
+      await this.#write(state, claim, answer);
+    } finally {
+      answer.body.destroy();
+    }
+    if (claim.at >= claim.end || answer.partial) return;
+    if (claim.end === Number.POSITIVE_INFINITY) ranges.endsAt(claim);
+    else throw new CacheError('upstream', `${label}: ended at byte ${claim.at}, expected ${claim.end}`);
+  }
+
+  /** Writes what of the answer is wanted: from a whole body also what is missing beyond the claim. */
+  async #write(state: SourceState, claim: Claim, answer: Answer): Promise<void> {
+    const { advanced, ranges, write } = this.#task;
+    const meter = new Meter(state, (pace) => this.#paces.set(claim, pace));
+    let at = answer.start;
+    for await (const chunk of answer.body) {
+      do {
+        const wanted = chunk.subarray(Math.max(claim.at - at, 0), Math.max(claim.end - at, 0));
+        if (wanted.length === 0) break;
+        await write(wanted, claim.at);
+        claim.at += wanted.length;
+        state.given += wanted.length;
+        advanced();
+      } while (claim.at >= claim.end && !answer.partial && ranges.extend(claim));
+      at += chunk.length;
+      meter.note(chunk.length);
+      // Somebody else took the rest. An answer that ends here anyway is read to its end, which keeps its connection.
+      if (claim.at >= claim.end && at < (answer.end ?? Number.POSITIVE_INFINITY)) break;
+      this.#leaveIfCrawling(state, meter);
+    }
+    meter.end();
+  }
+
+  #leaveIfCrawling(state: SourceState, { ms, pace }: Meter): void {
+    const other = this.#task.sources.paceBeside(state);
+    if (other === undefined || ms < CRAWL.ms || pace > other * CRAWL.part) return;
+    state.slow = true;
+    throw new CacheError('upstream', `${state.source.label}: far slower than another source`);
+  }
+}
+
+/** Measures one answer as it arrives. */
+class Meter {
+  readonly #started = performance.now();
+  readonly #state: SourceState;
+  readonly #tell: (pace: number) => void;
+  #bytes = 0;
+  #noted = { bytes: 0, at: this.#started };
+
+  constructor(state: SourceState, tell: (pace: number) => void) {
+    this.#state = state;
+    this.#tell = tell;
+  }
+
+  get ms(): number {
+    return performance.now() - this.#started;
+  }
+
+  /** Bytes per millisecond. */
+  get pace(): number {
+    return this.#bytes / Math.max(this.ms, 1);
+  }
+
+  note(bytes: number): void {
+    this.#bytes += bytes;
+    this.#tell(this.pace);
+    if (performance.now() - this.#noted.at >= NOTE_MS) this.end();
+  }
+
+  end(): void {
+    const now = performance.now();
+    this.#state.source.pace.note(this.#bytes - this.#noted.bytes, now - this.#noted.at);
+    this.#noted = { bytes: this.#bytes, at: now };
+  }
+}

@@ -1,0 +1,118 @@
+// Who may supply a body, in the order in which they are asked.
+
+import { describe } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { NarInfo } from '../nix/narinfo.ts';
+import { hashInNarName, type NarName } from '../nix/object-name.ts';
+import type { StoreHash } from '../nix/store-path.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { Upstreams } from '../upstream/upstreams.ts';
+import type { KnownNarInfo, NarInfos } from './narinfos.ts';
+import type { Source } from './sources.ts';
+import type { Expected } from './verify.ts';
+
+/** What is known of a body that is not here, and who may have it. */
+export interface Wanted {
+  readonly sources: readonly Source[];
+  readonly expected: Expected;
+}
+
+const NOTHING: Expected = { fileHash: undefined, fileSize: undefined, nar: undefined };
+
+export class NarSources {
+  readonly #upstreams: Upstreams;
+  readonly #narInfos: NarInfos;
+  readonly #log: Log;
+
+  constructor(upstreams: Upstreams, narInfos: NarInfos, log: Log) {
+    this.#upstreams = upstreams;
+    this.#narInfos = narInfos;
+    this.#log = log;
+  }
+
+  /** Of any object but a NAR: the same path at every upstream. */
+  forPath(path: string): Wanted {
+    // The one character of our names that a URL would take for something else.
+    const reference = path.slice(1).replaceAll('?', '%3F');
+    return {
+      sources: this.#upstreams.all.map((one) => source(one, one.resolve(reference), false)),
+      expected: NOTHING,
+    };
+  }
+
+  /**
+   * Of a NAR: first the upstream its narinfo came from, then all by the same path, then those whose own narinfo is of the
+   * same file. `hash` is the store path's, which leads to the narinfo.
+   */
+  async forNar(name: NarName, hash: StoreHash | undefined): Promise<Wanted> {
+    const promised = hashInNarName(name);
+    const byPath = this.#upstreams.all.map((one) => source(one, one.resolve(`nar/${name}`), true));
+    const byName = { sources: byPath, expected: { ...NOTHING, fileHash: promised } };
+    const known = hash === undefined ? undefined : await this.#narInfo(hash);
+    if (hash === undefined || known === undefined) return byName;
+    if (known.narName !== name) {
+      // A client may remember a narinfo that we have forgotten, and another one has come in its place.
+      return { ...byName, sources: [...byPath, ...this.#byOwnNarInfo(hash, name)] };
+    }
+    const { info } = known;
+    const from = this.#upstreams.byOrigin(known.origin);
+    const own = from === undefined ? [] : [source(from, from.resolve(info.url), true)];
+    // Only a name that is a hash means the same bytes everywhere.
+    const others = promised === undefined && own.length > 0 ? [] : byPath;
+    const sources = [...own, ...others, ...this.#byOwnNarInfo(hash, name, from)];
+    return { sources: unique(sources), expected: expectedOf(info, promised) };
+  }
+
+  async #narInfo(hash: StoreHash): Promise<KnownNarInfo | undefined> {
+    try {
+      return (await this.#narInfos.find(hash))?.known;
+    } catch (error) {
+      this.#log.warn(`narinfo of ${hash} can't be had, trying its NAR by path: ${describe(error)}`);
+      return undefined;
+    }
+  }
+
+  /** Each asks for the upstream's own narinfo only when its turn has come. */
+  #byOwnNarInfo(hash: StoreHash, name: NarName, except?: Upstream): Source[] {
+    const upstreams = this.#upstreams.all.filter((upstream) => upstream !== except);
+    return upstreams.map((upstream) => {
+      let url: Promise<URL | undefined> | undefined;
+      return {
+        label: `${upstream.url} by its narinfo of ${hash}`,
+        origin: upstream.url,
+        pace: upstream.pace,
+        ask: async (signal, start, end) => {
+          url ??= this.#narInfos.ask(upstream, hash).then((own) => {
+            return own?.narName === name ? upstream.resolve(own.info.url) : undefined;
+          });
+          const found = await url;
+          return found && source(upstream, found, true).ask(signal, start, end);
+        },
+      };
+    });
+  }
+}
+
+function source(upstream: Upstream, url: URL, large: boolean): Source {
+  return {
+    label: url.href,
+    origin: upstream.url,
+    pace: upstream.pace,
+    ask: (signal, start, end) => {
+      return upstream.get(url, large, signal, start === undefined ? undefined : { start, end });
+    },
+  };
+}
+
+function unique(sources: readonly Source[]): Source[] {
+  return [...new Map(sources.map((one) => [one.label, one])).values()];
+}
+
+function expectedOf(info: NarInfo, promised: Expected['fileHash']): Expected {
+  const plain = info.compression === 'none';
+  return {
+    fileHash: info.fileHash ?? (plain ? info.narHash : promised),
+    fileSize: info.fileSize ?? (plain ? info.narSize : undefined),
+    nar: { compression: info.compression, narHash: info.narHash, narSize: info.narSize },
+  };
+}

@@ -1,0 +1,107 @@
+// The places that may supply one body, and what each has shown of itself during this download.
+import { CacheError } from '../errors.ts';
+import type { Pace } from '../upstream/pace.ts';
+import type { Answer } from '../upstream/upstream.ts';
+
+/** One place that may have the body. */
+export interface Source {
+  /** Its URL, for messages. */
+  readonly label: string;
+  /** What it is kept under: the upstream's URL. */
+  readonly origin: string;
+  readonly pace: Pace;
+  /** The bytes from `from` up to `to`; all, if they are left out. Undefined if it has no such thing. */
+  ask(signal: AbortSignal, from?: number, to?: number): Promise<Answer | undefined>;
+}
+
+/** Attempts in a row without real progress after which a source is given up. */
+const MAX_FAILURES = 5;
+/** Fewer bytes than these are no real progress: a source may break off after every one. */
+const PROGRESS_BYTES = 64 * 1024;
+/** The first repetition comes at once; then these, doubled each time. */
+const BACKOFF_MS = 250;
+
+export class SourceState {
+  readonly source: Source;
+  /** Whether it answers ranges; undefined until it was asked for one. Until then, and if not, one worker is enough. */
+  answersRanges: boolean | undefined;
+  /** Far slower than another: only if nobody else can. */
+  slow = false;
+  workers = 0;
+  /** Bytes it has supplied. */
+  given = 0;
+  notBefore = 0;
+  failures = 0;
+  /** Why it is not asked again in this download. */
+  out: unknown;
+  #validator: string | undefined;
+  #seen = false;
+
+  constructor(source: Source) {
+    this.source = source;
+  }
+
+  /** Whether one more worker can be of use to it. */
+  get free(): boolean {
+    return this.answersRanges === true || this.workers === 0;
+  }
+
+  /**
+   * Notes an answer that is to continue, or begin, the body of `size` bytes.
+   * @throws CacheError `upstream` if it is of another file
+   */
+  accept(answer: Answer, size: number | undefined): void {
+    if (answer.size !== undefined && size !== undefined && answer.size !== size) {
+      throw this.#changed(`has ${answer.size} bytes, expected ${size}`);
+    }
+    if (this.#seen && answer.validator !== this.#validator) {
+      throw this.#changed('has another ETag or date than before');
+    }
+    this.#seen = true;
+    this.#validator = answer.validator;
+  }
+
+  /** Whether what it gives later is of the same file as what it gave before, even if no hash can tell. */
+  get recognisable(): boolean {
+    return this.#validator !== undefined;
+  }
+
+  #changed(what: string): CacheError {
+    this.out = new CacheError('upstream', `${this.source.label}: ${what}`);
+    return this.out as CacheError;
+  }
+
+  /** An attempt that brought `bytes` has failed. */
+  failed(error: unknown, bytes: number): void {
+    this.failures = bytes >= PROGRESS_BYTES ? 1 : this.failures + 1;
+    if (this.failures >= MAX_FAILURES) this.out ??= error;
+    this.notBefore = this.failures < 2 ? 0 : Date.now() + BACKOFF_MS * 2 ** (this.failures - 2);
+  }
+}
+
+export class Sources {
+  readonly all: SourceState[];
+
+  constructor(sources: readonly Source[]) {
+    this.all = sources.map((source) => new SourceState(source));
+  }
+
+  /** The one to ask next, if it has use for one more: in order, but behind the others what fails or crawls. */
+  pick(): SourceState | undefined {
+    const rank = (state: SourceState) => state.failures + (state.slow ? MAX_FAILURES : 0);
+    const best = this.all.filter((state) => state.out === undefined).sort((a, b) => rank(a) - rank(b))[0];
+    return best?.free ? best : undefined;
+  }
+
+  get allOut(): boolean {
+    return this.all.every((state) => state.out !== undefined);
+  }
+
+  /** The best pace of the others that could take over, if any. */
+  paceBeside(state: SourceState): number | undefined {
+    const paces = this.all
+      .filter((other) => other !== state && other.out === undefined && !other.slow && other.failures === 0)
+      .map((other) => other.source.pace.bytesPerMs ?? 0);
+    return paces.length === 0 ? undefined : Math.max(...paces);
+  }
+}
