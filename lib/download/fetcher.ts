@@ -69,7 +69,7 @@ export class Fetcher {
       label: upstream.url,
       ask: async () => {
         const answer = await upstream.get(url, large, signal);
-        if (answer !== undefined) checkSize(answer, wanted.expected, url);
+        if (answer !== undefined) checkSize(answer, large, wanted.expected, url);
         return answer && { answer, upstream, url };
       },
     }));
@@ -156,12 +156,13 @@ export class Fetcher {
   }
 }
 
-function checkSize(answer: Answer, expected: Expected, url: URL): void {
-  if (answer.size === undefined || expected.fileSize === undefined || answer.size === expected.fileSize)
-    return;
+/** What can be said against a body before its first byte. */
+function checkSize(answer: Answer, isNar: boolean, expected: Expected, url: URL): void {
+  const size = answer.size ?? expected.fileSize;
+  // Nothing of an empty body could be held back until its hash is known to be wrong.
+  const empty = isNar && size === 0;
+  if (!empty && (expected.fileSize === undefined || size === expected.fileSize)) return;
   answer.body.destroy();
-  throw new CacheError(
-    'upstream',
-    `${url.href}: has ${answer.size} bytes, its narinfo says ${expected.fileSize}`,
-  );
+  const wanted = expected.fileSize === undefined ? 'a NAR' : `${expected.fileSize} bytes as its narinfo says`;
+  throw new CacheError('upstream', `${url.href}: has ${size} bytes, expected ${wanted}`);
 }

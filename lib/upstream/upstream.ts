@@ -90,7 +90,7 @@ export class Upstream {
       length === undefined || codingOf(response.headers['content-encoding']) !== undefined
         ? undefined
         : Number(length);
-    return { body: new Body(response, label, this.#deadlines.stallMs), size };
+    return { body: new Body(response, label, this.#deadlines.stallMs, signal), size };
   }
 
   async #follow(start: URL, slots: Slots, signal: AbortSignal): Promise<IncomingMessage> {
