@@ -48,6 +48,7 @@ export async function startService(
       // Only now: until here an answer may have depended on a download. The next start would not know of its rest.
       stopping.abort(new CacheError('aborted', 'the service is stopping'));
       await cache.idle();
+      await store.idle();
       upstreams.close();
     },
   };

@@ -90,6 +90,8 @@ export class Uploads {
 
   async #merge(info: NarInfo, text: string, narName: NarName): Promise<void> {
     const { log, narInfos, store } = this.#options;
+    // The client may have had it from here a moment ago, while it was still on its way into the store.
+    await narInfos.settled(info.hashPart);
     const existing = await narInfos.local(info.hashPart);
     if (existing !== undefined && !sameContent(existing.info, info)) {
       log.info(

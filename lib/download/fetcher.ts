@@ -74,7 +74,7 @@ export class Fetcher {
       label: source.label,
       ask: async () => {
         const answer = await (inParts ? source.ask(signal, 0, FIRST_BYTES) : source.ask(signal));
-        if (answer !== undefined) checkSize(answer, expected, source.label);
+        if (answer !== undefined) checkSize(answer, name.kind === 'nar', expected, source.label);
         return answer && { answer, source };
       },
     }));
@@ -116,12 +116,13 @@ export class Fetcher {
   }
 }
 
-function checkSize(answer: Answer, expected: Expected, label: string): void {
-  if (answer.size === undefined || expected.fileSize === undefined || answer.size === expected.fileSize)
-    return;
+/** What can be said against a body before its first byte. */
+function checkSize(answer: Answer, isNar: boolean, expected: Expected, label: string): void {
+  const size = answer.size ?? expected.fileSize;
+  // Nothing of an empty body could be held back until its hash is known to be wrong.
+  const empty = isNar && size === 0;
+  if (!empty && (expected.fileSize === undefined || size === expected.fileSize)) return;
   answer.body.destroy();
-  throw new CacheError(
-    'upstream',
-    `${label}: has ${answer.size} bytes, its narinfo says ${expected.fileSize}`,
-  );
+  const wanted = expected.fileSize === undefined ? 'a NAR' : `${expected.fileSize} bytes as its narinfo says`;
+  throw new CacheError('upstream', `${label}: has ${size} bytes, expected ${wanted}`);
 }

@@ -21,6 +21,11 @@ export class Flights<T> {
     return { value: (await flight).value, joined: false };
   }
 
+  /** When what is under way under `key` now, if anything, has ended. */
+  async settled(key: string): Promise<void> {
+    await Promise.allSettled([this.#flights.get(key)?.then(({ ended }) => ended)]);
+  }
+
   /** When everything that is under way now has ended. */
   async idle(): Promise<void> {
     await Promise.allSettled([...this.#flights.values()].map(async (flight) => (await flight).ended));

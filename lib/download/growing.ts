@@ -1,5 +1,5 @@
-// A file that grows while it is read: the front moves, and any number of readers follow it, each at its own pace. The
-// last byte stays hidden until somebody has said that the whole is right.
+// A file that grows while it is read: the front moves, and any number of readers follow it, each at its own pace. What
+// completes it stays hidden until somebody has said that the whole is right.
 import { Readable } from 'node:stream';
 import { CacheError } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
@@ -11,6 +11,8 @@ export class Growing {
   readonly size: number | undefined;
   #spool: Spool;
   #front = 0;
+  /** How far readers may read now. */
+  #visible = 0;
   #state: 'growing' | 'complete' | Error = 'growing';
   #waiting: (() => void)[] = [];
   /** Whoever fills it and whoever reads it; the last one closes the spool. */
@@ -42,12 +44,15 @@ export class Growing {
   advance(front: number): void {
     if (front <= this.#front) return;
     this.#front = front;
+    // What completes the file waits for the verdict, so that a wrong body that came at once is never seen at all.
+    if (front !== this.size) this.#visible = front;
     this.wake();
   }
 
   /** All of it is there and right. */
   complete(): void {
     this.#state = 'complete';
+    this.#visible = this.#front;
     this.wake();
   }
 
@@ -97,12 +102,6 @@ export class Growing {
     this.#users--;
     // Nothing depends on the outcome: the bytes are kept already, or not wanted.
     if (this.#users === 0) this.#spool.close().catch(() => {});
-  }
-
-  /** How far readers may read now. */
-  get #visible(): number {
-    if (this.#state === 'complete' || this.size === undefined) return this.#front;
-    return Math.min(this.#front, this.size - 1);
   }
 
   /**

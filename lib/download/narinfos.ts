@@ -159,6 +159,11 @@ export class NarInfos {
     }
   }
 
+  /** When a lookup of it that is under way, if there is one, has put into the store what it found. */
+  settled(hash: StoreHash): Promise<void> {
+    return this.#lookups.settled(hash);
+  }
+
   /** Must be called when a narinfo was put into the store by somebody else. */
   forget(hash: StoreHash): void {
     this.#ready.delete(pathOf({ kind: 'narinfo', hash }));

@@ -22,40 +22,43 @@ export interface HandlerOptions {
 /** Answers a request; `expects` is whether the client waits for 100-continue. Never rejects. */
 export type Handler = (req: IncomingMessage, res: ServerResponse, expects: boolean) => Promise<void>;
 
+type Note = (how: string) => void;
+
 const MAX_CACHE_INFO_BYTES = 4096;
 
 export function createHandler(options: HandlerOptions): Handler {
   const { cache, uploads, log } = options;
   const cacheInfo = Buffer.from(formatCacheInfo(options.cacheInfo));
 
-  /** @returns how it was answered, for the log */
-  async function answer(req: IncomingMessage, res: ServerResponse, expects: boolean): Promise<string> {
-    if (!isMethod(req.method)) {
-      await refuse(req, res, expects, 405);
-      return '-';
-    }
+  /** `note` gets how it is answered, for the log, before it is. */
+  async function answer(
+    req: IncomingMessage,
+    res: ServerResponse,
+    expects: boolean,
+    note: Note,
+  ): Promise<void> {
+    if (!isMethod(req.method)) return refuse(req, res, expects, 405);
     const wanted = route(req.url ?? '/');
-    if (req.method === 'PUT') return put(req, res, expects, wanted);
+    if (req.method === 'PUT') return put(req, res, expects, wanted, note);
     switch (wanted.kind) {
       case 'home':
-        sendText(req, res, 200, 'This is a Nix binary cache: give its URL to Nix as a substituter.');
-        return '-';
+        return sendText(req, res, 200, 'This is a Nix binary cache: give its URL to Nix as a substituter.');
       case 'cache-info':
         res.writeHead(200, { 'Content-Type': 'text/x-nix-cache-info', 'Content-Length': cacheInfo.length });
         res.end(req.method === 'HEAD' ? undefined : cacheInfo);
-        return 'hit';
+        return;
       case 'object':
-        return get(req, res, wanted.name);
+        return get(req, res, wanted.name, note);
     }
   }
 
-  async function get(req: IncomingMessage, res: ServerResponse, name: ObjectName): Promise<string> {
+  async function get(req: IncomingMessage, res: ServerResponse, name: ObjectName, note: Note): Promise<void> {
     // Clients ask so before an upload and skip it if the answer is yes, so only what is here counts.
     const localOnly = req.method === 'HEAD' && name.kind === 'nar';
     const found = localOnly ? await cache.local(name) : await cache.find(name);
     if (found === undefined) throw new CacheError('not-found', 'no upstream has it');
+    note(found.how);
     await sendFound(req, res, found);
-    return found.how;
   }
 
   async function put(
@@ -63,7 +66,8 @@ export function createHandler(options: HandlerOptions): Handler {
     res: ServerResponse,
     expects: boolean,
     wanted: Route,
-  ): Promise<string> {
+    note: Note,
+  ): Promise<void> {
     checkMayUpload(req);
     if (wanted.kind === 'home') throw new CacheError('bad-request', 'expected the path of a file to upload');
     if (wanted.kind === 'cache-info') await checkCacheInfo(receive(req, res, expects));
@@ -71,8 +75,8 @@ export function createHandler(options: HandlerOptions): Handler {
       uploads.check(wanted.name);
       await uploads.put(wanted.name, receive(req, res, expects));
     }
+    note('put');
     res.writeHead(200, { 'Content-Length': 0 }).end();
-    return 'put';
   }
 
   /** Clients offer a new cache its nix-cache-info. We have our own; what matters is that it is the same store. */
@@ -87,15 +91,21 @@ export function createHandler(options: HandlerOptions): Handler {
     const started = performance.now();
     const { remoteAddress = '-' } = req.socket;
     let how = '-';
+    res.once('close', () => {
+      const ms = Math.round(performance.now() - started);
+      const status = res.headersSent ? res.statusCode : '-';
+      log.info(
+        `${remoteAddress} ${req.method} ${req.url} ${status} ${res.writableFinished ? how : 'cut'} ${ms} ms`,
+      );
+    });
     try {
-      how = await answer(req, res, expects);
+      await answer(req, res, expects, (word) => {
+        how = word;
+      });
     } catch (error) {
       await fail(req, res, expects, error).catch((again) =>
         log.error(`answering failed: ${describe(again)}`),
       );
-    } finally {
-      const ms = Math.round(performance.now() - started);
-      log.info(`${remoteAddress} ${req.method} ${req.url} ${res.statusCode} ${how} ${ms} ms`);
     }
   };
 

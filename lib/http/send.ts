@@ -25,10 +25,11 @@ export async function sendFound(req: IncomingMessage, res: ServerResponse, found
     // Also on partial answers: Nix continues a second time only if the first continuation said it could.
     res.setHeader('Accept-Ranges', 'bytes');
     const sameBytes = req.headers['if-range'] === undefined || req.headers['if-range'] === etag;
-    if (sameBytes) range = parseRange(req.headers.range, size);
+    if (sameBytes && req.method === 'GET') range = parseRange(req.headers.range, size);
   }
   if (range === 'unsatisfiable') {
     found.close();
+    res.removeHeader('Content-Type');
     res.writeHead(416, { 'Content-Range': `bytes */${size}`, 'Content-Length': 0 }).end();
     return;
   }

@@ -20,6 +20,9 @@ export class FolderStore implements Store {
   readonly folder: string;
   readonly #log: Log;
   readonly #flat: FlatFiles;
+  /** Spools that are open. */
+  #spools = 0;
+  #idle: () => void = () => {};
 
   constructor(folder: string, log: Log) {
     this.folder = folder;
@@ -36,7 +39,7 @@ export class FolderStore implements Store {
     const tmp = join(this.folder, 'tmp');
     try {
       await mkdir(tmp, { recursive: true });
-      for (const name of await readdir(tmp)) await rm(join(tmp, name), { recursive: true });
+      for (const name of await readdir(tmp)) await rm(join(tmp, name), { recursive: true, force: true });
       const probe = join(tmp, 'probe');
       const handle = await open(probe, 'w');
       try {
@@ -102,8 +105,26 @@ export class FolderStore implements Store {
     return undefined;
   }
 
-  spool(): Promise<Spool> {
-    return TempFile.create(join(this.folder, 'tmp'));
+  async spool(): Promise<Spool> {
+    this.#spools++;
+    try {
+      return await TempFile.create(join(this.folder, 'tmp'), () => this.#spoolEnded());
+    } catch (error) {
+      this.#spoolEnded();
+      throw error;
+    }
+  }
+
+  #spoolEnded(): void {
+    this.#spools--;
+    if (this.#spools === 0) this.#idle();
+  }
+
+  async idle(): Promise<void> {
+    if (this.#spools === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#idle = resolve;
+    });
   }
 
   async put(spool: Spool, meta: ObjectMeta, options: PutOptions): Promise<'stored' | 'exists'> {

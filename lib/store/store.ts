@@ -58,6 +58,8 @@ export interface Store {
   /** The version of the object without opening it, or undefined. Counts as a use of it. */
   version(path: string): Promise<string | undefined>;
   spool(): Promise<Spool>;
+  /** Resolves when every spool has been closed. */
+  idle(): Promise<void>;
   /** Makes the spooled body the object. `exists` when it was there and was kept. */
   put(spool: Spool, meta: ObjectMeta, options: PutOptions): Promise<'stored' | 'exists'>;
   delete(path: string): Promise<boolean>;

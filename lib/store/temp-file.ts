@@ -10,21 +10,23 @@ import type { ObjectMeta, Spool } from './store.ts';
 export class TempFile implements Spool {
   readonly #handle: FileHandle;
   readonly #path: string;
+  readonly #onClosed: () => void;
   #closed: Promise<void> | undefined;
   #kept = false;
 
-  private constructor(handle: FileHandle, path: string) {
+  private constructor(handle: FileHandle, path: string, onClosed: () => void) {
     this.#handle = handle;
     this.#path = path;
+    this.#onClosed = onClosed;
   }
 
   /** @throws CacheError `storage` */
-  static async create(folder: string): Promise<TempFile> {
+  static async create(folder: string, onClosed: () => void): Promise<TempFile> {
     const path = join(folder, randomBytes(12).toString('hex'));
     const handle = await open(path, 'wx+', 0o644).catch((error) => {
       throw storageError(`can't create a temporary file in ${folder}`, error);
     });
-    return new TempFile(handle, path);
+    return new TempFile(handle, path, onClosed);
   }
 
   async write(chunk: Uint8Array, offset: number): Promise<void> {
@@ -82,7 +84,7 @@ export class TempFile implements Spool {
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#close();
+    this.#closed ??= this.#close().finally(this.#onClosed);
     return this.#closed;
   }
 

@@ -17,10 +17,17 @@ export class Body implements Incoming {
   readonly #label: string;
   readonly #stallMs: number;
 
-  /** @throws CacheError `upstream` for a Content-Encoding that this Node can't decode */
-  constructor(response: IncomingMessage, label: string, stallMs: number) {
+  /**
+   * The body breaks off when `signal` aborts.
+   * @throws CacheError `upstream` for a Content-Encoding that this Node can't decode
+   */
+  constructor(response: IncomingMessage, label: string, stallMs: number, signal: AbortSignal) {
     this.#label = label;
     this.#stallMs = stallMs;
+    const abort = () =>
+      this.#stream.destroy(new CacheError('aborted', `${label}: no longer wanted`, signal.reason));
+    signal.addEventListener('abort', abort);
+    response.once('close', () => signal.removeEventListener('abort', abort));
     const coding = codingOf(response.headers['content-encoding']);
     if (coding === undefined) {
       this.#stream = response;

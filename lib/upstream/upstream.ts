@@ -104,7 +104,7 @@ export class Upstream {
       );
     }
     const extent = status === 206 ? partial(response, label) : whole(response);
-    const body = new Body(response, label, this.#deadlines.stallMs);
+    const body = new Body(response, label, this.#deadlines.stallMs, signal);
     return { body, ...extent, validator: validatorOf(response) };
   }
 
