@@ -6,7 +6,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { defer, temporaryFolder } from '../fixtures/defer.ts';
-import { need } from '../fixtures/need.ts';
+import { needRoot } from '../fixtures/need-root.ts';
 import { projectRoot } from '../fixtures/project.ts';
 import { output, run } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
@@ -39,7 +39,7 @@ test('a folder that can not be written is one line and exit 1', async (t) => {
 });
 
 test('a full disk at the start is one line and exit 1', {
-  skip: process.getuid?.() === 0 ? need('mount') : 'needs root',
+  skip: needRoot('mount'),
 }, async (t) => {
   const disk = join(await temporaryFolder(t), 'disk');
   await mkdir(disk);
