@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import type { Download } from './download/download.ts';
 import { Fetcher } from './download/fetcher.ts';
 import type { NarInfos, NarInfosOptions } from './download/narinfos.ts';
+import { CacheError } from './errors.ts';
 import { mimeOf, type ObjectName, pathOf } from './nix/object-name.ts';
 import type { Store, StoredObject } from './store/store.ts';
 
@@ -23,6 +24,8 @@ export interface Found {
   close(): void;
 }
 
+/** How often an object that comes and goes is looked for before that is called a failure. */
+const ATTEMPTS = 3;
 /** Connections for one large NAR. */
 const CONNECTIONS = 4;
 
@@ -48,7 +51,18 @@ export class Cache {
       const found = await this.#narInfos.find(name.hash);
       return found && foundInMemory(found.known.body, found.how);
     }
-    return (await this.#stored(name)) ?? (await this.#fetch(name)) ?? (await this.#stored(name));
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const stored = await this.#stored(name);
+      if (stored !== undefined) return stored;
+      const { value, joined } = await this.#fetcher.fetch(name);
+      // It may have been uploaded while the upstreams were asked.
+      if (value === undefined) return this.#stored(name);
+      if (value !== 'stored' && value.hold()) {
+        return foundInDownload(value, mimeOf(name.kind), joined ? 'joined' : 'miss');
+      }
+      // It is in the store by now; or it was, or could not be kept there, and must be fetched again.
+    }
+    throw new CacheError('storage', `${pathOf(name)} does not stay in the store`);
   }
 
   /** The object if it is here and whole; nobody else is asked. */
@@ -61,12 +75,6 @@ export class Cache {
   async #stored(name: FileName): Promise<Found | undefined> {
     const object = await this.#store.open(pathOf(name));
     return object && foundInStore(object);
-  }
-
-  async #fetch(name: FileName): Promise<Found | undefined> {
-    const { value, joined } = await this.#fetcher.fetch(name);
-    if (value === undefined || value === 'stored' || !value.hold()) return undefined;
-    return foundInDownload(value, mimeOf(name.kind), joined ? 'joined' : 'miss');
   }
 
   /** When nothing is being fetched. */

@@ -1,4 +1,5 @@
 // The service, put together from its configuration and taken apart again.
+import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { Cache } from './cache.ts';
 import type { Config, UpstreamConfig } from './config.ts';
@@ -31,6 +32,8 @@ export async function startService(
 ): Promise<Service> {
   const { storeDir } = config;
   const stopping = new AbortController();
+  // Everything under way listens to it: that is no leak.
+  setMaxListeners(0, stopping.signal);
   const upstreams = new Upstreams(
     await Promise.all(config.upstreams.map((one) => createUpstream(one, deadlines))),
   );

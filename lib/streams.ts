@@ -1,6 +1,5 @@
 // What both directions, from upstreams and from uploads, need of streams.
-import type { Readable, Transform } from 'node:stream';
-import * as zlib from 'node:zlib';
+import type { Readable } from 'node:stream';
 import type { CacheError } from './errors.ts';
 
 /**
@@ -39,26 +38,4 @@ export async function collect(
     parts.push(chunk);
   }
   return Buffer.concat(parts);
-}
-
-/** A Content-Encoding header's coding; undefined if it leaves the body as it is. */
-export function codingOf(header: string | undefined): string | undefined {
-  const coding = header?.trim().toLowerCase();
-  return coding === undefined || coding === '' || coding === 'identity' ? undefined : coding;
-}
-
-/** A transform that undoes a coding; undefined for one that can't be undone here. */
-export function decoderOf(coding: string): Transform | undefined {
-  switch (coding) {
-    case 'gzip':
-    case 'x-gzip':
-      return zlib.createGunzip();
-    case 'deflate':
-      return zlib.createInflate();
-    case 'br':
-      return zlib.createBrotliDecompress();
-    default:
-      // Not zstd: Node's decoder ends silently after the first frame, and Nix writes several.
-      return undefined;
-  }
 }

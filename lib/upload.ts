@@ -107,6 +107,8 @@ export class Uploads {
     };
     if (nar !== undefined) {
       checkFits(info, nar.meta);
+      // It may have come from an upstream, and the client skipped its upload when it saw that.
+      await store.sync(nar.meta.path);
       return put(withSigs(withUrl(text, `nar/${narName}`), existing?.info.sigs ?? []), 'push');
     }
     // `nix store sign` sends back a narinfo that we gave it, with a signature more; the NAR may be only upstream.

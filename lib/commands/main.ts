@@ -27,7 +27,13 @@ Point Nix at it with --option substituters http://HOST:8080, and push with nix c
 export async function main(args: readonly string[]): Promise<number> {
   const log = createLog((line) => process.stderr.write(line));
   // `list | head` closes the pipe: that is no failure.
-  process.stdout.on('error', (error) => process.exit(isErrno(error, 'EPIPE') ? 0 : 1));
+  process.stdout.on('error', (error) => {
+    if (isErrno(error, 'EPIPE')) process.exit(0);
+    process.stderr.write(`nix-binary-cache: can't write the output: ${describe(error)}\n`);
+    process.exit(1);
+  });
+  // A log that nobody reads, or whose disk is full, must not end the service.
+  process.stderr.on('error', () => {});
   try {
     return await run(args);
   } catch (error) {

@@ -13,6 +13,8 @@ import type { NarInfos } from './narinfos.ts';
 import type { Source } from './sources.ts';
 import type { Expected } from './verify.ts';
 
+type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
+
 export interface FetcherOptions {
   readonly store: Store;
   readonly upstreams: Upstreams;
@@ -49,20 +51,29 @@ export class Fetcher {
    * upstream says that it has no such thing.
    * @throws CacheError of the upstream that could not be asked, if none has it
    */
-  fetch(name: Exclude<ObjectName, { kind: 'narinfo' }>): Promise<{
-    value: Download | 'stored' | undefined;
-    joined: boolean;
-  }> {
+  async fetch(name: FileName): Promise<{ value: Download | 'stored' | undefined; joined: boolean }> {
     const path = pathOf(name);
-    return this.#downloads.join(path, async (): Promise<Flight<Download | 'stored' | undefined>> => {
-      const ended = Promise.resolve();
-      // A download that ended since the caller looked has stored it.
-      if ((await this.#options.store.version(path)) !== undefined) return { value: 'stored', ended };
-      const sources = this.#narSources;
-      const wanted = name.kind === 'nar' ? await sources.forNar(name.name, name.hash) : sources.forPath(path);
-      const download = await this.#start(name, wanted);
-      return { value: download, ended: download?.ended ?? ended };
-    });
+    for (;;) {
+      // Who began it may have known less than we do: only a NAR's store hash leads to its narinfo.
+      const mayKnowMore = name.kind === 'nar' && name.hash !== undefined && this.#downloads.has(path);
+      try {
+        const result = await this.#downloads.join(path, () => this.#begin(name));
+        if (result.value !== undefined || !mayKnowMore) return result;
+      } catch (error) {
+        if (!mayKnowMore || this.#options.signal.aborted) throw error;
+      }
+    }
+  }
+
+  async #begin(name: FileName): Promise<Flight<Download | 'stored' | undefined>> {
+    const path = pathOf(name);
+    const ended = Promise.resolve();
+    // A download that ended since the caller looked has stored it.
+    if ((await this.#options.store.version(path)) !== undefined) return { value: 'stored', ended };
+    const sources = this.#narSources;
+    const wanted = name.kind === 'nar' ? await sources.forNar(name.name, name.hash) : sources.forPath(path);
+    const download = await this.#start(name, wanted);
+    return { value: download, ended: download?.ended ?? ended };
   }
 
   async #start(name: ObjectName, { sources: all, expected }: Wanted): Promise<Download | undefined> {

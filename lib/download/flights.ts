@@ -10,6 +10,10 @@ export interface Flight<T> {
 export class Flights<T> {
   readonly #flights = new Map<string, Promise<Flight<T>>>();
 
+  has(key: string): boolean {
+    return this.#flights.has(key);
+  }
+
   /** The answer of the flight under `key`, which `start` begins if there is none. */
   async join(key: string, start: () => Promise<Flight<T>>): Promise<{ value: T; joined: boolean }> {
     const running = this.#flights.get(key);

@@ -56,11 +56,20 @@ export class NarSources {
     }
     const { info } = known;
     const from = this.#upstreams.byOrigin(known.origin);
-    const own = from === undefined ? [] : [source(from, from.resolve(info.url), true)];
+    const own = from === undefined ? [] : this.#own(from, info.url);
     // Only a name that is a hash means the same bytes everywhere.
     const others = promised === undefined && own.length > 0 ? [] : byPath;
     const sources = [...own, ...others, ...this.#byOwnNarInfo(hash, name, from)];
     return { sources: unique(sources), expected: expectedOf(info, promised) };
+  }
+
+  #own(upstream: Upstream, url: string): Source[] {
+    try {
+      return [source(upstream, upstream.resolve(url), true)];
+    } catch (error) {
+      this.#log.warn(describe(error));
+      return [];
+    }
   }
 
   async #narInfo(hash: StoreHash): Promise<KnownNarInfo | undefined> {

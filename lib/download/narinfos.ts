@@ -35,6 +35,8 @@ interface Ready {
 
 /** How long a narinfo in memory is believed to be still on disk: the command line may remove it there. */
 const RECHECK_MS = 1000;
+/** How long a narinfo may take from its first byte to its last. */
+const NARINFO_MS = 30_000;
 /** About thirty thousand narinfos. */
 const MEMORY_BYTES = 64 << 20;
 
@@ -50,6 +52,8 @@ export interface NarInfosOptions {
 export class NarInfos {
   readonly #options: NarInfosOptions;
   readonly #ready = new ByteLru<Ready>(MEMORY_BYTES);
+  /** How often {@link forget} was called. */
+  #forgotten = 0;
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
 
   constructor(options: NarInfosOptions) {
@@ -72,17 +76,17 @@ export class NarInfos {
   }
 
   async #load(hash: StoreHash, path: string): Promise<KnownNarInfo | undefined> {
+    const before = this.#forgotten;
     const object = await this.#options.store.open(path);
     if (object === undefined) return undefined;
     const text = (await object.bytes()).toString();
     try {
       const known = this.#know(hash, text, object.meta.origin);
-      // Since `open` somebody may have replaced it; then the version differs at the next check.
-      this.#ready.set(
-        path,
-        { known, version: object.version, checkedAt: Date.now() },
-        2 * text.length + 1000,
-      );
+      // Since `open` it may have been replaced.
+      if (before === this.#forgotten) {
+        const ready = { known, version: object.version, checkedAt: Date.now() };
+        this.#ready.set(path, ready, 2 * text.length + 1000);
+      }
       return known;
     } catch (error) {
       // Only a file of the Go service, which checked nothing, can be so; an upstream may have a good one.
@@ -125,7 +129,10 @@ export class NarInfos {
     if (answer === undefined) return undefined;
     const text = await readText(answer, url.href);
     try {
-      return this.#know(hash, text, upstream.url);
+      const known = this.#know(hash, text, upstream.url);
+      // A narinfo whose NAR can't be asked for is none.
+      upstream.resolve(known.info.url);
+      return known;
     } catch (error) {
       throw new CacheError('upstream', `${url.href}: ${describe(error)}`, error);
     }
@@ -166,6 +173,7 @@ export class NarInfos {
 
   /** Must be called when a narinfo was put into the store by somebody else. */
   forget(hash: StoreHash): void {
+    this.#forgotten++;
     this.#ready.delete(pathOf({ kind: 'narinfo', hash }));
   }
 
@@ -184,5 +192,16 @@ function narNameIn(url: string): NarName | undefined {
 async function readText(answer: Answer, label: string): Promise<string> {
   const tooLong = () =>
     new CacheError('upstream', `${label}: narinfo is longer than ${MAX_NARINFO_BYTES} bytes`);
-  return (await collect(answer.body, MAX_NARINFO_BYTES, tooLong)).toString();
+  const tooSlow = () => {
+    answer.body.destroy(
+      new CacheError('timeout', `${label}: narinfo not there within ${NARINFO_MS / 1000} s`),
+    );
+  };
+  // A stall is too long a silence; this is against an upstream that never falls silent.
+  const timer = setTimeout(tooSlow, NARINFO_MS);
+  try {
+    return (await collect(answer.body, MAX_NARINFO_BYTES, tooLong)).toString();
+  } finally {
+    clearTimeout(timer);
+  }
 }

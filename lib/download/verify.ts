@@ -1,11 +1,11 @@
 // The verdict on a body: follows the front of the file, hashes it, unpacks it where Node can, and compares with what is
 // known of it beforehand.
 import { createHash } from 'node:crypto';
-import { CacheError, isCacheError } from '../errors.ts';
+import { decode, isDecodable } from '../codings.ts';
+import { CacheError } from '../errors.ts';
 import type { Compression } from '../nix/compression.ts';
 import { type Sha256, sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
 import type { Growing } from './growing.ts';
-import { createUnpacker } from './unpack.ts';
 
 /** What is known beforehand of a body; undefined where nothing is. */
 export interface Expected {
@@ -46,48 +46,69 @@ export async function verify(
   label: string,
 ): Promise<Arrived> {
   const { nar } = expected;
-  const hash = createHash('sha256');
-  const unpacker = nar && createUnpacker(nar.compression, nar.narSize);
   const compare = (what: string, wanted: string | number | undefined, found: string | number) => {
     if (wanted === undefined || wanted === found) return;
     throw new CacheError('invalid', `${label}: ${what} is wrong: expected ${wanted}, found ${found}`);
   };
-  try {
-    let at = 0;
-    for (;;) {
-      if (filling.state === 'failed') throw new CacheError('aborted', `${label}: there is no more of it`);
-      // Before the front is looked at, which does not move after the end.
-      const last = filling.state === 'ended';
-      const { front, spool } = growing;
-      while (at < front) {
-        const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, front - at));
-        const read = await spool.read(buffer, at);
-        if (read === 0) throw new CacheError('storage', `${label}: the temporary file lost bytes`);
-        const chunk = buffer.subarray(0, read);
-        hash.update(chunk);
-        await unpacker?.write(chunk);
-        at += read;
-      }
-      if (last) break;
-      if (growing.front === at && filling.state === 'running') await growing.change();
+  const file = new Digest();
+  const chunks = file.through(follow(growing, filling, label));
+  if (nar !== undefined && isDecodable(nar.compression)) {
+    const unpacked = new Digest();
+    for await (const _ of unpacked.through(decode(nar.compression, chunks))) {
+      if (unpacked.size > nar.narSize) compare('NarSize', nar.narSize, `more than ${nar.narSize}`);
     }
-    compare('size', expected.fileSize, at);
-    const digest = hash.digest();
-    const sha256 = digest.toString('hex');
-    compare('SHA-256', expected.fileHash && sha256ToHex(expected.fileHash), sha256);
-    if (nar !== undefined) {
-      const plain = { narHash: sha256FromBytes(digest), narSize: at };
-      const found = unpacker ? await unpacker.end() : nar.compression === 'none' ? plain : undefined;
-      if (found !== undefined) {
-        compare('NarSize', nar.narSize, found.narSize);
-        compare('NarHash', nar.narHash, found.narHash);
-      }
+    compare('NarSize', nar.narSize, unpacked.size);
+    compare('NarHash', nar.narHash, sha256FromBytes(unpacked.end()));
+  }
+  // All of it where nothing was unpacked; else what a decoder may have left unread behind its stream.
+  for await (const _ of chunks);
+  if (file.size !== growing.front) {
+    throw new CacheError('invalid', `${label}: has bytes behind the end of its ${nar?.compression} stream`);
+  }
+  compare('size', expected.fileSize, file.size);
+  const digest = file.end();
+  const sha256 = digest.toString('hex');
+  compare('SHA-256', expected.fileHash && sha256ToHex(expected.fileHash), sha256);
+  if (nar?.compression === 'none') {
+    compare('NarSize', nar.narSize, file.size);
+    compare('NarHash', nar.narHash, sha256FromBytes(digest));
+  }
+  return { size: file.size, sha256 };
+}
+
+/** The bytes of the growing file, up to its end. */
+async function* follow(growing: Growing, filling: Filling, label: string): AsyncGenerator<Buffer> {
+  for (let at = 0; ; ) {
+    if (filling.state === 'failed') throw new CacheError('aborted', `${label}: there is no more of it`);
+    // Before the front is looked at, which does not move after the end.
+    const last = filling.state === 'ended';
+    const { front, spool } = growing;
+    while (at < front) {
+      const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, front - at));
+      const read = await spool.read(buffer, at);
+      if (read === 0) throw new CacheError('storage', `${label}: the temporary file lost bytes`);
+      at += read;
+      yield buffer.subarray(0, read);
     }
-    return { size: at, sha256 };
-  } catch (error) {
-    if (!isCacheError(error, 'invalid') || error.message.startsWith(label)) throw error;
-    throw new CacheError('invalid', `${label}: ${error.message}`, error);
-  } finally {
-    unpacker?.destroy();
+    if (last) return;
+    if (growing.front === at && filling.state === 'running') await growing.change();
+  }
+}
+
+/** Hashes and counts what passes. */
+class Digest {
+  readonly #hash = createHash('sha256');
+  size = 0;
+
+  async *through(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      this.#hash.update(chunk);
+      this.size += chunk.length;
+      yield chunk;
+    }
+  }
+
+  end(): Buffer {
+    return this.#hash.digest();
   }
 }

@@ -1,9 +1,9 @@
 // The body of an upload: its 100-continue, its content coding, its deadline on silence, and what is left of it when it
 // is refused.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { pipeline, Readable } from 'node:stream';
-import { CacheError, describe, isCacheError } from '../errors.ts';
-import { codingOf, decoderOf, untilStalled } from '../streams.ts';
+import { codingOf, DECODABLE, decode, isDecodable } from '../codings.ts';
+import { CacheError, isCacheError } from '../errors.ts';
+import { untilStalled } from '../streams.ts';
 
 /** Milliseconds a client may send nothing in the middle of an upload. */
 const STALL_MS = 20_000;
@@ -18,20 +18,13 @@ const DRAIN = { bytes: 16 << 20, ms: 5_000 };
  */
 export function receive(req: IncomingMessage, res: ServerResponse, expects: boolean): AsyncIterable<Buffer> {
   const coding = codingOf(req.headers['content-encoding']);
-  const decoder = coding === undefined ? undefined : decoderOf(coding);
-  if (coding !== undefined && decoder === undefined) {
-    throw new CacheError(
-      'unsupported',
-      `expected Content-Encoding gzip, br or deflate or none, found ${coding}`,
-    );
+  if (coding !== undefined && !isDecodable(coding)) {
+    const known = DECODABLE.join(', ');
+    throw new CacheError('unsupported', `expected Content-Encoding ${known} or none, found ${coding}`);
   }
   if (expects) res.writeContinue();
   const chunks = received(req);
-  if (decoder === undefined) return chunks;
-  return bounded(
-    pipeline(Readable.from(chunks), decoder, () => {}),
-    coding ?? '',
-  );
+  return coding === undefined ? chunks : bounded(decode(coding, chunks), coding);
 }
 
 async function* received(req: IncomingMessage): AsyncGenerator<Buffer> {
@@ -46,24 +39,12 @@ async function* received(req: IncomingMessage): AsyncGenerator<Buffer> {
 
 async function* bounded(decoded: AsyncIterable<Buffer>, coding: string): AsyncGenerator<Buffer> {
   let size = 0;
-  try {
-    for await (const chunk of decoded) {
-      size += chunk.length;
-      if (size > MAX_DECODED_BYTES) {
-        throw new CacheError(
-          'too-large',
-          `the ${coding} body unpacks to more than ${MAX_DECODED_BYTES} bytes`,
-        );
-      }
-      yield chunk;
+  for await (const chunk of decoded) {
+    size += chunk.length;
+    if (size > MAX_DECODED_BYTES) {
+      throw new CacheError('too-large', `the ${coding} body unpacks to more than ${MAX_DECODED_BYTES} bytes`);
     }
-  } catch (error) {
-    if (isCacheError(error)) throw error;
-    throw new CacheError(
-      'invalid',
-      `the body is not what its Content-Encoding ${coding} says: ${describe(error)}`,
-      error,
-    );
+    yield chunk;
   }
 }
 

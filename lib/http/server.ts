@@ -5,6 +5,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Listen } from '../config.ts';
 import { CacheError, describe, isErrno } from '../errors.ts';
 import type { Handler } from './handler.ts';
+import { Turns } from './turns.ts';
 
 /** Nix drops idle connections after 90 s at the latest, and must be the first to do so. */
 const KEEP_ALIVE_MS = 150_000;
@@ -32,19 +33,15 @@ export async function startServer(listen: Listen, handler: Handler): Promise<Run
     noDelay: true,
     keepAlive: true,
   });
-  let stopping = false;
+  const turns = new Turns();
   const handle = (expects: boolean): RequestListener => {
-    return (req, res) => {
-      if (stopping) res.setHeader('Connection', 'close');
-      // An answer begun before the stop has promised to keep its connection, which is idle one turn later.
-      res.once('close', () => setImmediate(() => stopping && server.closeIdleConnections()));
-      void handler(req, res, expects);
-    };
+    return (req, res) => turns.take(req.socket, res, () => void handler(req, res, expects));
   };
+  server.on('connection', (socket: Socket) => turns.add(socket));
   server.setTimeout(SILENT_MS);
   server.on('request', handle(false));
   server.on('checkContinue', handle(true));
-  server.on('clientError', answerUnreadable);
+  server.on('clientError', (error, socket: Socket) => answerUnreadable(error, socket, turns.isBusy(socket)));
   await bind(server, listen);
   server.on('error', () => {});
   const { port } = server.address() as AddressInfo;
@@ -52,9 +49,8 @@ export async function startServer(listen: Listen, handler: Handler): Promise<Run
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     stop: async (graceMs) => {
-      stopping = true;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
+      turns.stop();
       const timer = setTimeout(() => server.closeAllConnections(), graceMs);
       await closed;
       clearTimeout(timer);
@@ -77,8 +73,9 @@ function bind(server: Server, listen: Listen): Promise<void> {
 }
 
 /** What can't be parsed as a request gets its status and is cut off. */
-function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
+function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket, busy: boolean): void {
+  // Behind an answer that is being sent, another one would be taken for its bytes.
+  if (busy || !socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
     return;
   }

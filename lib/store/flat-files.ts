@@ -3,20 +3,25 @@
 // once, before it is first served.
 import { createHash } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isErrno } from '../errors.ts';
 import { sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
 import { MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
 import { hashInNarName, parseObjectName } from '../nix/object-name.ts';
+import { fileNameOf, openForReading, storageError, versionOf } from './files.ts';
 import type { ListedObject, ObjectMeta } from './store.ts';
-import { storageError } from './temp-file.ts';
 
 interface FlatFile {
   readonly file: string;
   readonly handle: FileHandle;
   readonly stats: Stats;
   readonly meta: ObjectMeta;
+}
+
+interface DamagedFile {
+  readonly file: string;
+  readonly version: string;
+  readonly damage: string;
 }
 
 /** Checked files to remember; forgetting one costs a second reading. */
@@ -32,17 +37,12 @@ export class FlatFiles {
   }
 
   fileOf(path: string): string {
-    return join(this.#folder, createHash('sha256').update(path).digest('hex'));
+    return join(this.#folder, fileNameOf(path));
   }
 
-  async open(
-    path: string,
-  ): Promise<FlatFile | { readonly file: string; readonly damage: string } | undefined> {
+  async open(path: string): Promise<FlatFile | DamagedFile | undefined> {
     const file = this.fileOf(path);
-    const handle = await open(file, 'r').catch((error) => {
-      if (isErrno(error, 'ENOENT')) return undefined;
-      throw storageError(`can't read ${file}`, error);
-    });
+    const handle = await openForReading(file);
     if (handle === undefined) return undefined;
     let keep = false;
     try {
@@ -51,7 +51,7 @@ export class FlatFiles {
       if (name === undefined || !stats.isFile()) return undefined;
       const promised = name.kind === 'nar' ? hashInNarName(name.name) : undefined;
       const damage = promised === undefined ? undefined : await this.#check(handle, stats, promised);
-      if (damage !== undefined) return { file, damage };
+      if (damage !== undefined) return { file, damage, version: versionOf(stats) };
       const sha256 = promised === undefined ? undefined : sha256ToHex(promised);
       const meta = {
         path,
@@ -88,7 +88,7 @@ export class FlatFiles {
   async *list(): AsyncIterable<ListedObject> {
     const files = (await readdir(this.#folder)).filter((name) => /^[0-9a-f]{64}$/.test(name)).sort();
     const paths = new Map<string, string>();
-    const note = (path: string) => paths.set(createHash('sha256').update(path).digest('hex'), path);
+    const note = (path: string) => paths.set(fileNameOf(path), path);
     for (const file of files) {
       const narinfo = await this.#readIfNarinfo(file);
       const hash = /^StorePath: \S*\/([^/\s-]{32})-/m.exec(narinfo)?.[1];

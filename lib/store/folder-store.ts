@@ -1,25 +1,24 @@
 // The folder: `ab/<sha256 of the path, hex>`, one file an object, its header explaining it (see header.ts), beside
 // `tmp/` for what is being written and `quarantine/` for what turned out damaged. There is no index: the files are
 // the truth, so a start reads nothing but `tmp/`, and the command line works beside a running service.
-import { createHash } from 'node:crypto';
-import type { Stats } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { fileNameOf, openForReading, storageError, syncFolder, touch, versionOf } from './files.ts';
 import { FlatFiles } from './flat-files.ts';
 import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
 import { OpenFile } from './open-file.ts';
+import { quarantine } from './quarantine.ts';
 import type { ListedObject, ObjectMeta, PutOptions, Spool, Store, StoredObject } from './store.ts';
-import { storageError, TempFile } from './temp-file.ts';
-
-/** How stale an object's last use may be on disk. */
-const TOUCH_INTERVAL_MS = 10 * 60_000;
+import { TempFile } from './temp-file.ts';
 
 export class FolderStore implements Store {
   readonly folder: string;
   readonly #log: Log;
   readonly #flat: FlatFiles;
+  /** Fan-out folders that are known to survive a power loss. */
+  readonly #durableFolders = new Set<string>();
   /** Spools that are open. */
   #spools = 0;
   #idle: () => void = () => {};
@@ -59,24 +58,22 @@ export class FolderStore implements Store {
     const file = this.#fileOf(path);
     const handle = await openForReading(file);
     if (handle === undefined) return this.#openFlat(path);
+    let version = '';
     try {
-      const head = Buffer.alloc(MAX_HEADER_BYTES);
-      const { bytesRead } = await handle.read(head, 0, head.length, 0);
-      const { meta, length } = decodeHeader(head.subarray(0, bytesRead));
-      if (meta.path !== path) throw new CacheError('damaged', `its header says it is ${meta.path}`);
       const stats = await handle.stat();
-      if (stats.size !== length + meta.size) {
-        throw new CacheError(
-          'damaged',
-          `its body has ${stats.size - length} bytes, its header says ${meta.size}`,
-        );
+      version = versionOf(stats);
+      const { meta, length } = await readHeader(handle);
+      if (meta.path !== path) throw new CacheError('damaged', `its header says it is ${meta.path}`);
+      const size = stats.size - length;
+      if (size !== meta.size) {
+        throw new CacheError('damaged', `its body has ${size} bytes, its header says ${meta.size}`);
       }
       touch(file, stats);
-      return new OpenFile(handle, meta, length, versionOf(stats));
+      return new OpenFile(handle, meta, length, version);
     } catch (error) {
       await handle.close();
       if (!isCacheError(error, 'damaged')) throw storageError(`can't read ${file}`, error);
-      await this.#quarantine(path, file, error.message);
+      await this.#quarantine(path, file, version, error.message);
       return undefined;
     }
   }
@@ -85,11 +82,15 @@ export class FolderStore implements Store {
     const found = await this.#flat.open(path);
     if (found === undefined) return undefined;
     if ('damage' in found) {
-      await this.#quarantine(path, found.file, found.damage);
+      await this.#quarantine(path, found.file, found.version, found.damage);
       return undefined;
     }
     touch(found.file, found.stats);
     return new OpenFile(found.handle, found.meta, 0, versionOf(found.stats));
+  }
+
+  #quarantine(path: string, file: string, version: string, reason: string): Promise<void> {
+    return quarantine(join(this.folder, 'quarantine'), path, file, version, reason, this.#log);
   }
 
   async version(path: string): Promise<string | undefined> {
@@ -131,21 +132,25 @@ export class FolderStore implements Store {
     if (!(spool instanceof TempFile)) throw new TypeError('a folder store takes the spools it made');
     const file = this.#fileOf(meta.path);
     const replace = options.existing === 'replace';
-    let madeFolder = false;
     const stored = await spool.commit(meta, file, replace).catch(async (error) => {
       if (!isErrno(error, 'ENOENT')) throw error;
       await mkdir(dirname(file), { recursive: true });
-      madeFolder = true;
       return spool.commit(meta, file, replace).catch((again) => {
         throw storageError(`can't write ${file}`, again);
       });
     });
     // Also for what exists: it may have come from a download, whose name nobody made durable.
-    if (options.durable) {
-      await syncFolder(dirname(file));
-      if (madeFolder) await syncFolder(this.folder);
-    }
+    if (options.durable) await this.sync(meta.path);
     return stored ? 'stored' : 'exists';
+  }
+
+  async sync(path: string): Promise<void> {
+    const folder = dirname(this.#fileOf(path));
+    const exists = await syncFolder(folder);
+    if (this.#durableFolders.has(folder)) return;
+    // Holds the name of the fan-out folder; without that, the object is a flat file of the Go service in here.
+    await syncFolder(this.folder);
+    if (exists) this.#durableFolders.add(folder);
   }
 
   async delete(path: string): Promise<boolean> {
@@ -164,7 +169,11 @@ export class FolderStore implements Store {
   async *list(): AsyncIterable<ListedObject> {
     const folders = (await readdir(this.folder)).filter((name) => /^[0-9a-f]{2}$/.test(name)).sort();
     for (const folder of folders) {
-      for (const name of (await readdir(join(this.folder, folder))).sort()) {
+      const names = await readdir(join(this.folder, folder)).catch((error) => {
+        this.#log.warn(`${join(this.folder, folder)} can't be listed: ${describe(error)}`);
+        return [];
+      });
+      for (const name of names.sort()) {
         const listed = await this.#describe(join(this.folder, folder, name));
         if (listed !== undefined) yield listed;
       }
@@ -177,9 +186,7 @@ export class FolderStore implements Store {
     const handle = await openForReading(file);
     if (handle === undefined) return undefined;
     try {
-      const head = Buffer.alloc(MAX_HEADER_BYTES);
-      const { bytesRead } = await handle.read(head, 0, head.length, 0);
-      const { meta } = decodeHeader(head.subarray(0, bytesRead));
+      const { meta } = await readHeader(handle);
       return { ...meta, lastUse: (await handle.stat()).mtime };
     } catch (error) {
       this.#log.warn(`${file} is not a cache object: ${describe(error)}`);
@@ -189,58 +196,14 @@ export class FolderStore implements Store {
     }
   }
 
-  async #quarantine(path: string, file: string, reason: string): Promise<void> {
-    const folder = join(this.folder, 'quarantine');
-    const target = join(folder, `${hashOf(path)}-${Date.now()}`);
-    try {
-      await mkdir(folder, { recursive: true });
-      await rename(file, target);
-      this.#log.warn(`${path} is damaged (${reason}); moved to ${target}`);
-    } catch (error) {
-      this.#log.error(`${path} is damaged (${reason}) and can't be moved to ${target}: ${describe(error)}`);
-    }
-  }
-
   #fileOf(path: string): string {
-    const hash = hashOf(path);
-    return join(this.folder, hash.slice(0, 2), hash);
+    const name = fileNameOf(path);
+    return join(this.folder, name.slice(0, 2), name);
   }
 }
 
-function hashOf(path: string): string {
-  return createHash('sha256').update(path).digest('hex');
-}
-
-async function openForReading(file: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(file, 'r');
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
-    throw storageError(`can't read ${file}`, error);
-  }
-}
-
-// A replaced object has another inode: the new file exists before the old one goes.
-function versionOf(stats: Stats): string {
-  return `${stats.dev}:${stats.ino}:${stats.size}`;
-}
-
-/** Notes the use on disk, at most every ten minutes. A reader does not wait for it and a read-only disk is no reason to fail. */
-function touch(file: string, stats: Stats): void {
-  const now = Date.now();
-  if (Math.abs(now - stats.mtimeMs) < TOUCH_INTERVAL_MS) return;
-  utimes(file, now / 1000, now / 1000).catch(() => {});
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  try {
-    const handle = await open(folder, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    throw storageError(`can't sync ${folder}`, error);
-  }
+async function readHeader(handle: FileHandle): Promise<ReturnType<typeof decodeHeader>> {
+  const head = Buffer.alloc(MAX_HEADER_BYTES);
+  const { bytesRead } = await handle.read(head, 0, head.length, 0);
+  return decodeHeader(head.subarray(0, bytesRead));
 }

@@ -48,6 +48,7 @@ export function decodeHeader(bytes: Buffer): { meta: ObjectMeta; length: number 
     typeof kind !== 'string' ||
     typeof origin !== 'string' ||
     typeof storedAt !== 'string' ||
+    Number.isNaN(Date.parse(storedAt)) ||
     typeof size !== 'number' ||
     typeof sha256 !== 'string' ||
     (narHash !== undefined && typeof narHash !== 'string')

@@ -62,6 +62,8 @@ export interface Store {
   idle(): Promise<void>;
   /** Makes the spooled body the object. `exists` when it was there and was kept. */
   put(spool: Spool, meta: ObjectMeta, options: PutOptions): Promise<'stored' | 'exists'>;
+  /** Makes what is stored under the path survive a power loss. */
+  sync(path: string): Promise<void>;
   delete(path: string): Promise<boolean>;
   list(): AsyncIterable<ListedObject>;
 }

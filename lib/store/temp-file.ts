@@ -1,9 +1,10 @@
 // A spool in the folder: an exclusive temporary file with room for the header in front. It becomes an object by
 // being given its header, synced and renamed; until then a crash leaves nothing but a file that the next start removes.
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, link, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CacheError, describe, isErrno } from '../errors.ts';
+import { isErrno } from '../errors.ts';
+import { storageError } from './files.ts';
 import { encodeHeader, HEADER_BYTES } from './header.ts';
 import type { ObjectMeta, Spool } from './store.ts';
 
@@ -23,9 +24,16 @@ export class TempFile implements Spool {
   /** @throws CacheError `storage` */
   static async create(folder: string, onClosed: () => void): Promise<TempFile> {
     const path = join(folder, randomBytes(12).toString('hex'));
-    const handle = await open(path, 'wx+', 0o644).catch((error) => {
-      throw storageError(`can't create a temporary file in ${folder}`, error);
-    });
+    const handle = await open(path, 'wx+', 0o644)
+      .catch(async (error) => {
+        // Somebody removed the folder, or the disk it was on, and it is back now.
+        if (!isErrno(error, 'ENOENT')) throw error;
+        await mkdir(folder, { recursive: true });
+        return open(path, 'wx+', 0o644);
+      })
+      .catch((error) => {
+        throw storageError(`can't create a temporary file in ${folder}`, error);
+      });
     return new TempFile(handle, path, onClosed);
   }
 
@@ -92,10 +100,4 @@ export class TempFile implements Spool {
     await this.#handle.close();
     if (!this.#kept) await rm(this.#path, { force: true });
   }
-}
-
-/** A refusal of the disk, in words for the operator. */
-export function storageError(what: string, error: unknown): CacheError {
-  const hint = isErrno(error, 'ENOSPC', 'EDQUOT') ? ' (the disk is full)' : '';
-  return new CacheError('storage', `${what}: ${describe(error)}${hint}`, error);
 }

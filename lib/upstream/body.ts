@@ -1,19 +1,21 @@
 // The body of an upstream's answer: content codings undone, with a deadline on silence, its failures in our terms.
 import type { IncomingMessage } from 'node:http';
-import { pipeline, type Readable } from 'node:stream';
+import { codingOf, decode, isDecodable } from '../codings.ts';
 import { CacheError, describe, isCacheError } from '../errors.ts';
-import { codingOf, decoderOf, untilStalled } from '../streams.ts';
+import { untilStalled } from '../streams.ts';
 
 /** Bytes of a body that nobody wants to read on to keep its connection; beyond that a new one is cheaper. */
 const DISCARD_BYTES = 64 * 1024;
 
 /** Bytes on their way from somewhere; read them to the end or destroy them. */
 export interface Incoming extends AsyncIterable<Buffer> {
-  destroy(): void;
+  /** Has whoever reads it fail with `error`. */
+  destroy(error?: CacheError): void;
 }
 
 export class Body implements Incoming {
-  readonly #stream: Readable;
+  readonly #response: IncomingMessage;
+  readonly #coding: string | undefined;
   readonly #label: string;
   readonly #stallMs: number;
 
@@ -22,43 +24,39 @@ export class Body implements Incoming {
    * @throws CacheError `upstream` for a Content-Encoding that this Node can't decode
    */
   constructor(response: IncomingMessage, label: string, stallMs: number, signal: AbortSignal) {
+    this.#response = response;
     this.#label = label;
     this.#stallMs = stallMs;
-    const abort = () =>
-      this.#stream.destroy(new CacheError('aborted', `${label}: no longer wanted`, signal.reason));
-    signal.addEventListener('abort', abort);
-    response.once('close', () => signal.removeEventListener('abort', abort));
-    const coding = codingOf(response.headers['content-encoding']);
-    if (coding === undefined) {
-      this.#stream = response;
-      return;
-    }
-    const decoder = decoderOf(coding);
-    if (decoder === undefined) {
+    this.#coding = codingOf(response.headers['content-encoding']);
+    if (this.#coding !== undefined && !isDecodable(this.#coding)) {
       response.destroy();
       throw new CacheError(
         'upstream',
-        `${label}: answered with Content-Encoding ${coding} though none was accepted`,
+        `${label}: answered with Content-Encoding ${this.#coding} though none was accepted`,
       );
     }
-    // The callback is only there because pipeline wants one: errors surface where the decoder is read.
-    this.#stream = pipeline(response, decoder, () => {});
+    const abort = () => this.destroy(new CacheError('aborted', `${label}: no longer wanted`, signal.reason));
+    signal.addEventListener('abort', abort);
+    response.once('close', () => signal.removeEventListener('abort', abort));
+    // Whoever reads it hears of errors; before and after that nobody need.
+    response.on('error', () => {});
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
     const stalled = () => new CacheError('timeout', `${this.#label}: no byte for ${this.#stallMs / 1000} s`);
+    const chunks = untilStalled(this.#response, this.#stallMs, stalled);
     try {
-      yield* untilStalled(this.#stream, this.#stallMs, stalled);
+      yield* this.#coding === undefined ? chunks : decode(this.#coding, chunks);
     } catch (error) {
-      if (isCacheError(error)) throw error;
+      if (isCacheError(error) && error.code !== 'invalid') throw error;
       throw new CacheError('upstream', `${this.#label}: broke off: ${describe(error)}`, error);
     } finally {
-      this.#stream.destroy();
+      this.#response.destroy();
     }
   }
 
-  destroy(): void {
-    this.#stream.destroy();
+  destroy(error?: CacheError): void {
+    this.#response.destroy(error);
   }
 }
 

@@ -84,12 +84,20 @@ function send(url: URL, options: RequestOptions, attempt: { reused: boolean }): 
       settle();
       resolve(response);
     });
-    // Stays for the life of the request: errors after the headers reach the response, but also come here.
-    req.on('error', (error) => {
+    const fail = (error: Error) => {
       settle();
       attempt.reused = req.reusedSocket;
       reject(error);
+    };
+    // Without this listener Node would drop a 101 without a word.
+    req.once('upgrade', (_response, socket) => {
+      socket.destroy();
+      fail(new CacheError('upstream', `${url.href}: answered 101 Switching Protocols`));
     });
+    // Whatever else may end a request in silence; after an answer or an error it changes nothing.
+    req.once('close', () => fail(new CacheError('upstream', `${url.href}: ended without an answer`)));
+    // Stays for the life of the request: errors after the headers reach the response, but also come here.
+    req.on('error', fail);
     req.end();
   });
 }

@@ -1,9 +1,9 @@
 // One upstream: its address, its way there, its credentials and its connections. Turns what it answers into three
 // outcomes: here it is, it is not there, or the upstream failed.
 import type { IncomingMessage } from 'node:http';
+import { codingOf } from '../codings.ts';
 import type { UpstreamConfig } from '../config.ts';
 import { CacheError } from '../errors.ts';
-import { codingOf } from '../streams.ts';
 import { DialAgent } from './agent.ts';
 import { Body, discard, type Incoming } from './body.ts';
 import { dial } from './dial.ts';

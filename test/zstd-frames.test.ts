@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { isCacheError } from '../../lib/errors.ts';
-import { ZstdFrames } from '../../lib/nix/zstd-frames.ts';
-import { need } from '../fixtures/need.ts';
-import { randomSource } from '../fixtures/random.ts';
+import { isCacheError } from '../lib/errors.ts';
+import { ZstdFrames } from '../lib/zstd-frames.ts';
+import { need } from './fixtures/need.ts';
+import { randomSource } from './fixtures/random.ts';
 
 /** The frames that the splitter finds when it is fed in pieces of random size. */
 function split(stream: Buffer, seed: number): Buffer[] {

@@ -1,6 +1,6 @@
 // Where the frames of a zstd stream end (RFC 8878, section 3.1). Node's decoder stops in silence after the first frame
 // while Nix writes one per 16 MiB, and it accepts a frame that is cut off: so somebody must count.
-import { CacheError } from '../errors.ts';
+import { CacheError } from './errors.ts';
 
 const MAGIC = 0xfd2fb528;
 const SKIPPABLE = 0x184d2a50;

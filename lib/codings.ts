@@ -1,0 +1,110 @@
+// Undoes compressions, whether a Content-Encoding or a NAR's: those that this Node knows. A stream that is cut off, or is
+// no such stream, fails.
+import { pipeline, Readable, type Transform } from 'node:stream';
+import * as zlib from 'node:zlib';
+import { CacheError, describe, isCacheError } from './errors.ts';
+import { type FramePiece, ZstdFrames } from './zstd-frames.ts';
+
+/** Node 22.15 and later have it; the types are those of the oldest Node we run on. */
+const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform };
+
+type Chunks = AsyncIterable<Buffer>;
+type Decode = (chunks: Chunks) => AsyncGenerator<Buffer>;
+
+const gunzip: Decode = (chunks) => through(zlib.createGunzip(), chunks);
+
+const DECODERS = new Map<string, Decode>([
+  ['gzip', gunzip],
+  ['x-gzip', gunzip],
+  ['deflate', (chunks) => through(zlib.createInflate(), chunks)],
+  ['br', (chunks) => through(zlib.createBrotliDecompress(), chunks)],
+]);
+if (createZstdDecompress !== undefined) {
+  DECODERS.set('zstd', (chunks) => unzstd(createZstdDecompress, chunks));
+}
+
+/** The names of the codings that {@link decode} undoes. */
+export const DECODABLE: readonly string[] = [...DECODERS.keys()];
+
+/** A Content-Encoding header's coding; undefined if it leaves the body as it is. */
+export function codingOf(header: string | undefined): string | undefined {
+  const coding = header?.trim().toLowerCase();
+  return coding === undefined || coding === '' || coding === 'identity' ? undefined : coding;
+}
+
+/** Whether {@link decode} undoes `coding`. */
+export function isDecodable(coding: string): boolean {
+  return DECODERS.has(coding);
+}
+
+/**
+ * What `chunks` were before `coding`, which must be one of {@link DECODABLE}. Errors of `chunks` come through as they are.
+ * @throws CacheError `invalid` while it is read, if they are not what the coding makes
+ */
+export async function* decode(coding: string, chunks: Chunks): AsyncGenerator<Buffer> {
+  const decoder = DECODERS.get(coding);
+  if (decoder === undefined) throw new TypeError(`no decoder for ${coding}`);
+  let failure: unknown;
+  try {
+    yield* decoder(
+      noting(chunks, (error) => {
+        failure = error;
+      }),
+    );
+  } catch (error) {
+    if (error === failure || isCacheError(error)) throw error;
+    throw new CacheError('invalid', `can't be decoded as ${coding}: ${describe(error)}`, error);
+  }
+}
+
+/** Tells errors of `chunks` from those that a decoder throws into whom it reads. */
+async function* noting(chunks: Chunks, note: (error: unknown) => void): AsyncGenerator<Buffer> {
+  const iterator = chunks[Symbol.asyncIterator]();
+  try {
+    for (;;) {
+      const next = await iterator.next().catch((error) => {
+        note(error);
+        throw error;
+      });
+      if (next.done) return;
+      yield next.value;
+    }
+  } finally {
+    await iterator.return?.();
+  }
+}
+
+async function* through(decoder: Transform, chunks: Chunks): AsyncGenerator<Buffer> {
+  const source = Readable.from(chunks);
+  // Errors surface where the decoder is read; a source may also fail when nobody reads any more.
+  source.on('error', () => {});
+  yield* pipeline(source, decoder, () => {}) as AsyncIterable<Buffer>;
+}
+
+/** A decoder of its own for every frame: see zstd-frames.ts. */
+async function* unzstd(create: () => Transform, chunks: Chunks): AsyncGenerator<Buffer> {
+  const pieces = framePieces(chunks);
+  for (;;) {
+    const next = await pieces.next();
+    if (next.done) return;
+    yield* through(create(), oneFrame(next.value, pieces));
+  }
+}
+
+async function* framePieces(chunks: Chunks): AsyncGenerator<FramePiece> {
+  const frames = new ZstdFrames();
+  for await (const chunk of chunks) yield* frames.push(chunk);
+  frames.end();
+}
+
+/** The bytes of the frame that begins with `first`; the pieces behind it stay where they are. */
+async function* oneFrame(first: FramePiece, pieces: AsyncGenerator<FramePiece>): AsyncGenerator<Buffer> {
+  for (let piece = first; ; ) {
+    if (piece.bytes.length > 0) yield piece.bytes;
+    if (piece.last) return;
+    const next = await pieces.next();
+    // At the end of the pieces a frame that is cut off has made them fail already.
+    if (next.done) return;
+    piece = next.value;
+  }
+}
