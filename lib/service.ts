@@ -1,7 +1,7 @@
 // The service, put together from its configuration and taken apart again.
 import { readFile } from 'node:fs/promises';
 import { Cache } from './cache.ts';
-import type { Config, UpstreamConfig } from './config.ts';
+import type { Config, Deadlines, UpstreamConfig } from './config.ts';
 import { NarInfos } from './download/narinfos.ts';
 import { CacheError, describe } from './errors.ts';
 import { createHandler } from './http/handler.ts';
@@ -10,7 +10,7 @@ import type { Log } from './log.ts';
 import { FolderStore } from './store/folder-store.ts';
 import { Uploads } from './upload.ts';
 import { checkAuthority } from './upstream/tls.ts';
-import { DEADLINES, type Deadlines, Upstream } from './upstream/upstream.ts';
+import { Upstream } from './upstream/upstream.ts';
 import { Upstreams } from './upstream/upstreams.ts';
 
 export interface Service {
@@ -24,15 +24,11 @@ export interface Service {
  * Starts the service; it listens when this has resolved.
  * @throws CacheError `config` or `startup`
  */
-export async function startService(
-  config: Config,
-  log: Log,
-  deadlines: Deadlines = DEADLINES,
-): Promise<Service> {
+export async function startService(config: Config, log: Log): Promise<Service> {
   const { storeDir } = config;
   const stopping = new AbortController();
   const upstreams = new Upstreams(
-    await Promise.all(config.upstreams.map((one) => createUpstream(one, deadlines))),
+    await Promise.all(config.upstreams.map((one) => createUpstream(one, config.deadlines))),
   );
   const store = new FolderStore(config.cacheDir, log);
   await store.prepare();

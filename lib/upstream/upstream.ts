@@ -1,7 +1,7 @@
 // One upstream: its address, its way there, its credentials and its connections. Turns what it answers into three
 // outcomes: here it is, it is not there, or the upstream failed.
 import type { IncomingMessage } from 'node:http';
-import type { UpstreamConfig } from '../config.ts';
+import type { Deadlines, UpstreamConfig } from '../config.ts';
 import { CacheError } from '../errors.ts';
 import { codingOf } from '../streams.ts';
 import { DialAgent } from './agent.ts';
@@ -9,15 +9,6 @@ import { Body, discard, type Incoming } from './body.ts';
 import { dial } from './dial.ts';
 import { get } from './request.ts';
 import { Slots } from './slots.ts';
-
-/** Milliseconds an upstream may take: to be connected through all handshakes, to answer, to stay silent. */
-export interface Deadlines {
-  readonly connectMs: number;
-  readonly firstByteMs: number;
-  readonly stallMs: number;
-}
-
-export const DEADLINES: Deadlines = { connectMs: 5_000, firstByteMs: 10_000, stallMs: 20_000 };
 
 /** What an upstream has under a URL. Read the body to its end or destroy it. */
 export interface Answer {
@@ -40,7 +31,7 @@ export class Upstream {
   readonly #slots = { small: new Slots(CONNECTIONS), large: new Slots(CONNECTIONS) };
 
   /** `ca`: PEM authorities to trust for this upstream in addition to the usual ones. */
-  constructor(config: UpstreamConfig, ca: readonly string[] | undefined, deadlines: Deadlines = DEADLINES) {
+  constructor(config: UpstreamConfig, ca: readonly string[] | undefined, deadlines: Deadlines) {
     this.url = config.url;
     this.#base = new URL(config.url);
     this.#deadlines = deadlines;
