@@ -9,6 +9,7 @@ import { startServer } from './http/server.ts';
 import type { Log } from './log.ts';
 import { FolderStore } from './store/folder-store.ts';
 import { Uploads } from './upload.ts';
+import { Breakers } from './upstream/breaker.ts';
 import { checkAuthority } from './upstream/tls.ts';
 import { Upstream } from './upstream/upstream.ts';
 import { Upstreams } from './upstream/upstreams.ts';
@@ -27,15 +28,17 @@ export interface Service {
 export async function startService(config: Config, log: Log): Promise<Service> {
   const { storeDir } = config;
   const stopping = new AbortController();
+  const breakers = new Breakers(log);
   const upstreams = new Upstreams(
-    await Promise.all(config.upstreams.map((one) => createUpstream(one, config.deadlines))),
+    await Promise.all(config.upstreams.map((one) => createUpstream(one, config.deadlines, breakers))),
+    { ...config, log, signal: stopping.signal, now: breakers.now },
   );
   const store = new FolderStore(config.cacheDir, log);
   await store.prepare();
   const options = { store, upstreams, storeDir, log, signal: stopping.signal };
   const narInfos = new NarInfos(options);
   const cache = new Cache(options, narInfos);
-  const uploads = new Uploads({ store, narInfos, storeDir, log });
+  const uploads = new Uploads({ store, narInfos, misses: upstreams.misses, storeDir, log });
   const server = await startServer(config.listen, createHandler({ cache, uploads, cacheInfo: config, log }));
   return {
     url: server.url,
@@ -50,9 +53,13 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   };
 }
 
-async function createUpstream(config: UpstreamConfig, deadlines: Deadlines): Promise<Upstream> {
+async function createUpstream(
+  config: UpstreamConfig,
+  deadlines: Deadlines,
+  breakers: Breakers,
+): Promise<Upstream> {
   const ca = config.caFile === undefined ? undefined : [await readAuthorities(config.caFile)];
-  return new Upstream(config, ca, deadlines);
+  return new Upstream(config, { ca, deadlines, breakers });
 }
 
 async function readAuthorities(file: string): Promise<string> {

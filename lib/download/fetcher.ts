@@ -6,7 +6,7 @@ import { hashInNarName, type NarName, type ObjectName, pathOf } from '../nix/obj
 import type { StoreHash } from '../nix/store-path.ts';
 import type { ObjectMeta, Spool, Store } from '../store/store.ts';
 import type { Answer, Upstream } from '../upstream/upstream.ts';
-import { firstOf, type Upstreams } from '../upstream/upstreams.ts';
+import type { Upstreams } from '../upstream/upstreams.ts';
 import { type Arrived, Download, type Expected } from './download.ts';
 import { type Flight, Flights } from './flights.ts';
 import type { KnownNarInfo, NarInfos } from './narinfos.ts';
@@ -63,17 +63,17 @@ export class Fetcher {
   }
 
   async #start(name: ObjectName, wanted: Wanted): Promise<Download | undefined> {
-    const { log, signal, store } = this.#options;
+    const { signal, store, upstreams } = this.#options;
     const large = name.kind === 'nar';
     const candidates = wanted.sources.map(({ upstream, url }) => ({
-      label: upstream.url,
+      upstream,
       ask: async () => {
         const answer = await upstream.get(url, large, signal);
         if (answer !== undefined) checkSize(answer, large, wanted.expected, url);
         return answer && { answer, upstream, url };
       },
     }));
-    const found = await firstOf(candidates, log);
+    const found = await upstreams.first(candidates, { path: large ? undefined : pathOf(name), hedge: false });
     if (found === undefined) return undefined;
     const { answer, upstream, url } = found;
     const spool = await store.spool().catch((error) => {

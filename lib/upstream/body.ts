@@ -12,21 +12,31 @@ export interface Incoming extends AsyncIterable<Buffer> {
   destroy(): void;
 }
 
+/** Who is told how a body fares. */
+export interface Watch {
+  received(bytes: number): unknown;
+  delivered(): unknown;
+  failed(error: CacheError): unknown;
+}
+
 export class Body implements Incoming {
   readonly #stream: Readable;
   readonly #label: string;
   readonly #stallMs: number;
+  readonly #watch: Watch;
+  #destroyed = false;
 
   /**
-   * The body breaks off when `signal` aborts.
+   * `signal` ends it early.
    * @throws CacheError `upstream` for a Content-Encoding that this Node can't decode
    */
-  constructor(response: IncomingMessage, label: string, stallMs: number, signal: AbortSignal) {
+  constructor(response: IncomingMessage, label: string, stallMs: number, watch: Watch, signal: AbortSignal) {
     this.#label = label;
     this.#stallMs = stallMs;
-    const abort = () =>
-      this.#stream.destroy(new CacheError('aborted', `${label}: no longer wanted`, signal.reason));
-    signal.addEventListener('abort', abort);
+    this.#watch = watch;
+    const abort = () => this.destroy();
+    if (signal.aborted) response.destroy();
+    signal.addEventListener('abort', abort, { once: true });
     response.once('close', () => signal.removeEventListener('abort', abort));
     const coding = codingOf(response.headers['content-encoding']);
     if (coding === undefined) {
@@ -48,16 +58,25 @@ export class Body implements Incoming {
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
     const stalled = () => new CacheError('timeout', `${this.#label}: no byte for ${this.#stallMs / 1000} s`);
     try {
-      yield* untilStalled(this.#stream, this.#stallMs, stalled);
+      for await (const chunk of untilStalled(this.#stream, this.#stallMs, stalled)) {
+        this.#watch.received(chunk.length);
+        yield chunk;
+      }
+      this.#watch.delivered();
     } catch (error) {
-      if (isCacheError(error)) throw error;
-      throw new CacheError('upstream', `${this.#label}: broke off: ${describe(error)}`, error);
+      if (this.#destroyed) throw new CacheError('aborted', `${this.#label}: no longer wanted`, error);
+      const failure = isCacheError(error)
+        ? error
+        : new CacheError('upstream', `${this.#label}: broke off: ${describe(error)}`, error);
+      this.#watch.failed(failure);
+      throw failure;
     } finally {
       this.#stream.destroy();
     }
   }
 
   destroy(): void {
+    this.#destroyed = true;
     this.#stream.destroy();
   }
 }

@@ -1,12 +1,15 @@
 // One upstream: its address, its way there, its credentials and its connections. Turns what it answers into three
-// outcomes: here it is, it is not there, or the upstream failed.
+// outcomes: here it is, it is not there, or the upstream failed; and notes in its health what that tells.
 import type { IncomingMessage } from 'node:http';
 import type { Deadlines, UpstreamConfig } from '../config.ts';
-import { CacheError } from '../errors.ts';
-import { codingOf } from '../streams.ts';
+import { CacheError, isCacheError } from '../errors.ts';
+import { type Keys, readKeys } from '../nix/signature.ts';
+import { codingOf, collect } from '../streams.ts';
 import { DialAgent } from './agent.ts';
-import { Body, discard, type Incoming } from './body.ts';
+import { Body, discard, type Incoming, type Watch } from './body.ts';
+import type { Breakers } from './breaker.ts';
 import { dial } from './dial.ts';
+import { Health, type UpstreamStats } from './health.ts';
 import { get } from './request.ts';
 import { Slots } from './slots.ts';
 
@@ -17,24 +20,48 @@ export interface Answer {
   readonly size: number | undefined;
 }
 
+export interface UpstreamOptions {
+  /** PEM authorities to trust for this upstream in addition to the usual ones. */
+  readonly ca: readonly string[] | undefined;
+  readonly deadlines: Deadlines;
+  /** Of all upstreams: those with the same proxy share what is known of it. */
+  readonly breakers: Breakers;
+}
+
+/** How a request goes out. */
+interface Way {
+  readonly slots: Slots;
+  /** Throws if it is not to be sent after all. */
+  readonly admit: () => void;
+  readonly signal: AbortSignal;
+}
+
 const MAX_REDIRECTS = 10;
+const MAX_CACHE_INFO_BYTES = 64 * 1024;
 /** Connections at once for small answers, and as many again for NARs, so that narinfos never queue behind them. */
 const CONNECTIONS = 16;
 
 export class Upstream {
   /** Without a trailing slash; also its name in messages and the origin of what came from it. */
   readonly url: string;
+  /** One of these must have signed a narinfo that comes from here; if there are none, nobody need have. */
+  readonly keys: Keys;
+  /** Whether it is believed to work. Whoever has a choice asks this before asking the upstream. */
+  readonly health: Health;
   readonly #base: URL;
   readonly #authorization: string | undefined;
   readonly #deadlines: Deadlines;
   readonly #agent: DialAgent;
   readonly #slots = { small: new Slots(CONNECTIONS), large: new Slots(CONNECTIONS) };
+  readonly #now: () => number;
+  readonly #closing = new AbortController();
 
-  /** `ca`: PEM authorities to trust for this upstream in addition to the usual ones. */
-  constructor(config: UpstreamConfig, ca: readonly string[] | undefined, deadlines: Deadlines) {
+  constructor(config: UpstreamConfig, { ca, deadlines, breakers }: UpstreamOptions) {
     this.url = config.url;
+    this.keys = readKeys(config.publicKeys);
     this.#base = new URL(config.url);
     this.#deadlines = deadlines;
+    this.#now = breakers.now;
     if (config.credentials !== undefined) {
       const { username, password } = config.credentials;
       this.#authorization = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
@@ -45,6 +72,16 @@ export class Upstream {
       (target, signal) => dial(target, { proxy, ca, timeoutMs, signal }),
       2 * CONNECTIONS,
     );
+    this.health = new Health(
+      breakers.of(`upstream ${config.url}`),
+      proxy && breakers.of(`proxy ${proxy.label}`),
+      () => this.#probe(),
+      breakers.now,
+    );
+  }
+
+  get stats(): Readonly<UpstreamStats> {
+    return this.health.stats;
   }
 
   /** What a narinfo's URL of this upstream, or a path relative to its own URL, refers to. */
@@ -55,57 +92,112 @@ export class Upstream {
   /**
    * Asks for `url`, following redirects. `large` answers do not hold up small ones.
    * @returns undefined if the upstream says that it has no such thing
-   * @throws CacheError `upstream`, `proxy`, `timeout` or `aborted`
+   * @throws CacheError `upstream`, `proxy`, `timeout` or `aborted`; at once if the upstream is believed dead
    */
-  async get(url: URL, large: boolean, signal: AbortSignal): Promise<Answer | undefined> {
-    const response = await this.#follow(url, large ? this.#slots.large : this.#slots.small, signal);
+  get(url: URL, large: boolean, signal: AbortSignal): Promise<Answer | undefined> {
+    // Called again when a slot is there: whoever waited for one need not try what others have tried in vain.
+    const admit = () => {
+      const { good, why } = this.health;
+      if (!good) throw new CacheError(why?.code ?? 'upstream', `${this.url} is believed dead`, why);
+    };
+    return this.#get(url, { slots: large ? this.#slots.large : this.#slots.small, admit, signal });
+  }
+
+  async #get(url: URL, way: Way): Promise<Answer | undefined> {
+    way.admit();
+    const { health } = this;
+    const { response, own } = await this.#follow(url, way);
+    // What another origin does, which a narinfo's URL or a redirect may name, does not tell against this upstream.
+    const asked = url.origin === this.#base.origin;
+    const watch: Watch = {
+      received: (bytes) => health.received(bytes),
+      delivered: () => asked && health.delivered(),
+      failed: (error) => own && health.failed(error),
+    };
+    const refuse = (problem: string) => {
+      discard(response);
+      return new CacheError('upstream', `${url.href}: ${problem}`);
+    };
     const status = response.statusCode ?? 0;
-    const label = url.href;
     if (status === 404 || status === 403 || status === 410) {
       discard(response);
+      watch.delivered();
       return undefined;
     }
     if (status !== 200) {
-      discard(response);
-      throw new CacheError('upstream', `${label}: answered ${status} ${response.statusMessage}`);
+      const error = refuse(`answered ${status} ${response.statusMessage}`);
+      if (status >= 500) watch.failed(error);
+      else watch.delivered();
+      throw error;
     }
-    if (response.headers['content-type']?.startsWith('text/html')) {
-      discard(response);
-      throw new CacheError(
-        'upstream',
-        `${label}: answered with a web page, expected a file of a binary cache`,
-      );
+    const { 'content-type': type, 'content-length': length, 'content-encoding': coding } = response.headers;
+    if (type?.startsWith('text/html')) {
+      const error = refuse('answered with a web page, expected a file of a binary cache');
+      // Also at the end of a redirect: so networks answer that want a login first.
+      if (asked) health.failed(error);
+      throw error;
     }
-    const length = response.headers['content-length'];
-    const size =
-      length === undefined || codingOf(response.headers['content-encoding']) !== undefined
-        ? undefined
-        : Number(length);
-    return { body: new Body(response, label, this.#deadlines.stallMs, signal), size };
+    const size = length === undefined || codingOf(coding) !== undefined ? undefined : Number(length);
+    return { body: new Body(response, url.href, this.#deadlines.stallMs, watch, way.signal), size };
   }
 
-  async #follow(start: URL, slots: Slots, signal: AbortSignal): Promise<IncomingMessage> {
+  /** The answer at the end of all redirects; `own` if it is this upstream's and not that of another origin. */
+  async #follow(start: URL, way: Way): Promise<{ response: IncomingMessage; own: boolean }> {
     let url = start;
     for (let redirects = 0; ; redirects++) {
-      const headers: Record<string, string> = {
-        'accept-encoding': 'identity',
-        'user-agent': 'nix-binary-cache',
-      };
-      // Credentials are this upstream's: another origin, as a narinfo's URL or a redirect may name, never sees them.
-      if (this.#authorization !== undefined && url.origin === this.#base.origin) {
-        headers.authorization = this.#authorization;
-      }
-      const { firstByteMs } = this.#deadlines;
-      const response = await get(url, { agent: this.#agent, slots, headers, firstByteMs, signal });
+      const own = url.origin === this.#base.origin;
+      const response = await this.#ask(url, own, way);
       const { location } = response.headers;
       if (![301, 302, 303, 307, 308].includes(response.statusCode ?? 0) || location === undefined)
-        return response;
+        return { response, own };
       discard(response);
       if (redirects === MAX_REDIRECTS) {
         throw new CacheError('upstream', `${start.href}: redirected more than ${MAX_REDIRECTS} times`);
       }
       url = this.#redirect(start, url, location);
     }
+  }
+
+  async #ask(url: URL, own: boolean, { slots, admit, signal }: Way): Promise<IncomingMessage> {
+    const { health } = this;
+    const headers: Record<string, string> = {
+      'accept-encoding': 'identity',
+      'user-agent': 'nix-binary-cache',
+    };
+    // Credentials are this upstream's: another origin never sees them.
+    if (this.#authorization !== undefined && own) headers.authorization = this.#authorization;
+    const started = this.#now();
+    let sent = false;
+    const send = () => {
+      admit();
+      sent = true;
+      health.stats.requests++;
+    };
+    const { firstByteMs } = this.#deadlines;
+    try {
+      const response = await get(url, {
+        agent: this.#agent,
+        slots,
+        admit: send,
+        headers,
+        firstByteMs,
+        signal,
+      });
+      if (own) health.answered(this.#now() - started);
+      return response;
+    } catch (error) {
+      if (sent && (own || isCacheError(error, 'proxy'))) health.failed(error);
+      throw error;
+    }
+  }
+
+  /** Asks for the one thing that every cache has, whatever it answers. */
+  async #probe(): Promise<void> {
+    const url = this.resolve('nix-cache-info');
+    const way = { slots: this.#slots.small, admit: () => {}, signal: this.#closing.signal };
+    const answer = await this.#get(url, way);
+    const tooLong = () => new CacheError('upstream', `${this.url}/nix-cache-info: is too long`);
+    if (answer !== undefined) await collect(answer.body, MAX_CACHE_INFO_BYTES, tooLong);
   }
 
   #redirect(start: URL, from: URL, location: string): URL {
@@ -118,6 +210,7 @@ export class Upstream {
 
   /** Closes idle connections; busy ones end with their requests. */
   close(): void {
+    this.#closing.abort(new CacheError('aborted', 'the service is stopping'));
     this.#agent.destroy();
   }
 }

@@ -6,10 +6,13 @@ import { test } from 'node:test';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import type { Deadlines, UpstreamConfig } from '../../lib/config.ts';
 import { isCacheError } from '../../lib/errors.ts';
+import { createLog } from '../../lib/log.ts';
 import { collect } from '../../lib/streams.ts';
+import { Breakers } from '../../lib/upstream/breaker.ts';
 import { type Answer, Upstream } from '../../lib/upstream/upstream.ts';
 import { defer, type Owner } from '../fixtures/defer.ts';
 
+const quiet = createLog(() => {});
 const never = new AbortController().signal;
 const PATIENT: Deadlines = { connectMs: 5000, firstByteMs: 10_000, stallMs: 20_000 };
 const SOON: Deadlines = { connectMs: 2000, firstByteMs: 200, stallMs: 200 };
@@ -56,7 +59,7 @@ function upstreamAt(
     publicKeys: [],
     ...more,
   };
-  const upstream = new Upstream(config, undefined, deadlines);
+  const upstream = new Upstream(config, { ca: undefined, deadlines, breakers: new Breakers(quiet) });
   defer(t, () => upstream.close());
   return upstream;
 }
