@@ -34,25 +34,11 @@ export class Body implements Incoming {
     this.#label = label;
     this.#stallMs = stallMs;
     this.#watch = watch;
+    this.#stream = decoded(response, label);
     const abort = () => this.destroy();
-    if (signal.aborted) response.destroy();
     signal.addEventListener('abort', abort, { once: true });
     response.once('close', () => signal.removeEventListener('abort', abort));
-    const coding = codingOf(response.headers['content-encoding']);
-    if (coding === undefined) {
-      this.#stream = response;
-      return;
-    }
-    const decoder = decoderOf(coding);
-    if (decoder === undefined) {
-      response.destroy();
-      throw new CacheError(
-        'upstream',
-        `${label}: answered with Content-Encoding ${coding} though none was accepted`,
-      );
-    }
-    // The callback is only there because pipeline wants one: errors surface where the decoder is read.
-    this.#stream = pipeline(response, decoder, () => {});
+    if (signal.aborted) abort();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
@@ -79,6 +65,19 @@ export class Body implements Incoming {
     this.#destroyed = true;
     this.#stream.destroy();
   }
+}
+
+function decoded(response: IncomingMessage, label: string): Readable {
+  const coding = codingOf(response.headers['content-encoding']);
+  if (coding === undefined) return response;
+  const decoder = decoderOf(coding);
+  // The callback is only there because pipeline wants one: errors surface where the decoder is read.
+  if (decoder !== undefined) return pipeline(response, decoder, () => {});
+  response.destroy();
+  throw new CacheError(
+    'upstream',
+    `${label}: answered with Content-Encoding ${coding} though none was accepted`,
+  );
 }
 
 /** Lets go of an answer whose body is of no interest, keeping its connection if that is cheap. */

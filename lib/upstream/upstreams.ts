@@ -12,6 +12,8 @@ export interface Candidate<T> {
   readonly upstream: Upstream;
   /** Undefined if it says that it has no such thing; rejects if it can't tell. */
   readonly ask: Ask<T>;
+  /** Whether it is known to have had it: then what it can't be asked for is not missing. */
+  readonly certain?: boolean;
 }
 
 /** What is looked for, and how. */
@@ -71,6 +73,8 @@ export class Upstreams {
     });
     if (found !== undefined) return found;
     if (failures.length > 0) return this.#fail(failures);
+    const lost = candidates.filter((candidate) => candidate.certain && !usable.includes(candidate));
+    if (lost.length > 0) return this.#fail(lost.map(whyNot));
     if (path !== undefined) this.misses.add(path, this.#rememberMs(usable.length === candidates.length));
     return undefined;
   }

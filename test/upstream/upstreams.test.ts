@@ -142,6 +142,20 @@ test('404 or an error: what each state of three upstreams comes to', async (t) =
   }
 });
 
+test('what a dead upstream is known to have had is not missing because the others lack it', async (t) => {
+  const world = createWorld(t);
+  const dead = await killed(world, (await startSite(t, broken)).url);
+  const other = world.upstream((await startSite(t, lacks)).url);
+  const candidates = (certain: boolean) => [
+    { upstream: dead, certain, ask: () => assert.fail('asked') },
+    { upstream: other, ask: (signal: AbortSignal) => other.get(other.resolve('x'), false, signal) },
+  ];
+  const first = (certain: boolean) =>
+    world.upstreams([dead, other]).first(candidates(certain), { path: undefined, hedge: false });
+  assert.equal(await codeOf(first(false)), 'missing');
+  assert.equal(await codeOf(first(true)), 'upstream');
+});
+
 test('a dead first upstream of three costs nothing once it is known: no connection is made to it', async (t) => {
   const world = createWorld(t);
   const dead = await startSilence(t, (socket) => socket.destroy());
