@@ -30,6 +30,7 @@ export class Health {
   readonly #now: () => number;
   #answeredAt = Number.NEGATIVE_INFINITY;
   #suspectedAt = Number.NEGATIVE_INFINITY;
+  #suspected = false;
   #probing: Promise<unknown> | undefined;
 
   /** `probe` sends a request that reports here like any other. */
@@ -48,6 +49,11 @@ export class Health {
   /** Why it is not {@link good}, or the last failure that told against it. */
   get why(): CacheError | undefined {
     return this.#proxy?.open ? this.#proxy.why : this.#own.why;
+  }
+
+  /** Whether it is good, but being looked at because it was silent: better ask others before it. */
+  get suspected(): boolean {
+    return this.#suspected && this.good;
   }
 
   /** Whether to ask it. If not, but it is time to look again, begins to do so; nobody need wait for that. */
@@ -72,12 +78,17 @@ export class Health {
     const now = this.#now();
     if (!this.good || this.#answeredAt >= since || now - this.#suspectedAt < SUSPECT_MS) return;
     this.#suspectedAt = now;
-    this.#look().catch((error) => {
-      if (!isCacheError(error) || error.code === 'aborted' || this.#answeredAt >= now) return;
-      // Two requests in a row without an answer, the second with all its time.
-      this.#blamed(error).trip(error);
-      this.stats.opened = this.#own.opened;
-    });
+    this.#suspected = true;
+    this.#look()
+      .catch((error) => {
+        if (!isCacheError(error) || error.code === 'aborted' || this.#answeredAt >= now) return;
+        // Two requests in a row without an answer, the second with all its time.
+        this.#blamed(error).trip(error);
+        this.stats.opened = this.#own.opened;
+      })
+      .finally(() => {
+        this.#suspected = false;
+      });
   }
 
   #look(): Promise<unknown> {

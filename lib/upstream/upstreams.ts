@@ -65,6 +65,8 @@ export class Upstreams {
     if (path !== undefined && this.misses.has(path)) return undefined;
     const usable = await believed(candidates);
     if (usable.length === 0 && candidates.length > 0) return this.#fail(candidates.map(whyNot));
+    if (hedge)
+      usable.sort((a, b) => Number(a.upstream.health.suspected) - Number(b.upstream.health.suspected));
     const asks = usable.map((candidate) => this.#suspecting(candidate));
     const { found, failures } = await race(asks, {
       hedgeDelayMs: hedge ? hedgeDelayMs : Number.POSITIVE_INFINITY,
@@ -113,7 +115,7 @@ export class Upstreams {
 }
 
 /** Those to ask. If all are believed dead but one of them is just being looked at, that is worth waiting for. */
-async function believed<T>(candidates: readonly Candidate<T>[]): Promise<readonly Candidate<T>[]> {
+async function believed<T>(candidates: readonly Candidate<T>[]): Promise<Candidate<T>[]> {
   const usable = candidates.filter(({ upstream }) => upstream.health.mayAsk());
   if (usable.length > 0) return usable;
   const recovered = candidates.map(async (candidate) => {

@@ -186,6 +186,20 @@ test('a first upstream that never answers becomes known though another one alway
   assert.match(world.log.join('\n'), /^warn upstream .*: believed dead and not asked.*no answer within/m);
 });
 
+test('while it is found out whether a silent upstream is dead, lookups do not wait for it', async (t) => {
+  const world = createWorld(t);
+  const dead = await startSilence(t);
+  const second = await startSite(t, has);
+  const upstreams = world.upstreams([dead, second].map(({ url }) => world.upstream(url)));
+  const hedging = world.upstreams(upstreams.all, { hedgeDelayMs: 0 });
+  assert.equal(await look(hedging), second.url);
+  const [first] = upstreams.all;
+  while (!first?.health.suspected) await new Promise(setImmediate);
+  for (let i = 0; i < 20; i++) assert.equal(await look(upstreams), second.url);
+  assert.equal(first.health.good, true);
+  assert.ok(dead.sockets.total <= 2);
+});
+
 test('an upstream that is slow but works is not believed dead', async (t) => {
   const world = createWorld(t);
   const held: ServerResponse[] = [];
