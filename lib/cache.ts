@@ -2,8 +2,8 @@
 // joined, or a download is started; whoever asked can't tell which.
 import type { Readable } from 'node:stream';
 import type { Download } from './download/download.ts';
-import { Fetcher } from './download/fetcher.ts';
-import type { NarInfos, NarInfosOptions } from './download/narinfos.ts';
+import { Fetcher, type FetcherOptions } from './download/fetcher.ts';
+import type { NarInfos } from './download/narinfos.ts';
 import { CacheError } from './errors.ts';
 import { mimeOf, type ObjectName, pathOf } from './nix/object-name.ts';
 import type { Store, StoredObject } from './store/store.ts';
@@ -26,9 +26,6 @@ export interface Found {
 
 /** How often an object that comes and goes is looked for before that is called a failure. */
 const ATTEMPTS = 3;
-/** Connections for one large NAR. */
-const CONNECTIONS = 4;
-
 type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
 
 export class Cache {
@@ -36,10 +33,10 @@ export class Cache {
   readonly #narInfos: NarInfos;
   readonly #fetcher: Fetcher;
 
-  constructor(options: NarInfosOptions, narInfos: NarInfos) {
+  constructor(options: Omit<FetcherOptions, 'narInfos'>, narInfos: NarInfos) {
     this.#store = options.store;
     this.#narInfos = narInfos;
-    this.#fetcher = new Fetcher({ ...options, narInfos, connections: CONNECTIONS });
+    this.#fetcher = new Fetcher({ ...options, narInfos });
   }
 
   /**

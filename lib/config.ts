@@ -5,12 +5,22 @@
 import { isUtf8 } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { array, boolean, type Check, integer, string, table } from './config/fields.ts';
+import { array, boolean, type Check, choice, integer, string, table } from './config/fields.ts';
+import { knownKeys } from './config/known-keys.ts';
 import { type Credentials, type ProxyServer, parseProxy } from './config/proxy.ts';
 import { Report } from './config/report.ts';
 import { parseToml } from './config/syntax.ts';
-import { type Listen, parseListen, parsePath, parseStoreDir, parseUpstreamUrl } from './config/values.ts';
+import {
+  type Listen,
+  parseDuration,
+  parseListen,
+  parsePath,
+  parsePublicKey,
+  parseStoreDir,
+  parseUpstreamUrl,
+} from './config/values.ts';
 import { CacheError, describe, isCacheError, isErrno } from './errors.ts';
+import type { PublicKey } from './nix/signature.ts';
 
 export type { Credentials, Listen, ProxyServer };
 export { parseListen };
@@ -22,6 +32,15 @@ export interface UpstreamConfig {
   readonly proxy: ProxyServer | undefined;
   /** Absolute path of certificates to trust besides the usual ones. */
   readonly caFile: string | undefined;
+  /** One of these must have signed a narinfo of this upstream; where there are none, nobody need have. */
+  readonly publicKeys: readonly PublicKey[];
+}
+
+/** Milliseconds an upstream may take: to be connected through all handshakes, to answer, to stay silent. */
+export interface Deadlines {
+  readonly connectMs: number;
+  readonly firstByteMs: number;
+  readonly stallMs: number;
 }
 
 export interface Config {
@@ -30,6 +49,15 @@ export interface Config {
   readonly storeDir: string;
   readonly priority: number;
   readonly wantMassQuery: boolean;
+  /** What is answered when no upstream has something and one of them failed: an error, or that it isn't there. */
+  readonly onUpstreamError: 'error' | 'miss';
+  /** How long an upstream may think about a narinfo before the next is asked too. */
+  readonly hedgeDelayMs: number;
+  /** How long a miss is remembered; 0 for not at all. */
+  readonly negativeTtlMs: number;
+  readonly deadlines: Deadlines;
+  /** Connections at once for one large NAR. */
+  readonly connections: number;
   readonly upstreams: readonly UpstreamConfig[];
 }
 
@@ -38,6 +66,7 @@ const DEFAULT_UPSTREAM: UpstreamConfig = {
   credentials: undefined,
   proxy: undefined,
   caFile: undefined,
+  publicKeys: knownKeys('https://cache.nixos.org'),
 };
 
 /**
@@ -49,12 +78,21 @@ export function parseConfig(text: string, { file }: { file: string }): Config {
   const parsed = parseToml(text, file);
   const report = new Report(file, text);
   const path = string((path) => parsePath(path, folder));
+  const delay = string((text) => parseDuration(text, 0));
+  const timeout = string((text) => parseDuration(text, 1));
   const fields = {
     listen: string(parseListen),
     cache_dir: path,
     store_dir: string(parseStoreDir),
     priority: integer(0, 2 ** 31 - 1),
     want_mass_query: boolean,
+    on_upstream_error: choice('error', 'miss'),
+    hedge_delay: delay,
+    negative_ttl: delay,
+    connect_timeout: timeout,
+    first_byte_timeout: timeout,
+    stall_timeout: timeout,
+    connections: integer(1, 16),
     upstreams: array(upstream(path), 'an array of tables, each under a header [[upstreams]]'),
   };
   const values = table(fields)(parsed, { path: [], report, topKeys: Object.keys(fields) });
@@ -66,6 +104,15 @@ export function parseConfig(text: string, { file }: { file: string }): Config {
     storeDir: values?.store_dir ?? '/nix/store',
     priority: values?.priority ?? 30,
     wantMassQuery: values?.want_mass_query ?? true,
+    onUpstreamError: values?.on_upstream_error ?? 'error',
+    hedgeDelayMs: values?.hedge_delay ?? 300,
+    negativeTtlMs: values?.negative_ttl ?? 60_000,
+    deadlines: {
+      connectMs: values?.connect_timeout ?? 5_000,
+      firstByteMs: values?.first_byte_timeout ?? 10_000,
+      stallMs: values?.stall_timeout ?? 20_000,
+    },
+    connections: values?.connections ?? 4,
     upstreams: values?.upstreams?.filter((one) => one !== undefined) ?? [DEFAULT_UPSTREAM],
   });
 }
@@ -113,11 +160,20 @@ export async function loadConfig(options: {
 }
 
 function upstream(path: Check<string>): Check<UpstreamConfig> {
-  const check = table({ url: string(parseUpstreamUrl), proxy: string(parseProxy), ca_file: path }, ['url']);
+  const keys = array(string(parsePublicKey), 'an array of public keys, each "name:base64"');
+  const fields = {
+    url: string(parseUpstreamUrl),
+    proxy: string(parseProxy),
+    ca_file: path,
+    public_keys: keys,
+  };
+  const check = table(fields, ['url']);
   return (value, place) => {
     const values = check(value, place);
     // A bad proxy doesn't hide that its upstream is there twice.
-    return values?.url && { ...values.url, proxy: values.proxy, caFile: values.ca_file };
+    if (values?.url === undefined) return undefined;
+    const publicKeys = values.public_keys?.filter((key) => key !== undefined) ?? knownKeys(values.url.url);
+    return { ...values.url, proxy: values.proxy, caFile: values.ca_file, publicKeys };
   };
 }
 

@@ -2,7 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { Cache } from './cache.ts';
-import type { Config, UpstreamConfig } from './config.ts';
+import type { Config, Deadlines, UpstreamConfig } from './config.ts';
 import { NarInfos } from './download/narinfos.ts';
 import { CacheError, describe } from './errors.ts';
 import { createHandler } from './http/handler.ts';
@@ -10,8 +10,9 @@ import { startServer } from './http/server.ts';
 import type { Log } from './log.ts';
 import { FolderStore } from './store/folder-store.ts';
 import { Uploads } from './upload.ts';
+import { Breakers } from './upstream/breaker.ts';
 import { checkAuthority } from './upstream/tls.ts';
-import { DEADLINES, type Deadlines, Upstream } from './upstream/upstream.ts';
+import { Upstream } from './upstream/upstream.ts';
 import { Upstreams } from './upstream/upstreams.ts';
 
 export interface Service {
@@ -25,24 +26,23 @@ export interface Service {
  * Starts the service; it listens when this has resolved.
  * @throws CacheError `config` or `startup`
  */
-export async function startService(
-  config: Config,
-  log: Log,
-  deadlines: Deadlines = DEADLINES,
-): Promise<Service> {
+export async function startService(config: Config, log: Log): Promise<Service> {
   const { storeDir } = config;
   const stopping = new AbortController();
   // Everything under way listens to it: that is no leak.
   setMaxListeners(0, stopping.signal);
+  const breakers = new Breakers(log);
   const upstreams = new Upstreams(
-    await Promise.all(config.upstreams.map((one) => createUpstream(one, deadlines))),
+    await Promise.all(config.upstreams.map((one) => createUpstream(one, config.deadlines, breakers))),
+    { ...config, log, signal: stopping.signal, now: breakers.now },
   );
   const store = new FolderStore(config.cacheDir, log);
   await store.prepare();
-  const options = { store, upstreams, storeDir, log, signal: stopping.signal };
+  const { connections } = config;
+  const options = { store, upstreams, storeDir, log, connections, signal: stopping.signal };
   const narInfos = new NarInfos(options);
   const cache = new Cache(options, narInfos);
-  const uploads = new Uploads({ store, narInfos, storeDir, log });
+  const uploads = new Uploads({ store, narInfos, misses: upstreams.misses, storeDir, log });
   const server = await startServer(config.listen, createHandler({ cache, uploads, cacheInfo: config, log }));
   return {
     url: server.url,
@@ -57,9 +57,13 @@ export async function startService(
   };
 }
 
-async function createUpstream(config: UpstreamConfig, deadlines: Deadlines): Promise<Upstream> {
+async function createUpstream(
+  config: UpstreamConfig,
+  deadlines: Deadlines,
+  breakers: Breakers,
+): Promise<Upstream> {
   const ca = config.caFile === undefined ? undefined : [await readAuthorities(config.caFile)];
-  return new Upstream(config, ca, deadlines);
+  return new Upstream(config, { ca, deadlines, breakers });
 }
 
 async function readAuthorities(file: string): Promise<string> {

@@ -11,10 +11,12 @@ import { hashInNarName, isNarName, type NarName, type ObjectName, pathOf } from 
 import type { StoreHash } from './nix/store-path.ts';
 import type { ObjectMeta, PutOptions, Store } from './store/store.ts';
 import { collect } from './streams.ts';
+import type { Misses } from './upstream/misses.ts';
 
 export interface UploadsOptions {
   readonly store: Store;
   readonly narInfos: NarInfos;
+  readonly misses: Misses;
   readonly storeDir: string;
   readonly log: Log;
 }
@@ -67,6 +69,7 @@ export class Uploads {
         ...{ size, sha256: digest.toString('hex') },
       };
       await this.#options.store.put(spool, meta, PUSHED);
+      this.#options.misses.forget(meta.path);
     } finally {
       await spool.close();
     }

@@ -8,11 +8,23 @@ import { CacheError, isCacheError } from '../lib/errors.ts';
 import { pick, randomSource } from './fixtures/random.ts';
 
 const FILE = '/etc/nix-cache/cache.toml';
-const NIXOS = upstream('https://cache.nixos.org');
+const NIXOS_KEY = 'cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=';
+const NIXOS = upstream('https://cache.nixos.org', NIXOS_KEY);
+const DEFAULTS = {
+  onUpstreamError: 'error',
+  hedgeDelayMs: 300,
+  negativeTtlMs: 60_000,
+  deadlines: { connectMs: 5000, firstByteMs: 10_000, stallMs: 20_000 },
+  connections: 4,
+};
 
-function upstream(url: string) {
-  return { url, credentials: undefined, proxy: undefined, caFile: undefined };
+function upstream(url: string, ...publicKeys: string[]) {
+  return { url, credentials: undefined, proxy: undefined, caFile: undefined, publicKeys };
 }
+
+const TOP_KEYS =
+  'listen, cache_dir, store_dir, priority, want_mass_query, on_upstream_error, hedge_delay, negative_ttl, ' +
+  'connect_timeout, first_byte_timeout, stall_timeout, connections or upstreams';
 
 /** The configuration error this throws, as its message. */
 function messageOf(run: () => unknown): string {
@@ -36,6 +48,7 @@ test('an empty file means the defaults', () => {
     storeDir: '/nix/store',
     priority: 30,
     wantMassQuery: true,
+    ...DEFAULTS,
     upstreams: [NIXOS],
   });
 });
@@ -47,6 +60,13 @@ test('every key is read', () => {
     store_dir = "/gnu/store"
     priority = 0
     want_mass_query = false
+    on_upstream_error = "miss"
+    hedge_delay = "0ms"
+    negative_ttl = "5m"
+    connect_timeout = "1s"
+    first_byte_timeout = "20ms"
+    stall_timeout = "1h"
+    connections = 16
 
     [[upstreams]]
     url = "https://ci:p%40ss%3A@cache.example.org/team/"
@@ -55,7 +75,8 @@ test('every key is read', () => {
     [[upstreams]]
     url = "http://10.0.0.1:5000"
     proxy = "socks5://127.0.0.1:1080"
-    ca_file = "/etc/ssl/ca.pem"`;
+    ca_file = "/etc/ssl/ca.pem"
+    public_keys = ["a-1:${'A'.repeat(43)}=", "${NIXOS_KEY}"]`;
   const config = parseConfig(text, { file: FILE });
   const [first, second] = config.upstreams;
   assert.deepEqual(
@@ -66,6 +87,11 @@ test('every key is read', () => {
       storeDir: '/gnu/store',
       priority: 0,
       wantMassQuery: false,
+      onUpstreamError: 'miss',
+      hedgeDelayMs: 0,
+      negativeTtlMs: 300_000,
+      deadlines: { connectMs: 1000, firstByteMs: 20, stallMs: 3_600_000 },
+      connections: 16,
       upstreams: undefined,
     },
   );
@@ -74,7 +100,9 @@ test('every key is read', () => {
     credentials: { username: 'ci', password: 'p@ss:' },
     proxy: undefined,
     caFile: '/etc/nix-cache/certs/ca.pem',
+    publicKeys: [],
   });
+  assert.deepEqual(second?.publicKeys, [`a-1:${'A'.repeat(43)}=`, NIXOS_KEY]);
   assert.equal(second?.url, 'http://10.0.0.1:5000');
   assert.equal(second?.caFile, '/etc/ssl/ca.pem');
   assert.equal(second?.proxy?.kind, 'socks5');
@@ -103,8 +131,8 @@ test('the shipped cache.toml is valid, with the defaults and the three upstreams
   assert.deepEqual(parseConfig(text, { file: FILE }), {
     ...parseConfig('', { file: FILE }),
     upstreams: [
-      upstream('https://mirrors.ustc.edu.cn/nix-channels/store'),
-      upstream('https://mirrors.tuna.tsinghua.edu.cn/nix-channels/store'),
+      upstream('https://mirrors.ustc.edu.cn/nix-channels/store', NIXOS_KEY),
+      upstream('https://mirrors.tuna.tsinghua.edu.cn/nix-channels/store', NIXOS_KEY),
       NIXOS,
     ],
   });
@@ -118,7 +146,7 @@ test('what the shipped cache.toml comments out is valid, and the default where i
     keys.filter((key) => !/^proxy/.test(key)),
   ];
   assert.deepEqual(parseConfig(settings.join('\n'), { file: FILE }), parseConfig('', { file: FILE }));
-  assert.equal(settings.length, 5);
+  assert.equal(settings.length, 12);
   // The examples in the explanation of `proxy` and `url`.
   const examples = text.match(/"(?:https?|socks5):\/\/[^"]*"/g)?.map((example) => example.slice(1, -1)) ?? [];
   const inExamples = examples
@@ -212,18 +240,18 @@ test('all mistakes are reported at once, in the order of the file, each with its
     ),
     [
       '2: listen: found ":80800", expected "[host]:port" such as ":8080", "127.0.0.1:8080" or "[::1]:8080" with a port from 0 to 65535',
-      '3: cache-dir: found an unknown key, expected listen, cache_dir, store_dir, priority, want_mass_query or upstreams (did you mean cache_dir?)',
+      `3: cache-dir: found an unknown key, expected ${TOP_KEYS} (did you mean cache_dir?)`,
       '4: store_dir: found "/nix/store/", expected an absolute path such as "/nix/store", without "." or ".." or a slash at its end',
       '6: priority: found -1, expected an integer from 0 to 2147483647',
       '7: want_mass_query: found "yes", expected true or false',
-      '8: colour: found an unknown key, expected listen, cache_dir, store_dir, priority, want_mass_query or upstreams',
+      `8: colour: found an unknown key, expected ${TOP_KEYS}`,
       '11: upstreams[0].url: found "ftp://mirror.example.org", expected a URL such as "https://cache.nixos.org", with http:// or https://',
       '12: upstreams[0].proxy: found 3128, expected a string in quotes',
       '13: upstreams[1].url: found no such key, expected one',
-      '14: upstreams[1].proxi: found an unknown key, expected url, proxy or ca_file (did you mean proxy?)',
+      '14: upstreams[1].proxi: found an unknown key, expected url, proxy, ca_file or public_keys (did you mean proxy?)',
       '18: upstreams[3].ca_file: found "", expected a path',
       '19: upstreams[3].url: found "https://cache.nixos.org" again, which is upstreams[2].url, expected each upstream once',
-      '20: upstreams[3].priority: found an unknown key, expected url, proxy or ca_file (priority belongs at the top, above the first header)',
+      '20: upstreams[3].priority: found an unknown key, expected url, proxy, ca_file or public_keys (priority belongs at the top, above the first header)',
     ].join('\n'),
   );
 });
@@ -309,6 +337,92 @@ test('bad values are refused', () => {
   }
 });
 
+test('durations are read in every unit, and nothing else is one', () => {
+  const read = (key: string, text: string) => parseConfig(`${key} = ${text}`, { file: FILE });
+  for (const [text, ms] of [
+    ['0ms', 0],
+    ['0s', 0],
+    ['1500ms', 1500],
+    ['090s', 90_000],
+    ['2m', 120_000],
+    ['1h', 3_600_000],
+    ['24d', 24 * 86_400_000],
+  ] as const) {
+    assert.equal(read('negative_ttl', `"${text}"`).negativeTtlMs, ms, text);
+  }
+  const bad = [
+    '""',
+    '"5"',
+    '5',
+    '"s"',
+    '"-1s"',
+    '"1.5s"',
+    '"1 s"',
+    '" 1s"',
+    '"1S"',
+    '"1w"',
+    '"25d"',
+    '"1e3s"',
+  ];
+  for (const text of [...bad, '"99999999999ms"', '"9999999999d"', '"1h30m"']) {
+    assert.match(
+      mistakes(`negative_ttl = ${text}`),
+      /^1: negative_ttl: found .*, expected a (?:string in quotes|duration .* from "0ms" to "24d")$/,
+      text,
+    );
+  }
+  for (const key of ['connect_timeout', 'first_byte_timeout', 'stall_timeout']) {
+    assert.match(mistakes(`${key} = "0s"`), /found "0s", expected .* from "1ms" to "24d"$/);
+  }
+});
+
+test('public keys are those of cache.nixos.org for what holds its paths, and as written for others', () => {
+  const keysOf = (...lines: string[]) =>
+    parseConfig(`[[upstreams]]\n${lines.join('\n')}`, { file: FILE }).upstreams[0]?.publicKeys;
+  for (const [url, keys] of [
+    ['http://cache.nixos.org/', [NIXOS_KEY]],
+    ['https://Mirrors.ustc.edu.cn/nix-channels/store/', [NIXOS_KEY]],
+    ['https://mirrors.ustc.edu.cn/other', []],
+    ['https://mirrors.tuna.tsinghua.edu.cn/nix-channels/store', [NIXOS_KEY]],
+    ['https://cache.nixos.org.example.org', []],
+    ['https://cache.example.org', []],
+  ] as const) {
+    assert.deepEqual(keysOf(`url = "${url}"`), keys, url);
+  }
+  assert.deepEqual(keysOf('url = "https://cache.nixos.org"', 'public_keys = []'), []);
+  const own = `own-1:${'A'.repeat(43)}=`;
+  assert.deepEqual(keysOf('url = "https://cache.nixos.org"', `public_keys = ["${own}"]`), [own]);
+});
+
+test('what is no public key is refused, and a secret one pasted by mistake is not shown', () => {
+  const secret = `own-1:${'SECRET+/'.repeat(10)}SECRET==`;
+  const found = mistakes(
+    '[[upstreams]]',
+    'url = "https://a"',
+    `public_keys = ["${secret}", 1, "${secret.slice(6)}"]`,
+  );
+  const expected = 'expected a public key "name:base64", the base64 of 32 bytes';
+  assert.deepEqual(found.split('\n'), [
+    `3: upstreams[0].public_keys[0]: found "own-1:***", ${expected}`,
+    '3: upstreams[0].public_keys[1]: found 1, expected a string in quotes',
+    `3: upstreams[0].public_keys[2]: found "***", ${expected}`,
+  ]);
+  assert.match(
+    mistakes('[[upstreams]]', 'url = "https://a"', `public_keys = "${NIXOS_KEY}"`),
+    /expected an array of public keys, each "name:base64"$/,
+  );
+});
+
+test('choices and small numbers have their limits', () => {
+  assert.equal(
+    mistakes('on_upstream_error = "ignore"'),
+    '1: on_upstream_error: found "ignore", expected "error" or "miss"',
+  );
+  for (const bad of ['0', '17', '"4"']) {
+    assert.match(mistakes(`connections = ${bad}`), /expected an integer from 1 to 16$/);
+  }
+});
+
 test('the closest known key is suggested, and only if it is close', () => {
   for (const [written, meant] of [
     ['cachedir', 'cache_dir'],
@@ -323,7 +437,7 @@ test('the closest known key is suggested, and only if it is close', () => {
   ] as const) {
     const found = mistakes(`${written} = 1`);
     assert.equal(/did you mean (\w+)/.exec(found)?.[1], meant);
-    assert.ok(found.length < 300);
+    assert.ok(found.length < 400);
   }
 });
 

@@ -39,6 +39,16 @@ export const boolean: Check<boolean> = (value, { path, report }) => {
   return undefined;
 };
 
+/** One of these words. */
+export function choice<T extends string>(...words: readonly T[]): Check<T> {
+  return (value, { path, report }) => {
+    const word = words.find((one) => one === value);
+    if (word !== undefined) return word;
+    report.add(path, `found ${show(value)}, expected ${oneOf(words.map((one) => `"${one}"`))}`);
+    return undefined;
+  };
+}
+
 /** An integer of this range, both ends included; smol-toml gives integers as bigints. */
 export function integer(min: number, max: number): Check<number> {
   return (value, { path, report }) => {

@@ -4,6 +4,7 @@
 import { isIP, isIPv6 } from 'node:net';
 import { resolve } from 'node:path';
 import { CacheError } from '../errors.ts';
+import { isPublicKey, type PublicKey } from '../nix/signature.ts';
 import type { Credentials } from './proxy.ts';
 import { show } from './show.ts';
 
@@ -73,6 +74,32 @@ export function parseStoreDir(text: string): string {
     );
   }
   return text;
+}
+
+const MILLISECONDS = new Map([
+  ['ms', 1],
+  ['s', 1000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+]);
+/** What a timer can be set to, in whole days. */
+const LONGEST = 24 * 86_400_000;
+
+/** Reads `300ms`, `20s`, `5m`, `1h` or `7d`, of at least `least` milliseconds. */
+export function parseDuration(text: string, least: number): number {
+  const [, digits = '', unit = ''] = /^(\d{1,10})(ms|s|m|h|d)$/.exec(text) ?? [];
+  const duration = digits === '' ? Number.NaN : Number(digits) * (MILLISECONDS.get(unit) ?? Number.NaN);
+  if (duration >= least && duration <= LONGEST) return duration;
+  throw unexpected(text, `a duration such as "300ms", "20s", "5m", "1h" or "7d", from "${least}ms" to "24d"`);
+}
+
+/** Reads a public key in the form that Nix has in `trusted-public-keys`. */
+export function parsePublicKey(text: string): PublicKey {
+  if (isPublicKey(text)) return text;
+  // It may be a secret key, pasted by mistake: nothing but its name is shown.
+  const found = `${text.includes(':') ? text.slice(0, text.indexOf(':') + 1) : ''}***`;
+  throw unexpected(found, 'a public key "name:base64", the base64 of 32 bytes');
 }
 
 function unexpected(found: string, expected: string): CacheError {

@@ -4,7 +4,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { Answer } from '../upstream/upstream.ts';
+import type { Answer } from '../upstream/answer.ts';
 import type { Claim, Ranges } from './ranges.ts';
 import type { SourceState, Sources } from './sources.ts';
 
@@ -118,7 +118,7 @@ class Crew {
   #length(state: SourceState): number {
     if (state.answersRanges === false) return Number.POSITIVE_INFINITY;
     const share = Math.ceil(this.#task.ranges.unclaimed / this.#task.connections);
-    return Math.min(rangeLength(state.source.pace.bytesPerMs), Math.max(share, MIN_RANGE));
+    return Math.min(rangeLength(state.source.upstream.pace.bytesPerMs), Math.max(share, MIN_RANGE));
   }
 
   /** Whether the owner of the claim will still be busy with it when half of it could long have been had elsewhere. */
@@ -242,7 +242,7 @@ class Meter {
 
   end(): void {
     const now = performance.now();
-    this.#state.source.pace.note(this.#bytes - this.#noted.bytes, now - this.#noted.at);
+    this.#state.source.upstream.pace.note(this.#bytes - this.#noted.bytes, now - this.#noted.at);
     this.#noted = { bytes: this.#bytes, at: now };
   }
 }

@@ -5,7 +5,7 @@ import { type CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
 import type { Spool } from '../store/store.ts';
-import type { Answer } from '../upstream/upstream.ts';
+import type { Answer } from '../upstream/answer.ts';
 import { fetchAll, type Job } from './crew.ts';
 import { Growing } from './growing.ts';
 import { Ranges } from './ranges.ts';
@@ -83,7 +83,7 @@ export class Download {
     const state = sources.all.find(({ source }) => source === first.source);
     try {
       const arrived = await this.#attempt(this.#growing, sources, state && { state, answer: first.answer });
-      return { arrived, origin: mostOf(sources).origin };
+      return { arrived, origin: mostOf(sources).upstream.url };
     } catch (error) {
       if (!isCacheError(error, 'invalid')) throw error;
       return await this.#fetchElsewhere(sources, error);
@@ -164,7 +164,7 @@ export class Download {
       try {
         const arrived = await this.#attempt(growing, new Sources([source]));
         await this.#growing.replace(spool, arrived.size);
-        return { arrived, origin: source.origin };
+        return { arrived, origin: source.upstream.url };
       } catch (again) {
         await spool.close();
         if (isCacheError(again, 'aborted') || isCacheError(again, 'storage')) throw again;

@@ -4,8 +4,8 @@ import { CacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { Store } from '../store/store.ts';
-import type { Answer } from '../upstream/upstream.ts';
-import { firstOf, type Upstreams } from '../upstream/upstreams.ts';
+import type { Answer } from '../upstream/answer.ts';
+import type { Upstreams } from '../upstream/upstreams.ts';
 import { Download } from './download.ts';
 import { type Flight, Flights } from './flights.ts';
 import { NarSources, type Wanted } from './nar-sources.ts';
@@ -77,25 +77,27 @@ export class Fetcher {
   }
 
   async #start(name: ObjectName, { sources: all, expected }: Wanted): Promise<Download | undefined> {
-    const { connections, log, signal, store } = this.#options;
+    const { connections, log, signal, store, upstreams } = this.#options;
+    const path = pathOf(name);
+    const isNar = name.kind === 'nar';
     const sources = [...all].sort((a, b) => this.#isBlamed(a) - this.#isBlamed(b));
     // A first request of a part is for bodies that may be fetched in parts: the size must be known for that.
     const inParts = connections > 1 && (expected.fileSize ?? 0) > LARGE_BYTES;
     const candidates = sources.map((source) => ({
-      label: source.label,
+      upstream: source.upstream,
+      certain: source.certain,
       ask: async () => {
         const answer = await (inParts ? source.ask(signal, 0, FIRST_BYTES) : source.ask(signal));
-        if (answer !== undefined) checkSize(answer, name.kind === 'nar', expected, source.label);
+        if (answer !== undefined) checkSize(answer, isNar, expected, source.label);
         return answer && { answer, source };
       },
     }));
-    const first = await firstOf(candidates, log);
+    const first = await upstreams.first(candidates, { path: isNar ? undefined : path, hedge: false });
     if (first === undefined) return undefined;
     const spool = await store.spool().catch((error) => {
       first.answer.body.destroy();
       throw error;
     });
-    const path = pathOf(name);
     return new Download(
       {
         ...{ path, expected, sources, first, log, signal },

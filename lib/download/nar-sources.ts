@@ -35,7 +35,7 @@ export class NarSources {
     // The one character of our names that a URL would take for something else.
     const reference = path.slice(1).replaceAll('?', '%3F');
     return {
-      sources: this.#upstreams.all.map((one) => source(one, one.resolve(reference), false)),
+      sources: this.#upstreams.all.map((one) => source(one, one.resolve(reference), false, false)),
       expected: NOTHING,
     };
   }
@@ -46,7 +46,7 @@ export class NarSources {
    */
   async forNar(name: NarName, hash: StoreHash | undefined): Promise<Wanted> {
     const promised = hashInNarName(name);
-    const byPath = this.#upstreams.all.map((one) => source(one, one.resolve(`nar/${name}`), true));
+    const byPath = this.#upstreams.all.map((one) => source(one, one.resolve(`nar/${name}`), true, false));
     const byName = { sources: byPath, expected: { ...NOTHING, fileHash: promised } };
     const known = hash === undefined ? undefined : await this.#narInfo(hash);
     if (hash === undefined || known === undefined) return byName;
@@ -65,7 +65,7 @@ export class NarSources {
 
   #own(upstream: Upstream, url: string): Source[] {
     try {
-      return [source(upstream, upstream.resolve(url), true)];
+      return [source(upstream, upstream.resolve(url), true, true)];
     } catch (error) {
       this.#log.warn(describe(error));
       return [];
@@ -88,25 +88,25 @@ export class NarSources {
       let url: Promise<URL | undefined> | undefined;
       return {
         label: `${upstream.url} by its narinfo of ${hash}`,
-        origin: upstream.url,
-        pace: upstream.pace,
+        upstream,
+        certain: false,
         ask: async (signal, start, end) => {
-          url ??= this.#narInfos.ask(upstream, hash).then((own) => {
+          url ??= this.#narInfos.ask(upstream, hash, signal).then((own) => {
             return own?.narName === name ? upstream.resolve(own.info.url) : undefined;
           });
           const found = await url;
-          return found && source(upstream, found, true).ask(signal, start, end);
+          return found && source(upstream, found, true, false).ask(signal, start, end);
         },
       };
     });
   }
 }
 
-function source(upstream: Upstream, url: URL, large: boolean): Source {
+function source(upstream: Upstream, url: URL, large: boolean, certain: boolean): Source {
   return {
     label: url.href,
-    origin: upstream.url,
-    pace: upstream.pace,
+    upstream,
+    certain,
     ask: (signal, start, end) => {
       return upstream.get(url, large, signal, start === undefined ? undefined : { start, end });
     },

@@ -3,14 +3,17 @@
 // always leads back to its narinfo, and by that to its upstream and its hashes.
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { isContentAddressed } from '../nix/content-address.ts';
 import { MAX_NARINFO_BYTES, type NarInfo, parseNarInfo, servedNarName, withUrl } from '../nix/narinfo.ts';
 import { isNarName, type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
+import { type Keys, keyName, verify } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { ByteLru } from '../store/byte-lru.ts';
 import type { ObjectMeta, Store } from '../store/store.ts';
 import { collect } from '../streams.ts';
-import type { Answer, Upstream } from '../upstream/upstream.ts';
-import { firstOf, type Upstreams } from '../upstream/upstreams.ts';
+import type { Answer } from '../upstream/answer.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { Upstreams } from '../upstream/upstreams.ts';
 import { type Flight, Flights } from './flights.ts';
 import { storeBytes } from './store-bytes.ts';
 
@@ -113,25 +116,26 @@ export class NarInfos {
     // A lookup that ended since the caller looked may have stored it.
     const stored = await this.local(hash);
     if (stored !== undefined) return { value: stored, ended: Promise.resolve() };
-    const { upstreams, log } = this.#options;
+    const { upstreams } = this.#options;
     const candidates = upstreams.all.map((upstream) => ({
-      label: upstream.url,
-      ask: () => this.ask(upstream, hash),
+      upstream,
+      ask: (over: AbortSignal) => this.ask(upstream, hash, over),
     }));
-    const value = await firstOf(candidates, log);
+    const value = await upstreams.first(candidates, { path: pathOf({ kind: 'narinfo', hash }), hedge: true });
     return { value, ended: value === undefined ? Promise.resolve() : this.#keep(value) };
   }
 
   /** What that upstream has, without keeping it. */
-  async ask(upstream: Upstream, hash: StoreHash): Promise<KnownNarInfo | undefined> {
+  async ask(upstream: Upstream, hash: StoreHash, signal: AbortSignal): Promise<KnownNarInfo | undefined> {
     const url = upstream.resolve(`${hash}.narinfo`);
-    const answer = await upstream.get(url, false, this.#options.signal);
+    const answer = await upstream.get(url, false, signal);
     if (answer === undefined) return undefined;
     const text = await readText(answer, url.href);
     try {
       const known = this.#know(hash, text, upstream.url);
       // A narinfo whose NAR can't be asked for is none.
       upstream.resolve(known.info.url);
+      checkVouchedFor(known.info, upstream.keys, this.#options.storeDir);
       return known;
     } catch (error) {
       throw new CacheError('upstream', `${url.href}: ${describe(error)}`, error);
@@ -174,13 +178,24 @@ export class NarInfos {
   /** Must be called when a narinfo was put into the store by somebody else. */
   forget(hash: StoreHash): void {
     this.#forgotten++;
-    this.#ready.delete(pathOf({ kind: 'narinfo', hash }));
+    const path = pathOf({ kind: 'narinfo', hash });
+    this.#ready.delete(path);
+    this.#options.upstreams.misses.forget(path);
   }
 
   /** When no lookup is under way. */
   idle(): Promise<void> {
     return this.#lookups.idle();
   }
+}
+
+/** @throws CacheError `invalid` if keys are demanded, none of them has signed, and the content doesn't name the path */
+function checkVouchedFor(info: NarInfo, keys: Keys, storeDir: string): void {
+  if (keys.length === 0 || verify(info, keys, storeDir) !== undefined || isContentAddressed(info, storeDir))
+    return;
+  const expected = [...new Set(keys.map(({ name }) => name))].join(' or ');
+  const found = [...new Set(info.sigs.map(keyName))].join(', ') || 'none';
+  throw new CacheError('invalid', `expected a signature of ${expected} that verifies, found ${found}`);
 }
 
 /** The NAR's name in a URL as pushed narinfos and most caches have it, `nar/<name>`. */

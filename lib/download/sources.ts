@@ -1,15 +1,15 @@
 // The places that may supply one body, and what each has shown of itself during this download.
 import { CacheError } from '../errors.ts';
-import type { Pace } from '../upstream/pace.ts';
-import type { Answer } from '../upstream/upstream.ts';
+import type { Answer } from '../upstream/answer.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 
 /** One place that may have the body. */
 export interface Source {
   /** Its URL, for messages. */
   readonly label: string;
-  /** What it is kept under: the upstream's URL. */
-  readonly origin: string;
-  readonly pace: Pace;
+  readonly upstream: Upstream;
+  /** Whether it is known to have had it: then what it can't be asked for is not missing. */
+  readonly certain: boolean;
   /** The bytes from `from` up to `to`; all, if they are left out. Undefined if it has no such thing. */
   ask(signal: AbortSignal, from?: number, to?: number): Promise<Answer | undefined>;
 }
@@ -101,7 +101,7 @@ export class Sources {
   paceBeside(state: SourceState): number | undefined {
     const paces = this.all
       .filter((other) => other !== state && other.out === undefined && !other.slow && other.failures === 0)
-      .map((other) => other.source.pace.bytesPerMs ?? 0);
+      .map((other) => other.source.upstream.pace.bytesPerMs ?? 0);
     return paces.length === 0 ? undefined : Math.max(...paces);
   }
 }

@@ -1,5 +1,5 @@
-// SHA-256 hashes as Nix writes them. Inside the service a hash is its nix32 text, so that two spellings of
-// one hash compare equal.
+// Hashes as Nix writes them. Inside the service a SHA-256 is its nix32 text, so that two spellings of one
+// hash compare equal.
 import { decodeNix32, encodeNix32 } from './nix32.ts';
 
 declare const sha256: unique symbol;
@@ -21,23 +21,37 @@ export function sha256ToHex(hash: Sha256): string {
   return (decodeNix32(hash) as Buffer).toString('hex');
 }
 
-/**
- * Reads `sha256:<hex | nix32 | base64>` or `sha256-<base64>` (SRI).
- * `'other'` is a well-formed hash of another algorithm; undefined is no hash at all.
- */
-export function parseHash(text: string): Sha256 | 'other' | undefined {
-  const match = /^([a-z0-9]+)([:-])(\S+)$/.exec(text);
-  if (!match) return undefined;
-  const [, algorithm, separator, digits] = match as unknown as [string, string, string, string];
-  if (algorithm !== 'sha256') return /^(md5|sha1|sha512|blake3)$/.test(algorithm) ? 'other' : undefined;
-  const bytes = decode(digits, separator === '-');
-  return bytes?.length === 32 ? sha256FromBytes(bytes) : undefined;
+const SIZES = { md5: 16, sha1: 20, sha256: 32, sha512: 64, blake3: 32 } as const;
+
+/** A hash of any algorithm that Nix knows. */
+export interface Digest {
+  readonly algorithm: keyof typeof SIZES;
+  readonly bytes: Buffer;
 }
 
-function decode(digits: string, sri: boolean): Buffer | undefined {
-  if (!sri && /^[0-9a-f]{64}$/i.test(digits)) return Buffer.from(digits, 'hex');
-  if (!sri && digits.length === 52) return decodeNix32(digits);
-  if (digits.length !== 44) return undefined;
+/** Reads `<algorithm>:<hex | nix32 | base64>` or `<algorithm>-<base64>` (SRI); undefined if it is no hash. */
+export function parseDigest(text: string): Digest | undefined {
+  const [, algorithm = '', separator, digits = ''] = /^([a-z0-9]+)([:-])(\S+)$/.exec(text) ?? [];
+  if (!isAlgorithm(algorithm)) return undefined;
+  const bytes = decode(digits, SIZES[algorithm], separator === '-');
+  return bytes && { algorithm, bytes };
+}
+
+/** {@link parseDigest}, but of SHA-256 only; `'other'` is a hash of another algorithm. */
+export function parseHash(text: string): Sha256 | 'other' | undefined {
+  const digest = parseDigest(text);
+  if (digest === undefined) return undefined;
+  return digest.algorithm === 'sha256' ? sha256FromBytes(digest.bytes) : 'other';
+}
+
+function isAlgorithm(text: string): text is keyof typeof SIZES {
+  return Object.hasOwn(SIZES, text);
+}
+
+/** The length of the digits tells the base. */
+function decode(digits: string, size: number, sri: boolean): Buffer | undefined {
+  if (!sri && digits.length === 2 * size && /^[0-9a-f]+$/i.test(digits)) return Buffer.from(digits, 'hex');
+  if (!sri && digits.length === Math.ceil((8 * size) / 5)) return decodeNix32(digits);
   const bytes = Buffer.from(digits, 'base64');
-  return bytes.toString('base64') === digits ? bytes : undefined;
+  return bytes.length === size && bytes.toString('base64') === digits ? bytes : undefined;
 }

@@ -13,20 +13,31 @@ export interface Incoming extends AsyncIterable<Buffer> {
   destroy(error?: CacheError): void;
 }
 
+/** Who is told how a body fares. */
+export interface Watch {
+  received(bytes: number): unknown;
+  delivered(): unknown;
+  failed(error: CacheError): unknown;
+}
+
 export class Body implements Incoming {
   readonly #response: IncomingMessage;
   readonly #coding: string | undefined;
   readonly #label: string;
   readonly #stallMs: number;
+  readonly #watch: Watch;
+  /** Set once it was destroyed from outside: why, if that was said. */
+  #destroyed: CacheError | null | undefined;
 
   /**
-   * The body breaks off when `signal` aborts.
+   * `signal` ends it early.
    * @throws CacheError `upstream` for a Content-Encoding that this Node can't decode
    */
-  constructor(response: IncomingMessage, label: string, stallMs: number, signal: AbortSignal) {
+  constructor(response: IncomingMessage, label: string, stallMs: number, watch: Watch, signal: AbortSignal) {
     this.#response = response;
     this.#label = label;
     this.#stallMs = stallMs;
+    this.#watch = watch;
     this.#coding = codingOf(response.headers['content-encoding']);
     if (this.#coding !== undefined && !isDecodable(this.#coding)) {
       response.destroy();
@@ -35,27 +46,39 @@ export class Body implements Incoming {
         `${label}: answered with Content-Encoding ${this.#coding} though none was accepted`,
       );
     }
-    const abort = () => this.destroy(new CacheError('aborted', `${label}: no longer wanted`, signal.reason));
-    signal.addEventListener('abort', abort);
+    const abort = () => this.destroy();
+    signal.addEventListener('abort', abort, { once: true });
     response.once('close', () => signal.removeEventListener('abort', abort));
     // Whoever reads it hears of errors; before and after that nobody need.
     response.on('error', () => {});
+    if (signal.aborted) abort();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
     const stalled = () => new CacheError('timeout', `${this.#label}: no byte for ${this.#stallMs / 1000} s`);
     const chunks = untilStalled(this.#response, this.#stallMs, stalled);
     try {
-      yield* this.#coding === undefined ? chunks : decode(this.#coding, chunks);
+      for await (const chunk of this.#coding === undefined ? chunks : decode(this.#coding, chunks)) {
+        this.#watch.received(chunk.length);
+        yield chunk;
+      }
+      this.#watch.delivered();
     } catch (error) {
-      if (isCacheError(error) && error.code !== 'invalid') throw error;
-      throw new CacheError('upstream', `${this.#label}: broke off: ${describe(error)}`, error);
+      const aborted = () => new CacheError('aborted', `${this.#label}: no longer wanted`, error);
+      if (this.#destroyed !== undefined) throw this.#destroyed ?? aborted();
+      const failure =
+        isCacheError(error) && error.code !== 'invalid'
+          ? error
+          : new CacheError('upstream', `${this.#label}: broke off: ${describe(error)}`, error);
+      this.#watch.failed(failure);
+      throw failure;
     } finally {
       this.#response.destroy();
     }
   }
 
   destroy(error?: CacheError): void {
+    this.#destroyed ??= error ?? null;
     this.#response.destroy(error);
   }
 }

@@ -8,6 +8,8 @@ import type { Slots } from './slots.ts';
 export interface RequestOptions {
   readonly agent: DialAgent;
   readonly slots: Slots;
+  /** Called when the slot is there; may throw instead of letting the request be sent. */
+  readonly admit: () => void;
   readonly headers: Readonly<Record<string, string>>;
   /** Milliseconds from the finished connection to the answer's headers. */
   readonly firstByteMs: number;
@@ -23,6 +25,7 @@ export async function get(url: URL, options: RequestOptions): Promise<IncomingMe
     throw new CacheError('aborted', `${url.href}: no longer wanted`, cause);
   });
   try {
+    options.admit();
     const response = await sendAfresh(url, options);
     // One turn later, for only then has the agent taken the socket back: before that a new request would dial.
     response.once('close', () => setImmediate(release));

@@ -1,66 +1,65 @@
 // One upstream: its address, its way there, its credentials and its connections. Turns what it answers into three
-// outcomes: here it is, it is not there, or the upstream failed.
+// outcomes: here it is, it is not there, or the upstream failed; and notes in its health what that tells.
 import type { IncomingMessage } from 'node:http';
-import { codingOf } from '../codings.ts';
-import type { UpstreamConfig } from '../config.ts';
-import { CacheError } from '../errors.ts';
+import type { Deadlines, UpstreamConfig } from '../config.ts';
+import { CacheError, isCacheError } from '../errors.ts';
+import { type Keys, readKeys } from '../nix/signature.ts';
+import { collect } from '../streams.ts';
 import { DialAgent } from './agent.ts';
-import { Body, discard, type Incoming } from './body.ts';
+import { type Answer, extentOf, type Part, rangeHeader, validatorOf } from './answer.ts';
+import { Body, discard, type Watch } from './body.ts';
+import type { Breakers } from './breaker.ts';
 import { dial } from './dial.ts';
+import { Health, type UpstreamStats } from './health.ts';
 import { Pace } from './pace.ts';
 import { get } from './request.ts';
 import { Slots } from './slots.ts';
 
-/** Milliseconds an upstream may take: to be connected through all handshakes, to answer, to stay silent. */
-export interface Deadlines {
-  readonly connectMs: number;
-  readonly firstByteMs: number;
-  readonly stallMs: number;
+export interface UpstreamOptions {
+  /** PEM authorities to trust for this upstream in addition to the usual ones. */
+  readonly ca: readonly string[] | undefined;
+  readonly deadlines: Deadlines;
+  /** Of all upstreams: those with the same proxy share what is known of it. */
+  readonly breakers: Breakers;
 }
 
-export const DEADLINES: Deadlines = { connectMs: 5_000, firstByteMs: 10_000, stallMs: 20_000 };
-
-/** What an upstream has under a URL, or a part of it. Read the body to its end or destroy it. */
-export interface Answer {
-  readonly body: Incoming;
-  /** Bytes of the whole; undefined if the upstream does not tell. */
-  readonly size: number | undefined;
-  /** The body's bytes are those of the whole from here … */
-  readonly start: number;
-  /** … up to here; undefined if the upstream does not tell. */
-  readonly end: number | undefined;
-  /** Whether it is the part that was asked for; else it is the whole. */
-  readonly partial: boolean;
-  /** Differs when the whole has changed: a strong ETag, or else the date; undefined if there is neither. */
-  readonly validator: string | undefined;
-}
-
-/** From `start` up to, not including, `end`, or to the end if that is undefined. */
-export interface Part {
-  readonly start: number;
-  readonly end: number | undefined;
+/** How a request goes out. */
+interface Way {
+  readonly slots: Slots;
+  /** Throws if it is not to be sent after all. */
+  readonly admit: () => void;
+  readonly signal: AbortSignal;
+  readonly part: Part | undefined;
 }
 
 const MAX_REDIRECTS = 10;
+const MAX_CACHE_INFO_BYTES = 64 * 1024;
 /** Connections at once for small answers, and as many again for NARs, so that narinfos never queue behind them. */
 const CONNECTIONS = 16;
 
 export class Upstream {
   /** Without a trailing slash; also its name in messages and the origin of what came from it. */
   readonly url: string;
-  readonly #base: URL;
-  readonly #authorization: string | undefined;
+  /** One of these must have signed a narinfo that comes from here; if there are none, nobody need have. */
+  readonly keys: Keys;
+  /** Whether it is believed to work. Whoever has a choice asks this before asking the upstream. */
+  readonly health: Health;
   /** How fast one connection to it has lately been. */
   readonly pace = new Pace();
+  readonly #base: URL;
+  readonly #authorization: string | undefined;
   readonly #deadlines: Deadlines;
   readonly #agent: DialAgent;
   readonly #slots = { small: new Slots(CONNECTIONS), large: new Slots(CONNECTIONS) };
+  readonly #now: () => number;
+  readonly #closing = new AbortController();
 
-  /** `ca`: PEM authorities to trust for this upstream in addition to the usual ones. */
-  constructor(config: UpstreamConfig, ca: readonly string[] | undefined, deadlines: Deadlines = DEADLINES) {
+  constructor(config: UpstreamConfig, { ca, deadlines, breakers }: UpstreamOptions) {
     this.url = config.url;
+    this.keys = readKeys(config.publicKeys);
     this.#base = new URL(config.url);
     this.#deadlines = deadlines;
+    this.#now = breakers.now;
     if (config.credentials !== undefined) {
       const { username, password } = config.credentials;
       this.#authorization = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
@@ -71,6 +70,16 @@ export class Upstream {
       (target, signal) => dial(target, { proxy, ca, timeoutMs, signal }),
       2 * CONNECTIONS,
     );
+    this.health = new Health(
+      breakers.of(`upstream ${config.url}`),
+      proxy && breakers.of(`proxy ${proxy.label}`),
+      () => this.#probe(),
+      breakers.now,
+    );
+  }
+
+  get stats(): Readonly<UpstreamStats> {
+    return this.health.stats;
   }
 
   /** What a narinfo's URL of this upstream, or a path relative to its own URL, refers to. */
@@ -81,57 +90,120 @@ export class Upstream {
   /**
    * Asks for `url`, or a part of it, following redirects. `large` answers do not hold up small ones.
    * @returns undefined if the upstream says that it has no such thing
-   * @throws CacheError `upstream`, `proxy`, `timeout` or `aborted`
+   * @throws CacheError `upstream`, `proxy`, `timeout` or `aborted`; at once if the upstream is believed dead
    */
-  async get(url: URL, large: boolean, signal: AbortSignal, part?: Part): Promise<Answer | undefined> {
-    const slots = large ? this.#slots.large : this.#slots.small;
-    const response = await this.#follow(url, slots, signal, part);
+  get(url: URL, large: boolean, signal: AbortSignal, part?: Part): Promise<Answer | undefined> {
+    const insists = isContinuation(part);
+    // Called again when a slot is there: whoever waited for one need not try what others have tried in vain.
+    const admit = () => {
+      const { good, why } = this.health;
+      if (!good && !insists)
+        throw new CacheError(why?.code ?? 'upstream', `${this.url} is believed dead`, why);
+    };
+    return this.#get(url, { slots: large ? this.#slots.large : this.#slots.small, admit, signal, part });
+  }
+
+  async #get(url: URL, way: Way): Promise<Answer | undefined> {
+    way.admit();
+    const { health } = this;
+    const { response, own } = await this.#follow(url, way);
+    // What another origin does, which a narinfo's URL or a redirect may name, does not tell against this upstream.
+    const asked = url.origin === this.#base.origin;
+    const watch: Watch = {
+      received: (bytes) => health.received(bytes),
+      delivered: () => asked && health.delivered(),
+      failed: (error) => own && !isContinuation(way.part) && health.failed(error),
+    };
+    const refuse = (problem: string) => {
+      discard(response);
+      return new CacheError('upstream', `${url.href}: ${problem}`);
+    };
     const status = response.statusCode ?? 0;
-    const label = url.href;
     if (status === 404 || status === 403 || status === 410) {
       discard(response);
+      watch.delivered();
       return undefined;
     }
-    if (status !== 200 && !(status === 206 && part !== undefined)) {
-      discard(response);
-      throw new CacheError('upstream', `${label}: answered ${status} ${response.statusMessage}`);
+    if (status !== 200 && !(status === 206 && way.part !== undefined)) {
+      const error = refuse(`answered ${status} ${response.statusMessage}`);
+      if (status >= 500) watch.failed(error);
+      else watch.delivered();
+      throw error;
     }
     if (response.headers['content-type']?.startsWith('text/html')) {
-      discard(response);
-      throw new CacheError(
-        'upstream',
-        `${label}: answered with a web page, expected a file of a binary cache`,
-      );
+      const error = refuse('answered with a web page, expected a file of a binary cache');
+      // Also at the end of a redirect: so networks answer that want a login first.
+      if (asked) health.failed(error);
+      throw error;
     }
-    const extent = status === 206 ? partial(response, label) : whole(response);
-    const body = new Body(response, label, this.#deadlines.stallMs, signal);
+    const extent = extentOf(response);
+    if (extent === undefined) {
+      const range = JSON.stringify(response.headers['content-range'] ?? '');
+      throw refuse(`answered 206 with Content-Range ${range.slice(0, 100)}`);
+    }
+    const body = new Body(response, url.href, this.#deadlines.stallMs, watch, way.signal);
     return { body, ...extent, validator: validatorOf(response) };
   }
 
-  async #follow(start: URL, slots: Slots, signal: AbortSignal, part?: Part): Promise<IncomingMessage> {
+  /** The answer at the end of all redirects; `own` if it is this upstream's and not that of another origin. */
+  async #follow(start: URL, way: Way): Promise<{ response: IncomingMessage; own: boolean }> {
     let url = start;
     for (let redirects = 0; ; redirects++) {
-      const headers: Record<string, string> = {
-        'accept-encoding': 'identity',
-        'user-agent': 'nix-binary-cache',
-      };
-      if (part !== undefined)
-        headers.range = `bytes=${part.start}-${part.end === undefined ? '' : part.end - 1}`;
-      // Credentials are this upstream's: another origin, as a narinfo's URL or a redirect may name, never sees them.
-      if (this.#authorization !== undefined && url.origin === this.#base.origin) {
-        headers.authorization = this.#authorization;
-      }
-      const { firstByteMs } = this.#deadlines;
-      const response = await get(url, { agent: this.#agent, slots, headers, firstByteMs, signal });
+      const own = url.origin === this.#base.origin;
+      const response = await this.#ask(url, own, way);
       const { location } = response.headers;
       if (![301, 302, 303, 307, 308].includes(response.statusCode ?? 0) || location === undefined)
-        return response;
+        return { response, own };
       discard(response);
       if (redirects === MAX_REDIRECTS) {
         throw new CacheError('upstream', `${start.href}: redirected more than ${MAX_REDIRECTS} times`);
       }
       url = this.#redirect(start, url, location);
     }
+  }
+
+  async #ask(url: URL, own: boolean, { slots, admit, signal, part }: Way): Promise<IncomingMessage> {
+    const { health } = this;
+    const headers: Record<string, string> = {
+      'accept-encoding': 'identity',
+      'user-agent': 'nix-binary-cache',
+    };
+    if (part !== undefined) headers.range = rangeHeader(part);
+    // Credentials are this upstream's: another origin never sees them.
+    if (this.#authorization !== undefined && own) headers.authorization = this.#authorization;
+    const started = this.#now();
+    let sent = false;
+    const send = () => {
+      admit();
+      sent = true;
+      health.stats.requests++;
+    };
+    const { firstByteMs } = this.#deadlines;
+    try {
+      const response = await get(url, {
+        agent: this.#agent,
+        slots,
+        admit: send,
+        headers,
+        firstByteMs,
+        signal,
+      });
+      if (own) health.answered(this.#now() - started);
+      return response;
+    } catch (error) {
+      const tells = own || isCacheError(error, 'proxy');
+      if (sent && tells && !isContinuation(part)) health.failed(error);
+      throw error;
+    }
+  }
+
+  /** Asks for the one thing that every cache has, whatever it answers. */
+  async #probe(): Promise<void> {
+    const url = this.resolve('nix-cache-info');
+    const way = { slots: this.#slots.small, admit: () => {}, signal: this.#closing.signal, part: undefined };
+    const answer = await this.#get(url, way);
+    const tooLong = () => new CacheError('upstream', `${this.url}/nix-cache-info: is too long`);
+    if (answer !== undefined) await collect(answer.body, MAX_CACHE_INFO_BYTES, tooLong);
   }
 
   #redirect(start: URL, from: URL, location: string): URL {
@@ -144,6 +216,7 @@ export class Upstream {
 
   /** Closes idle connections; busy ones end with their requests. */
   close(): void {
+    this.#closing.abort(new CacheError('aborted', 'the service is stopping'));
     this.#agent.destroy();
   }
 }
@@ -162,29 +235,10 @@ function httpUrl(reference: string, base: string, what: string): URL {
   return url;
 }
 
-type Extent = Pick<Answer, 'size' | 'start' | 'end' | 'partial'>;
-
-function whole(response: IncomingMessage): Extent {
-  const length = response.headers['content-length'];
-  const size =
-    length === undefined || codingOf(response.headers['content-encoding']) ? undefined : Number(length);
-  return { size, start: 0, end: size, partial: false };
-}
-
-/** The part that a 206 says it is. */
-function partial(response: IncomingMessage, label: string): Extent {
-  const header = response.headers['content-range'] ?? '';
-  const [, first, last, size] = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(header.trim()) ?? [];
-  const coding = codingOf(response.headers['content-encoding']);
-  if (first === undefined || Number(last) < Number(first) || coding !== undefined) {
-    response.destroy();
-    throw new CacheError('upstream', `${label}: answered 206 with Content-Range ${JSON.stringify(header)}`);
-  }
-  const total = size === '*' ? undefined : Number(size);
-  return { size: total, start: Number(first), end: Number(last) + 1, partial: true };
-}
-
-function validatorOf(response: IncomingMessage): string | undefined {
-  const { etag, 'last-modified': date } = response.headers;
-  return etag !== undefined && /^".+"$/.test(etag) ? etag : date;
+/**
+ * Whether it is the rest of something that has broken off. Whoever wants that has nobody better to ask, so it is sent to
+ * an upstream believed dead too; and one download that fails over and over counts as one failure.
+ */
+function isContinuation(part: Part | undefined): boolean {
+  return part !== undefined && part.start > 0;
 }

@@ -94,6 +94,8 @@ describe('an upstream that fails', { concurrency: 8 }, () => {
         assert.equal(reply.headers['retry-after'], undefined);
       }
       upstream.otherwise(status(404));
+      // After three failures it is believed dead; a new process believes nothing yet.
+      await service.restart();
       if (failure !== 'down')
         assert.equal((await get(service.url, one.narInfoPath)).status, 404, 'nothing kept');
     });
@@ -194,7 +196,7 @@ for (const code of [301, 302, 303, 307, 308]) {
     other.on(`/x${one.narInfoPath}`, whole(one.narInfo));
     other.on(`/x${one.narPath}`, whole(one.file));
     const credentials = { username: 'user', password: 'pässword:' };
-    const upstream = { url: first.url, credentials, proxy: undefined, caFile: undefined };
+    const upstream = { url: first.url, credentials, proxy: undefined, caFile: undefined, publicKeys: [] };
     const service = await startTestService(t, { upstreams: [upstream] });
     const { status, text } = await get(service.url, one.narInfoPath);
     assert.equal(status, 200, text);

@@ -24,7 +24,7 @@ describe('substitution through the service', { concurrency: availableParallelism
       skip,
     }, async (t) => {
       const { upstream, closure, key } = await startUpstream(t, client, 10, 'compression=xz');
-      const service = await startService(t, { config: upstreams(upstream) });
+      const service = await startService(t, { config: `connections = 1\n${upstreams(upstream)}` });
       await substitute(t, client, service, closure, key);
       await upstream.stop();
       await substitute(t, client, service, closure, key);
@@ -53,7 +53,7 @@ describe('substitution through the service', { concurrency: availableParallelism
     for (const compression of ['none', 'zstd', 'bzip2', 'br']) {
       test(`${name} substitutes what the upstream compressed with ${compression}`, { skip }, async (t) => {
         const { upstream, closure, key } = await startUpstream(t, client, 4, `compression=${compression}`);
-        const service = await startService(t, { config: upstreams(upstream) });
+        const service = await startService(t, { config: `connections = 1\n${upstreams(upstream)}` });
         await substitute(t, client, service, closure, key);
       });
     }

@@ -4,13 +4,18 @@ import { createServer, type IncomingMessage, type RequestListener, type ServerRe
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
-import type { UpstreamConfig } from '../../lib/config.ts';
+import type { Deadlines, UpstreamConfig } from '../../lib/config.ts';
 import { isCacheError } from '../../lib/errors.ts';
+import { createLog } from '../../lib/log.ts';
 import { collect } from '../../lib/streams.ts';
-import { type Answer, type Deadlines, Upstream } from '../../lib/upstream/upstream.ts';
+import type { Answer } from '../../lib/upstream/answer.ts';
+import { Breakers } from '../../lib/upstream/breaker.ts';
+import { Upstream } from '../../lib/upstream/upstream.ts';
 import { defer, type Owner } from '../fixtures/defer.ts';
 
+const quiet = createLog(() => {});
 const never = new AbortController().signal;
+const PATIENT: Deadlines = { connectMs: 5000, firstByteMs: 10_000, stallMs: 20_000 };
 const SOON: Deadlines = { connectMs: 2000, firstByteMs: 200, stallMs: 200 };
 
 interface Origin {
@@ -45,10 +50,17 @@ function upstreamAt(
   t: Owner,
   url: string,
   more: Partial<UpstreamConfig> = {},
-  deadlines?: Deadlines,
+  deadlines = PATIENT,
 ): Upstream {
-  const config = { url, credentials: undefined, proxy: undefined, caFile: undefined, ...more };
-  const upstream = new Upstream(config, undefined, deadlines);
+  const config = {
+    url,
+    credentials: undefined,
+    proxy: undefined,
+    caFile: undefined,
+    publicKeys: [],
+    ...more,
+  };
+  const upstream = new Upstream(config, { ca: undefined, deadlines, breakers: new Breakers(quiet) });
   defer(t, () => upstream.close());
   return upstream;
 }

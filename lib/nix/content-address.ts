@@ -1,0 +1,52 @@
+// Content-addressed store paths: their name follows from their content, so no signature need vouch for them. Paths
+// are made as in nix/src/libstore/store-dir-config.cc (makeTextPath, makeFixedOutputPath).
+import { createHash } from 'node:crypto';
+import { type Digest, parseDigest, sha256FromBytes } from './hash.ts';
+import type { NarInfo } from './narinfo.ts';
+import { encodeNix32 } from './nix32.ts';
+
+/** Bytes of the hash in a store path. */
+const PATH_HASH_BYTES = 20;
+
+/**
+ * Whether the narinfo's CA field gives its store path, and agrees with its NarHash where the two are of the same
+ * bytes. False also for the forms not known here (`fixed:git:`): those need a signature.
+ */
+export function isContentAddressed(info: NarInfo, storeDir: string): boolean {
+  const [, method, hash = ''] = /^(text:|fixed:r:|fixed:)([a-z0-9]+:\S+)$/.exec(info.ca ?? '') ?? [];
+  const digest = parseDigest(hash);
+  if (digest === undefined) return false;
+  const own = info.storePath.slice(storeDir.length + 1);
+  const refersToItself = info.references.includes(own);
+  const others = [...new Set(info.references)].filter((name) => name !== own).sort();
+  const references = others.map((name) => `:${storeDir}/${name}`).join('');
+  const path = (type: string, inner: Digest) => makePath(type, inner, own.slice(33), storeDir);
+
+  if (method === 'text:') {
+    return digest.algorithm === 'sha256' && !refersToItself && path(`text${references}`, digest) === own;
+  }
+  if (method === 'fixed:r:' && digest.algorithm === 'sha256') {
+    // A path that names itself is hashed with its own hash left out, which can't be compared.
+    if (!refersToItself && sha256FromBytes(digest.bytes) !== info.narHash) return false;
+    return path(`source${references}${refersToItself ? ':self' : ''}`, digest) === own;
+  }
+  if (info.references.length > 0) return false;
+  const recursive = method === 'fixed:r:' ? 'r:' : '';
+  const fixed = `fixed:out:${recursive}${digest.algorithm}:${digest.bytes.toString('hex')}:`;
+  return path('output:out', { algorithm: 'sha256', bytes: sha256(fixed) }) === own;
+}
+
+/** The basename of the path of this type: a hash of everything about it, folded to 20 bytes, before its name. */
+function makePath(type: string, inner: Digest, name: string, storeDir: string): string {
+  const whole = sha256(`${type}:${inner.algorithm}:${inner.bytes.toString('hex')}:${storeDir}:${name}`);
+  const folded = Buffer.alloc(PATH_HASH_BYTES);
+  for (const [i, byte] of whole.entries()) {
+    const at = i % PATH_HASH_BYTES;
+    folded[at] = (folded[at] as number) ^ byte;
+  }
+  return `${encodeNix32(folded)}-${name}`;
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

@@ -1,0 +1,53 @@
+// What an upstream has under a URL, as its headers tell: RFC 9110, sections 8 and 14.
+import type { IncomingMessage } from 'node:http';
+import { codingOf } from '../codings.ts';
+import type { Incoming } from './body.ts';
+
+/** Something an upstream has, or a part of it. Read the body to its end or destroy it. */
+export interface Answer extends Extent {
+  readonly body: Incoming;
+  /** Differs when the whole has changed: a strong ETag, or else the date; undefined if there is neither. */
+  readonly validator: string | undefined;
+}
+
+export interface Extent {
+  /** Bytes of the whole; undefined if the upstream does not tell. */
+  readonly size: number | undefined;
+  /** The body's bytes are those of the whole from here … */
+  readonly start: number;
+  /** … up to here; undefined if the upstream does not tell. */
+  readonly end: number | undefined;
+  /** Whether it is the part that was asked for; else it is the whole. */
+  readonly partial: boolean;
+}
+
+/** From `start` up to, not including, `end`, or to the end if that is undefined. */
+export interface Part {
+  readonly start: number;
+  readonly end: number | undefined;
+}
+
+/** The Range header that asks for a part. */
+export function rangeHeader({ start, end }: Part): string {
+  return `bytes=${start}-${end === undefined ? '' : end - 1}`;
+}
+
+/** What the body of a 200 or 206 is of the whole; undefined if a 206 does not say it. */
+export function extentOf(response: IncomingMessage): Extent | undefined {
+  const { 'content-length': length, 'content-range': range } = response.headers;
+  const coded = codingOf(response.headers['content-encoding']) !== undefined;
+  if (response.statusCode !== 206) {
+    const size = length === undefined || coded ? undefined : Number(length);
+    return { size, start: 0, end: size, partial: false };
+  }
+  const [, first, last, total] = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(range?.trim() ?? '') ?? [];
+  if (first === undefined || Number(last) < Number(first) || coded) return undefined;
+  const size = total === '*' ? undefined : Number(total);
+  return { size, start: Number(first), end: Number(last) + 1, partial: true };
+}
+
+/** See {@link Answer.validator}. */
+export function validatorOf(response: IncomingMessage): string | undefined {
+  const { etag, 'last-modified': date } = response.headers;
+  return etag !== undefined && /^".+"$/.test(etag) ? etag : date;
+}

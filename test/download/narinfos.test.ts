@@ -1,0 +1,154 @@
+// Which answers about a path are believed, and what is said when none is.
+import assert from 'node:assert/strict';
+import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { test } from 'node:test';
+import type { UpstreamConfig } from '../../lib/config.ts';
+import type { PublicKey } from '../../lib/nix/signature.ts';
+import { get, push, put } from '../fixtures/client.ts';
+import { startTestService } from '../fixtures/in-process.ts';
+import { field, type Key, makePackage, sign } from '../fixtures/nar.ts';
+import { gated, startUpstream, status, whole } from '../fixtures/upstream.ts';
+
+const KEY: Key = { name: 'own-1', seed: Buffer.alloc(32, 1) };
+const OTHER: Key = { name: 'other-1', seed: Buffer.alloc(32, 2) };
+const FORGED: Key = { name: 'own-1', seed: Buffer.alloc(32, 3) };
+
+/** The public half, as Nix writes it. */
+function publicKey({ name, seed }: Key): PublicKey {
+  const der = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), seed]);
+  const key = createPublicKey(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }));
+  const spki = key.export({ format: 'der', type: 'spki' });
+  return `${name}:${spki.subarray(-32).toString('base64')}` as PublicKey;
+}
+
+function demanding(url: string): UpstreamConfig {
+  return { url, credentials: undefined, proxy: undefined, caFile: undefined, publicKeys: [publicKey(KEY)] };
+}
+
+const signed = makePackage('signed', { keys: [OTHER, KEY] });
+
+test('what one of the keys has signed is served, with all its signatures', async (t) => {
+  const upstream = await startUpstream(t);
+  upstream.on(signed.narInfoPath, whole(signed.narInfo));
+  const service = await startTestService(t, { upstreams: [demanding(upstream.url)] });
+  const reply = await get(service.url, signed.narInfoPath);
+  assert.equal(reply.status, 200);
+  assert.equal(reply.text.match(/^Sig: /gm)?.length, 2);
+});
+
+test('a path whose name follows from its content needs no signature', async (t) => {
+  // Made by Nix 2.8.0, with nix-store --add.
+  const path = 'z3n6ml62lc6l9glpaz6fq7fvi2rks9vq-a.txt';
+  const hash = '04zwf782yjwnh3q6hz5izfd6jyip8kgw6g6yj43fiqhbyhdd0dqw';
+  const text = (ca: string) =>
+    `StorePath: /nix/store/${path}\nURL: nar/x.nar\nNarHash: sha256:${hash}\nNarSize: 120\nCA: ${ca}\n`;
+  const upstream = await startUpstream(t);
+  const narInfoPath = `/${path.slice(0, 32)}.narinfo`;
+  const service = await startTestService(t, { upstreams: [demanding(upstream.url)] });
+  upstream.on(narInfoPath, whole(text(`fixed:sha256:${hash}`)));
+  assert.equal((await get(service.url, narInfoPath)).status, 502, 'a content address of another path');
+  upstream.on(narInfoPath, whole(text(`fixed:r:sha256:${hash}`)));
+  assert.equal((await get(service.url, narInfoPath)).status, 200);
+});
+
+const wrong = makePackage('wrong');
+const BAD: Record<string, { body: string; logged: RegExp }> = {
+  unsigned: { body: wrong.narInfo, logged: /expected a signature of own-1 that verifies, found none$/ },
+  'signed by another': {
+    body: `${wrong.narInfo}Sig: ${sign(wrong.fingerprint, OTHER)}\n`,
+    logged: /expected a signature of own-1 that verifies, found other-1$/,
+  },
+  'signed by another under the right name': {
+    body: `${wrong.narInfo}Sig: ${sign(wrong.fingerprint, FORGED)}\n`,
+    logged: /expected a signature of own-1 that verifies, found own-1$/,
+  },
+  'signed with another size': {
+    body: `${makePackage('wrong', { keys: [KEY] }).narInfo.replace(/^NarSize: .*$/m, 'NarSize: 7')}`,
+    logged: /expected a signature of own-1 that verifies, found own-1$/,
+  },
+  'about another path': { body: signed.narInfo, logged: /narinfo of .* is about .*-signed$/ },
+  'about another store': {
+    body: makePackage('wrong', { storeDir: '/gnu/store', keys: [KEY] }).narInfo,
+    logged: /StorePath is ".*", expected a store path in \/nix\/store$/,
+  },
+  'cut off': { body: wrong.narInfo.slice(0, -1), logged: /does not end with a newline/ },
+  'no narinfo': { body: 'hello\n', logged: /not "Name: value"/ },
+};
+
+for (const [what, { body, logged }] of Object.entries(BAD)) {
+  test(`a narinfo that is ${what} is no answer: the next upstream's is served`, async (t) => {
+    const [bad, good] = [await startUpstream(t), await startUpstream(t)];
+    bad.on(wrong.narInfoPath, whole(body));
+    good.on(wrong.narInfoPath, whole(`${wrong.narInfo}Deriver: ${wrong.base}.drv\n`));
+    const service = await startTestService(t, { upstreams: [demanding(bad.url), good.url] });
+    const reply = await get(service.url, wrong.narInfoPath);
+    assert.equal(field(reply.text, 'Deriver'), `${wrong.base}.drv`);
+    const line = await service.logged(logged);
+    assert.ok(line.startsWith(`warn upstream ${bad.url}: ${bad.url}${wrong.narInfoPath}: `), line);
+  });
+
+  test(`a narinfo that is ${what} is no miss, and its upstream is still asked`, async (t) => {
+    const [bad, empty] = [await startUpstream(t), await startUpstream(t)];
+    bad.on(wrong.narInfoPath, whole(body));
+    bad.on(signed.narInfoPath, whole(signed.narInfo));
+    const upstreams = [demanding(bad.url), empty.url];
+    const service = await startTestService(t, { upstreams, config: { negativeTtlMs: 60_000 } });
+    for (let i = 0; i < 5; i++) assert.equal((await get(service.url, wrong.narInfoPath)).status, 502);
+    assert.equal((await get(service.url, signed.narInfoPath)).status, 200);
+    assert.equal(bad.count(wrong.narInfoPath), 5);
+  });
+}
+
+test('on_upstream_error = "miss" turns failures into 404, none of which is remembered', async (t) => {
+  const [broken, empty] = [await startUpstream(t), await startUpstream(t)];
+  broken.otherwise(status(500));
+  const config = { onUpstreamError: 'miss', negativeTtlMs: 60_000 } as const;
+  const service = await startTestService(t, { upstreams: [broken.url, empty.url], config });
+  for (const path of [signed.narInfoPath, signed.narPath]) {
+    assert.equal((await get(service.url, path)).status, 404, path);
+  }
+  broken.on(signed.narInfoPath, whole(signed.narInfo));
+  assert.equal((await get(service.url, signed.narInfoPath)).status, 200);
+});
+
+test('however many ask for a path at once, each upstream is asked once', async (t) => {
+  const [first, second] = [await startUpstream(t), await startUpstream(t)];
+  const gate = gated(Buffer.from(signed.narInfo));
+  second.on(signed.narInfoPath, gate.handler);
+  const service = await startTestService(t, { upstreams: [first.url, second.url] });
+  const replies = Array.from({ length: 50 }, () => get(service.url, signed.narInfoPath));
+  await second.asked(signed.narInfoPath);
+  gate.release();
+  for (const reply of await Promise.all(replies)) assert.equal(reply.status, 200);
+  assert.deepEqual([first.count(), second.count()], [1, 1]);
+});
+
+test('while the first upstream thinks, the second answers', async (t) => {
+  const [first, second] = [await startUpstream(t), await startUpstream(t)];
+  const gate = gated(Buffer.from(signed.narInfo));
+  first.on(signed.narInfoPath, gate.handler);
+  second.on(signed.narInfoPath, whole(signed.narInfo));
+  const upstreams = [first.url, second.url];
+  const service = await startTestService(t, { upstreams, config: { hedgeDelayMs: 10 } });
+  assert.equal((await get(service.url, signed.narInfoPath)).status, 200);
+  await gate.abandoned;
+});
+
+test('a miss is remembered for narinfos and all that is small, not for NARs; an upload ends it at once', async (t) => {
+  const upstream = await startUpstream(t);
+  const config = { negativeTtlMs: 60_000 };
+  const service = await startTestService(t, { upstreams: [upstream.url], config });
+  const one = makePackage('one');
+  const small = [`/${one.hash}.ls`, `/log/${one.base}.drv`];
+  const paths = [one.narInfoPath, ...small, one.narPath];
+  for (let i = 0; i < 3; i++) {
+    for (const path of paths) assert.equal((await get(service.url, path)).status, 404, path);
+  }
+  assert.deepEqual(
+    paths.map((path) => upstream.count(path)),
+    [1, 1, 1, 3],
+  );
+  await push(service.url, one);
+  for (const path of small) await put(service.url, path, '{}');
+  for (const path of paths) assert.equal((await get(service.url, path)).status, 200, path);
+});

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Ask, race } from '../../lib/upstream/race.ts';
+
+/** A question whose answer the test gives, and that notes when it is asked and given up. */
+function question() {
+  let settle: { resolve(answer: string | undefined): void; reject(error: Error): void } | undefined;
+  let given: () => void = () => {};
+  const asked = new Promise<void>((resolve) => {
+    given = resolve;
+  });
+  const state = { asked: false, over: false };
+  const ask: Ask<string> = (signal) =>
+    new Promise((resolve, reject) => {
+      state.asked = true;
+      given();
+      settle = { resolve, reject };
+      signal.addEventListener('abort', () => {
+        state.over = true;
+        reject(new Error('given up'));
+      });
+    });
+  return {
+    state,
+    ask,
+    asked,
+    answer: (text: string | undefined) => settle?.resolve(text),
+    fail: (message: string) => settle?.reject(new Error(message)),
+  };
+}
+
+function start(questions: readonly ReturnType<typeof question>[], hedgeDelayMs: number) {
+  const failed: number[] = [];
+  const stop = new AbortController();
+  const outcome = race(
+    questions.map(({ ask }) => ask),
+    { hedgeDelayMs, signal: stop.signal, onFailure: (index) => failed.push(index) },
+  );
+  return { outcome, failed, stop };
+}
+
+const soon = () => new Promise(setImmediate);
+const NEVER = Number.POSITIVE_INFINITY;
+
+test('the next is asked when one says no or fails, and only then', async () => {
+  const [a, b, c] = [question(), question(), question()];
+  const { outcome, failed } = start([a, b, c], NEVER);
+  await soon();
+  assert.deepEqual([a.state.asked, b.state.asked, c.state.asked], [true, false, false]);
+  a.answer(undefined);
+  await b.asked;
+  await soon();
+  assert.equal(c.state.asked, false);
+  b.fail('broken');
+  await c.asked;
+  c.answer('c');
+  const { found, failures } = await outcome;
+  assert.equal(found, 'c');
+  assert.deepEqual(failures.map(String), ['Error: broken']);
+  assert.deepEqual(failed, [1]);
+});
+
+test('after the delay the next is asked too; the first good answer wins and the others are given up', async () => {
+  const [a, b, c] = [question(), question(), question()];
+  const { outcome, failed } = start([a, b, c], 5);
+  await c.asked;
+  b.answer(undefined);
+  c.answer('c');
+  assert.equal((await outcome).found, 'c');
+  assert.deepEqual([a.state.over, b.state.asked], [true, true]);
+  await soon();
+  assert.deepEqual(failed, [], 'giving up is no failure');
+});
+
+test('a late answer of the preferred one still wins while nobody else has one', async () => {
+  const [a, b] = [question(), question()];
+  const { outcome } = start([a, b], 0);
+  await b.asked;
+  a.answer('a');
+  assert.equal((await outcome).found, 'a');
+  assert.equal(b.state.over, true);
+});
+
+test('nothing is found when all have said no or failed, and not before', async () => {
+  const [a, b] = [question(), question()];
+  const { outcome } = start([a, b], 0);
+  await b.asked;
+  b.answer(undefined);
+  let over = false;
+  void outcome.then(() => {
+    over = true;
+  });
+  await soon();
+  assert.equal(over, false);
+  a.fail('late');
+  assert.deepEqual((await outcome).failures.map(String), ['Error: late']);
+  assert.deepEqual(await start([], 0).outcome, { found: undefined, failures: [] });
+});
+
+test('it ends when it is no longer wanted', async () => {
+  const a = question();
+  const { outcome, stop } = start([a], NEVER);
+  stop.abort(new Error('stopping'));
+  const { found, failures } = await outcome;
+  assert.equal(found, undefined);
+  assert.deepEqual(failures.map(String), ['Error: stopping']);
+  assert.equal(a.state.over, true);
+  const never = question();
+  const late = race([never.ask], { hedgeDelayMs: 0, signal: stop.signal, onFailure: () => {} });
+  assert.equal((await late).found, undefined);
+  assert.equal(never.state.asked, false);
+});
