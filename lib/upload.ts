@@ -25,8 +25,6 @@ const PUSHED: PutOptions = { existing: 'replace', durable: true };
 
 export class Uploads {
   readonly #options: UploadsOptions;
-  /** The last of the narinfo uploads under way for a path: they are merged one after the other. */
-  readonly #merging = new Map<StoreHash, Promise<void>>();
 
   constructor(options: UploadsOptions) {
     this.#options = options;
@@ -81,14 +79,8 @@ export class Uploads {
       throw new CacheError('invalid', `expected the narinfo of ${hash}, found that of ${info.storePath}`);
     }
     const narName = pushedNarName(info);
-    const turn = (this.#merging.get(hash) ?? Promise.resolve()).then(() => this.#merge(info, text, narName));
-    const settled = turn.catch(() => {});
-    this.#merging.set(hash, settled);
-    try {
-      await turn;
-    } finally {
-      if (this.#merging.get(hash) === settled) this.#merging.delete(hash);
-    }
+    // Signatures of several uploads at once are all kept: they are merged one after the other.
+    await this.#options.narInfos.changing.run(hash, () => this.#merge(info, text, narName));
   }
 
   async #merge(info: NarInfo, text: string, narName: NarName): Promise<void> {

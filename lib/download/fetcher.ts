@@ -77,7 +77,7 @@ export class Fetcher {
   }
 
   async #start(name: ObjectName, { sources: all, expected }: Wanted): Promise<Download | undefined> {
-    const { connections, log, signal, store, upstreams } = this.#options;
+    const { connections, log, narInfos, signal, store, upstreams } = this.#options;
     const path = pathOf(name);
     const isNar = name.kind === 'nar';
     const sources = [...all].sort((a, b) => this.#isBlamed(a) - this.#isBlamed(b));
@@ -92,8 +92,19 @@ export class Fetcher {
         return answer && { answer, source };
       },
     }));
-    const first = await upstreams.first(candidates, { path: isNar ? undefined : path, hedge: false });
-    if (first === undefined) return undefined;
+    let missing = false;
+    const first = await upstreams.first(candidates, {
+      path: isNar ? undefined : path,
+      hedge: false,
+      whenMissing: () => {
+        missing = true;
+      },
+    });
+    if (first === undefined) {
+      if (missing && name.kind === 'nar' && name.hash !== undefined)
+        await narInfos.lose(name.hash, name.name);
+      return undefined;
+    }
     const spool = await store.spool().catch((error) => {
       first.answer.body.destroy();
       throw error;

@@ -14,6 +14,7 @@ import { collect } from '../streams.ts';
 import type { Answer } from '../upstream/answer.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
+import { Exclusive } from './exclusive.ts';
 import { type Flight, Flights } from './flights.ts';
 import { storeBytes } from './store-bytes.ts';
 
@@ -40,6 +41,9 @@ interface Ready {
 const RECHECK_MS = 1000;
 /** How long a narinfo may take from its first byte to its last. */
 const NARINFO_MS = 30_000;
+/** How long a NAR that nobody had is not believed to be anywhere. */
+const LOST_MS = 10 * 60_000;
+const MAX_LOST = 10_000;
 /** About thirty thousand narinfos. */
 const MEMORY_BYTES = 64 << 20;
 
@@ -53,10 +57,14 @@ export interface NarInfosOptions {
 }
 
 export class NarInfos {
+  /** Whoever replaces or deletes the narinfo of a path does it in a turn of its own. */
+  readonly changing = new Exclusive();
   readonly #options: NarInfosOptions;
   readonly #ready = new ByteLru<Ready>(MEMORY_BYTES);
   /** How often {@link forget} was called. */
   #forgotten = 0;
+  /** NARs that nobody had when they were asked for, and until when that is believed. */
+  readonly #lost = new Map<StoreHash, { readonly narName: NarName; readonly until: number }>();
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
 
   constructor(options: NarInfosOptions) {
@@ -136,6 +144,7 @@ export class NarInfos {
       // A narinfo whose NAR can't be asked for is none.
       upstream.resolve(known.info.url);
       checkVouchedFor(known.info, upstream.keys, this.#options.storeDir);
+      if (this.#isLost(hash, known.narName)) return undefined;
       return known;
     } catch (error) {
       throw new CacheError('upstream', `${url.href}: ${describe(error)}`, error);
@@ -173,6 +182,28 @@ export class NarInfos {
   /** When a lookup of it that is under way, if there is one, has put into the store what it found. */
   settled(hash: StoreHash): Promise<void> {
     return this.#lookups.settled(hash);
+  }
+
+  /**
+   * No upstream has the NAR any more that the narinfo names. Unless that was pushed, it is dropped, and for a while not taken
+   * from a mirror that keeps narinfos longer than NARs: so the next lookup is an honest miss, or finds another NAR.
+   */
+  lose(hash: StoreHash, narName: NarName): Promise<void> {
+    return this.changing.run(hash, async () => {
+      const known = await this.local(hash);
+      if (known?.narName !== narName || this.#options.upstreams.byOrigin(known.origin) === undefined) return;
+      if (this.#lost.size >= MAX_LOST) this.#lost.clear();
+      this.#lost.set(hash, { narName, until: Date.now() + LOST_MS });
+      const path = pathOf({ kind: 'narinfo', hash });
+      await this.#options.store.delete(path);
+      this.forget(hash);
+      this.#options.log.warn(`${path} is dropped: no upstream has nar/${narName} any more`);
+    });
+  }
+
+  #isLost(hash: StoreHash, narName: NarName): boolean {
+    const lost = this.#lost.get(hash);
+    return lost !== undefined && lost.narName === narName && lost.until > Date.now();
   }
 
   /** Must be called when a narinfo was put into the store by somebody else. */

@@ -22,6 +22,8 @@ export interface Wanted {
   readonly path: string | undefined;
   /** Whether to ask the next before the one before has answered; only for answers that need no cleaning up. */
   readonly hedge: boolean;
+  /** Called when all candidates have been asked and all have said no. */
+  readonly whenMissing?: () => void;
 }
 
 export interface UpstreamsOptions {
@@ -60,7 +62,10 @@ export class Upstreams {
    * so, if that can't be told.
    * @throws CacheError the failure of the one that failed, or `timeout` or `upstream` for several
    */
-  async first<T>(candidates: readonly Candidate<T>[], { path, hedge }: Wanted): Promise<T | undefined> {
+  async first<T>(
+    candidates: readonly Candidate<T>[],
+    { path, hedge, whenMissing }: Wanted,
+  ): Promise<T | undefined> {
     const { hedgeDelayMs, log, signal } = this.#options;
     if (path !== undefined && this.misses.has(path)) return undefined;
     const usable = await believed(candidates);
@@ -77,7 +82,9 @@ export class Upstreams {
     if (failures.length > 0) return this.#fail(failures);
     const lost = candidates.filter((candidate) => candidate.certain && !usable.includes(candidate));
     if (lost.length > 0) return this.#fail(lost.map(whyNot));
-    if (path !== undefined) this.misses.add(path, this.#rememberMs(usable.length === candidates.length));
+    const sure = usable.length === candidates.length;
+    if (path !== undefined) this.misses.add(path, this.#rememberMs(sure));
+    if (sure) whenMissing?.();
     return undefined;
   }
 

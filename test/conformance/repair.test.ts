@@ -1,0 +1,42 @@
+// A mirror that keeps narinfos longer than NARs: what can't be had any more is an honest miss.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { get, put } from '../fixtures/client.ts';
+import { startTestService } from '../fixtures/in-process.ts';
+import { field, makePackage } from '../fixtures/nar.ts';
+import { startUpstream, status, whole } from '../fixtures/upstream.ts';
+
+const one = makePackage('lost');
+
+test('a narinfo whose NAR every upstream has lost is dropped, and not taken again for a while', async (t) => {
+  const upstream = await startUpstream(t);
+  upstream.on(one.narInfoPath, whole(one.narInfo));
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const url = field((await get(service.url, one.narInfoPath)).text, 'URL');
+  assert.equal((await get(service.url, `/${url}`)).status, 404);
+  assert.equal((await get(service.url, one.narInfoPath)).status, 404);
+  upstream.on(one.narPath, whole(one.file));
+  assert.equal((await get(service.url, `/${url}`)).status, 200, 'the NAR itself is asked for all the same');
+});
+
+test('an outage drops nothing', async (t) => {
+  const upstream = await startUpstream(t);
+  upstream.on(one.narInfoPath, whole(one.narInfo));
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const url = field((await get(service.url, one.narInfoPath)).text, 'URL');
+  upstream.on(one.narPath, status(500));
+  assert.equal((await get(service.url, `/${url}`)).status, 502);
+  assert.equal((await get(service.url, one.narInfoPath)).status, 200);
+});
+
+test('what was pushed is never dropped, and a push makes up for what was', async (t) => {
+  const upstream = await startUpstream(t);
+  upstream.on(one.narInfoPath, whole(one.narInfo));
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const url = field((await get(service.url, one.narInfoPath)).text, 'URL');
+  assert.equal((await get(service.url, `/${url}`)).status, 404);
+  assert.equal((await put(service.url, one.narPath, one.file)).status, 200);
+  assert.equal((await put(service.url, one.narInfoPath, one.narInfo)).status, 200);
+  assert.equal((await get(service.url, one.narInfoPath)).status, 200);
+  assert.ok((await get(service.url, `/${url}`)).body.equals(one.file));
+});
