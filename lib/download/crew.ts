@@ -18,6 +18,8 @@ export interface Task {
   readonly connections: number;
   readonly log: Log;
   readonly signal: AbortSignal;
+  /** Ends what the other workers are doing. */
+  abort(reason: unknown): void;
   /** @throws CacheError `storage`, which ends the download */
   write(chunk: Buffer, at: number): Promise<void>;
   /** Called when the front may have moved. */
@@ -105,14 +107,15 @@ class Crew {
       if (this.#busy === 0 && (state === undefined || ranges.unclaimed === 0)) return undefined;
       const woken = new Promise<void>((wake) => this.#wakers.push(wake));
       const nobodyElse = this.#busy === 0 && state !== undefined && waitMs > 0;
-      if (nobodyElse) await delay(waitMs, undefined, { signal }).catch(() => this.#abort());
+      if (nobodyElse) await delay(waitMs, undefined, { signal }).catch((error) => this.#fail(error));
       else await woken;
     }
     return undefined;
   }
 
-  #abort(): void {
-    this.#failure ??= new CacheError('aborted', 'the download was given up', this.#task.signal.reason);
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#task.abort(error);
   }
 
   #length(state: SourceState): number {
@@ -137,14 +140,14 @@ class Crew {
       await this.#fetch(job);
       state.failures = 0;
     } catch (error) {
-      if (isCacheError(error, 'storage') || signal.aborted) {
-        this.#failure ??= error;
+      if (isCacheError(error, 'storage') || isCacheError(error, 'aborted') || signal.aborted) {
+        this.#fail(error);
         return;
       }
       state.failed(error, state.given - before);
       if (!this.#task.hashKnown && !state.recognisable) state.out ??= error;
       log.warn(`${describe(error)}; ${state.out === undefined ? 'asking it again' : 'not asking it again'}`);
-      if (this.#task.sources.allOut) this.#failure ??= error;
+      if (this.#task.sources.allOut) this.#fail(error);
     } finally {
       state.workers--;
       this.#paces.delete(job.claim);
@@ -161,7 +164,11 @@ class Crew {
       state.out = new CacheError('upstream', `${label}: does not have it any more`);
       throw state.out;
     }
+    // The first answer was asked for before there was a download that could end.
+    const cut = () => answer.body.destroy();
+    signal.addEventListener('abort', cut);
     try {
+      signal.throwIfAborted();
       state.accept(answer, size);
       if (answer.start > claim.at) {
         throw new CacheError(
@@ -174,6 +181,7 @@ class Crew {
       this.#wake();
       await this.#write(state, claim, answer);
     } finally {
+      signal.removeEventListener('abort', cut);
       answer.body.destroy();
     }
     if (claim.at >= claim.end || answer.partial) return;
@@ -206,7 +214,8 @@ class Crew {
 
   #leaveIfCrawling(state: SourceState, { ms, pace }: Meter): void {
     const other = this.#task.sources.paceBeside(state);
-    if (other === undefined || ms < CRAWL.ms || pace > other * CRAWL.part) return;
+    // Several connections share one link, while the other may have been measured alone on it.
+    if (other === undefined || ms < CRAWL.ms || pace * state.workers > other * CRAWL.part) return;
     state.slow = true;
     throw new CacheError('upstream', `${state.source.label}: far slower than another source`);
   }

@@ -1,7 +1,8 @@
 // A download: a file that grows, the workers who fill it, the verdict on it, and a second try elsewhere if the verdict is
 // bad. Nothing ties it to its readers: they come and go, it goes on.
+import { setMaxListeners } from 'node:events';
 import type { Readable } from 'node:stream';
-import { type CacheError, describe, isCacheError } from '../errors.ts';
+import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
 import type { Spool } from '../store/store.ts';
@@ -25,6 +26,8 @@ export interface DownloadOptions {
   readonly signal: AbortSignal;
   /** Gets the finished body; readers do not wait for it. The spool is closed afterwards. */
   readonly keep: (spool: Spool, arrived: Arrived, origin: string) => Promise<void>;
+  /** Told when the disk takes no more: nobody can join from then on. */
+  readonly passing: () => void;
   /** Told who sent wrong bytes. */
   readonly blame: (source: Source) => void;
 }
@@ -39,14 +42,17 @@ export class Download {
   readonly #options: DownloadOptions;
   readonly #growing: Growing;
 
-  /** Takes over the first answer and `spool`. */
-  constructor(options: DownloadOptions, spool: Spool) {
+  /** Takes over the first answer and `spool`, which is an error where the disk gave none. */
+  constructor(options: DownloadOptions, spool: Spool | CacheError) {
     const { expected, first } = options;
     this.size = first.answer.size ?? expected.fileSize;
     this.sha256 = expected.fileHash === undefined ? undefined : sha256ToHex(expected.fileHash);
     this.#options = options;
-    this.#growing = new Growing(spool, this.size);
-    this.ended = this.#run().finally(() => this.#growing.release());
+    this.#growing = new Growing(spool, this.size, (reason) => {
+      options.log.warn(`${options.path} is passed on without being kept: ${reason}`);
+      options.passing();
+    });
+    this.ended = this.#run().finally(() => this.#growing.leave());
   }
 
   /** See {@link Growing.hold}. */
@@ -67,7 +73,9 @@ export class Download {
     try {
       const { arrived, origin } = await this.#fetch();
       this.#growing.complete();
-      await keep(this.#growing.spool, arrived, origin).catch((error) => {
+      const { file } = this.#growing;
+      if (file === undefined) return;
+      await keep(file, arrived, origin).catch((error) => {
         log.warn(`${path} was not kept: ${describe(error)}`);
       });
     } catch (error) {
@@ -85,7 +93,8 @@ export class Download {
       const arrived = await this.#attempt(this.#growing, sources, state && { state, answer: first.answer });
       return { arrived, origin: mostOf(sources).upstream.url };
     } catch (error) {
-      if (!isCacheError(error, 'invalid')) throw error;
+      // What has passed through memory is gone, so nobody could say what its readers have seen.
+      if (!isCacheError(error, 'invalid') || this.#growing.isPassing) throw error;
       return await this.#fetchElsewhere(sources, error);
     }
   }
@@ -106,6 +115,7 @@ export class Download {
     const job: Job | undefined = first && claim && { ...first, claim };
     if (job === undefined) first?.answer.body.destroy();
     const stop = new AbortController();
+    setMaxListeners(0, stop.signal);
     const onAbort = () => stop.abort(signal.reason);
     signal.addEventListener('abort', onAbort);
     if (signal.aborted) onAbort();
@@ -124,8 +134,14 @@ export class Download {
         hashKnown: this.#hashKnown,
         signal: stop.signal,
       },
-      write: (chunk: Buffer, at: number) => growing.spool.write(chunk, at),
+      write: async (chunk: Buffer, at: number) => {
+        await growing.write(chunk, at);
+        if (growing.isPassing && growing.isAbandoned) {
+          throw new CacheError('aborted', `${path}: nobody reads it, and it can't be kept`);
+        }
+      },
       advanced: () => growing.advance(ranges.front),
+      abort: (reason: unknown) => stop.abort(reason),
     };
     const verdict = verify(growing, expected, filling, path);
     // A bad verdict may come early; then nobody waits for the rest.
@@ -160,7 +176,7 @@ export class Download {
     for (const source of givers.length === 1 ? others : [...others, ...givers]) {
       log.warn(`${error.message}; trying ${source.label}`);
       const spool = await this.#options.spool();
-      const growing = new Growing(spool, this.size);
+      const growing = new Growing(spool, this.size, () => {});
       try {
         const arrived = await this.#attempt(growing, new Sources([source]));
         await this.#growing.replace(spool, arrived.size);

@@ -1,6 +1,6 @@
 // Gets what the store lacks: finds out who may have it, starts one download of it, and lets everybody who asks
 // meanwhile join that.
-import { CacheError } from '../errors.ts';
+import { CacheError, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { Store } from '../store/store.ts';
@@ -106,6 +106,7 @@ export class Fetcher {
       return undefined;
     }
     const spool = await store.spool().catch((error) => {
+      if (isCacheError(error, 'storage')) return error;
       first.answer.body.destroy();
       throw error;
     });
@@ -114,6 +115,7 @@ export class Fetcher {
         ...{ path, expected, sources, first, log, signal },
         connections: inParts ? connections : 1,
         spool: () => store.spool(),
+        passing: () => this.#downloads.drop(path),
         blame: (source) => this.#blame(source),
         keep: async (whole, { size, sha256 }, origin) => {
           const narHash = expected.nar && `sha256:${expected.nar.narHash}`;

@@ -20,9 +20,17 @@ export class Flights<T> {
     if (running !== undefined) return { value: (await running).value, joined: true };
     const flight = start();
     this.#flights.set(key, flight);
-    const clear = () => this.#flights.delete(key);
+    const clear = () => {
+      // It may have been dropped, and another one have taken its place.
+      if (this.#flights.get(key) === flight) this.#flights.delete(key);
+    };
     flight.then(({ ended }) => ended.then(clear, clear), clear);
     return { value: (await flight).value, joined: false };
+  }
+
+  /** Lets nobody join any more what is under way under `key`. */
+  drop(key: string): void {
+    this.#flights.delete(key);
   }
 
   /** When what is under way under `key` now, if anything, has ended. */

@@ -3,41 +3,72 @@
 import { Readable } from 'node:stream';
 import { CacheError } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
+import { commonPrefix } from './common-prefix.ts';
+import { Overflow } from './overflow.ts';
 
 const READ_BYTES = 256 * 1024;
+
+/** Somebody's place in the file. Close it. */
+export interface Cursor {
+  readonly at: number;
+  /** Some of the bytes from here up to `end`, which are there. */
+  read(end: number): Promise<Buffer>;
+  close(): void;
+}
 
 export class Growing {
   /** Bytes of the finished file; undefined while nobody can tell. */
   readonly size: number | undefined;
-  #spool: Spool;
+  readonly #onFull: (reason: string) => void;
+  #spool: Overflow;
   #front = 0;
   /** How far readers may read now. */
   #visible = 0;
   #state: 'growing' | 'complete' | Error = 'growing';
   #waiting: (() => void)[] = [];
+  readonly #cursors = new Set<{ at: number }>();
   /** Whoever fills it and whoever reads it; the last one closes the spool. */
   #users = 1;
+  /** Readers to come: {@link hold} without {@link stream}. */
+  #holds = 0;
+  #everHeld = false;
   /** How far any reader has come. */
   #shown = 0;
   /** Up to here readers of the former spool have seen nothing but right bytes. */
   #trusted = Number.POSITIVE_INFINITY;
 
-  constructor(spool: Spool, size: number | undefined) {
-    this.#spool = spool;
+  /** `spool` is an error where the disk gave none: then all passes through memory. */
+  constructor(spool: Spool | CacheError, size: number | undefined, onFull: (reason: string) => void) {
     this.size = size;
+    this.#onFull = onFull;
+    this.#spool = this.#overflow(spool);
   }
 
-  get spool(): Spool {
-    return this.#spool;
-  }
-
-  /** How far any reader has come. */
-  get shown(): number {
-    return this.#shown;
+  #overflow(spool: Spool | CacheError): Overflow {
+    return new Overflow(spool, { onFull: this.#onFull, front: () => this.#front });
   }
 
   get front(): number {
     return this.#front;
+  }
+
+  /** The spool, once the file is complete; undefined if the disk could not take all of it. */
+  get file(): Spool | undefined {
+    return this.#spool.file;
+  }
+
+  /** Whether whoever read it, or was about to, has left. */
+  get isAbandoned(): boolean {
+    return this.#everHeld && this.#users <= 1;
+  }
+
+  /** Whether it passes through memory, for want of disk. */
+  get isPassing(): boolean {
+    return this.#spool.full;
+  }
+
+  write(chunk: Uint8Array, at: number): Promise<void> {
+    return this.#spool.write(chunk, at);
   }
 
   /** Bytes before `front` are there. */
@@ -63,13 +94,13 @@ export class Growing {
   }
 
   /**
-   * Goes on with the whole, right body in another spool. Readers who have seen no byte that differs do not notice; the
-   * others fail.
+   * Goes on with the whole, right body in another spool, which is taken over. Readers who have seen no byte that differs do
+   * not notice; the others fail.
    */
   async replace(spool: Spool, size: number): Promise<void> {
     this.#trusted = await commonPrefix(this.#spool, spool, Math.min(this.#shown, size));
     const former = this.#spool;
-    this.#spool = spool;
+    this.#spool = this.#overflow(spool);
     this.#front = size;
     this.complete();
     await former.close();
@@ -87,21 +118,63 @@ export class Growing {
     return new Promise((wake) => this.#waiting.push(wake));
   }
 
+  /** A place in the file that keeps what is behind it readable. */
+  cursor(start: number): Cursor {
+    const place = { at: start };
+    this.#cursors.add(place);
+    return {
+      get at() {
+        return place.at;
+      },
+      read: async (end) => {
+        const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - place.at));
+        const read = await this.#spool.read(buffer, place.at);
+        if (read === 0) throw new CacheError('storage', 'the temporary file lost bytes');
+        place.at += read;
+        this.#passed();
+        return buffer.subarray(0, read);
+      },
+      close: () => {
+        this.#cursors.delete(place);
+        this.#passed();
+      },
+    };
+  }
+
+  #passed(): void {
+    // A reader to come wants it from the start.
+    if (!this.#spool.full || this.#holds > 0 || !this.#everHeld) return;
+    let position = this.#front;
+    for (const { at } of this.#cursors) position = Math.min(position, at);
+    this.#spool.passed(position);
+  }
+
   /**
    * Keeps the bytes readable for one {@link stream}, or until {@link release}. False if it is too late for that.
    * @throws the failure, if it has failed
    */
   hold(): boolean {
     if (this.#state instanceof Error) throw this.#state;
-    if (this.#users === 0) return false;
+    if (this.#users === 0 || !this.#spool.whole) return false;
     this.#users++;
+    this.#holds++;
+    this.#everHeld = true;
     return true;
   }
 
+  /** Gives up a {@link hold}. */
   release(): void {
+    this.#holds--;
+    this.leave();
+  }
+
+  /** Whoever filled it, or read it, has done so. */
+  leave(): void {
     this.#users--;
+    this.#passed();
     // Nothing depends on the outcome: the bytes are kept already, or not wanted.
     if (this.#users === 0) this.#spool.close().catch(() => {});
+    this.wake();
   }
 
   /**
@@ -109,10 +182,12 @@ export class Growing {
    * Takes over one {@link hold}.
    */
   stream(start: number, end: number | undefined): Readable {
-    let at = start;
+    const cursor = this.cursor(start);
+    this.#holds--;
     let spool = this.#spool;
     const next = async (reader: Readable): Promise<Buffer | null> => {
       while (!reader.destroyed) {
+        const { at } = cursor;
         // Before the front, because a client should stop at its known end and not wait for what comes after.
         if (at === (end ?? this.size)) return null;
         if (this.#state instanceof Error) throw this.#state;
@@ -123,12 +198,9 @@ export class Growing {
         }
         const visible = Math.min(this.#visible, end ?? Number.POSITIVE_INFINITY);
         if (at < visible) {
-          const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, visible - at));
-          const read = await spool.read(buffer, at);
-          if (read === 0) throw new CacheError('storage', 'the temporary file lost bytes');
-          at += read;
-          this.#shown = Math.max(this.#shown, at);
-          return buffer.subarray(0, read);
+          const bytes = await cursor.read(visible);
+          this.#shown = Math.max(this.#shown, cursor.at);
+          return bytes;
         }
         if (this.#state === 'complete') return null;
         await this.change();
@@ -144,38 +216,10 @@ export class Growing {
         );
       },
       destroy: (error, callback) => {
-        this.release();
+        cursor.close();
+        this.leave();
         callback(error);
       },
     });
   }
-}
-
-/** How many of the first `length` bytes the two agree in. */
-async function commonPrefix(a: Spool, b: Spool, length: number): Promise<number> {
-  const left = Buffer.allocUnsafe(READ_BYTES);
-  const right = Buffer.allocUnsafe(READ_BYTES);
-  for (let at = 0; at < length; ) {
-    const size = Math.min(READ_BYTES, length - at);
-    const read = await readFully(a, left.subarray(0, size), at);
-    await readFully(b, right.subarray(0, size), at);
-    if (!left.subarray(0, read).equals(right.subarray(0, read))) {
-      let same = 0;
-      while (left[same] === right[same]) same++;
-      return at + same;
-    }
-    if (read < size) return at + read;
-    at += size;
-  }
-  return length;
-}
-
-async function readFully(spool: Spool, buffer: Buffer, at: number): Promise<number> {
-  let done = 0;
-  while (done < buffer.length) {
-    const read = await spool.read(buffer.subarray(done), at + done);
-    if (read === 0) break;
-    done += read;
-  }
-  return done;
 }

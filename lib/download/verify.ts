@@ -33,8 +33,6 @@ export interface Filling {
   state: 'running' | 'ended' | 'failed';
 }
 
-const READ_BYTES = 256 * 1024;
-
 /**
  * Reads the growing file to its end, which is where its front stands when the filling has ended.
  * @throws CacheError `invalid` if it is not what was expected, `aborted` if the filling failed
@@ -78,20 +76,19 @@ export async function verify(
 
 /** The bytes of the growing file, up to its end. */
 async function* follow(growing: Growing, filling: Filling, label: string): AsyncGenerator<Buffer> {
-  for (let at = 0; ; ) {
-    if (filling.state === 'failed') throw new CacheError('aborted', `${label}: there is no more of it`);
-    // Before the front is looked at, which does not move after the end.
-    const last = filling.state === 'ended';
-    const { front, spool } = growing;
-    while (at < front) {
-      const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, front - at));
-      const read = await spool.read(buffer, at);
-      if (read === 0) throw new CacheError('storage', `${label}: the temporary file lost bytes`);
-      at += read;
-      yield buffer.subarray(0, read);
+  const cursor = growing.cursor(0);
+  try {
+    for (;;) {
+      if (filling.state === 'failed') throw new CacheError('aborted', `${label}: there is no more of it`);
+      // Before the front is looked at, which does not move after the end.
+      const last = filling.state === 'ended';
+      const { front } = growing;
+      while (cursor.at < front) yield await cursor.read(front);
+      if (last) return;
+      if (growing.front === cursor.at && filling.state === 'running') await growing.change();
     }
-    if (last) return;
-    if (growing.front === at && filling.state === 'running') await growing.change();
+  } finally {
+    cursor.close();
   }
 }
 

@@ -44,6 +44,7 @@ async function start(t: Owner, sources: Source[], expected = NOTHING, connection
     keep: async (_spool, arrived) => {
       kept.push(arrived);
     },
+    passing: () => {},
     blame: ({ label }) => blamed.push(label),
   };
   return { download: new Download(options, await store.spool()), kept, blamed, log };

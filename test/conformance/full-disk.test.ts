@@ -1,0 +1,59 @@
+// A disk that takes no more: hits go on, and what is fetched passes through without being kept.
+import assert from 'node:assert/strict';
+import { mkdir, rm, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { get, head, put } from '../fixtures/client.ts';
+import { defer, type Owner, temporaryFolder } from '../fixtures/defer.ts';
+import { field, makePackage } from '../fixtures/nar.ts';
+import { needRoot } from '../fixtures/need-root.ts';
+import { output } from '../fixtures/run.ts';
+import { startService } from '../fixtures/service.ts';
+import { startUpstream, whole } from '../fixtures/upstream.ts';
+
+const MIB = 2 ** 20;
+const small = makePackage('small', { size: MIB });
+const large = makePackage('large', { size: 40 * MIB });
+
+/** A filesystem of 24 MiB of its own. */
+async function smallDisk(t: Owner): Promise<string> {
+  const disk = join(await temporaryFolder(t, 'disk'), 'disk');
+  await mkdir(disk);
+  await output('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', disk]);
+  defer(t, () => output('umount', [disk]));
+  return disk;
+}
+
+test('a body larger than the disk reaches every client whole; with room again, it is kept', {
+  skip: needRoot('mount'),
+}, async (t) => {
+  const disk = await smallDisk(t);
+  const upstream = await startUpstream(t);
+  for (const one of [small, large]) {
+    upstream.on(one.narInfoPath, whole(one.narInfo));
+    upstream.on(one.narPath, whole(one.file));
+  }
+  const dir = join(disk, 'cache');
+  const service = await startService(t, { config: `[[upstreams]]\nurl = "${upstream.url}"\n`, dir });
+  const path = async (one: typeof small) =>
+    `/${field((await get(service.url, one.narInfoPath)).text, 'URL')}`;
+  const [smallPath, largePath] = [await path(small), await path(large)];
+  assert.ok((await get(service.url, smallPath)).body.equals(small.file));
+
+  const clients = await Promise.all([1, 2, 3].map(() => get(service.url, largePath)));
+  for (const { complete, body } of clients) assert.ok(complete && body.equals(large.file));
+  assert.match(service.log(), /passed on without being kept: .*disk is full/);
+  assert.equal((await head(service.url, largePath)).status, 404);
+
+  const { bavail, bsize } = await statfs(disk);
+  await writeFile(join(disk, 'filler'), Buffer.alloc(Number(bavail) * Number(bsize)));
+  const full = await get(service.url, largePath);
+  assert.ok(full.complete && full.body.equals(large.file), 'not even a file could be made');
+  assert.ok((await get(service.url, smallPath)).body.equals(small.file), 'a hit');
+  const refused = await put(service.url, `/log/${'0'.repeat(32)}-x.drv`, Buffer.alloc(MIB));
+  assert.equal(refused.status, 500);
+
+  await rm(join(disk, 'filler'));
+  assert.equal((await put(service.url, `/log/${'0'.repeat(32)}-x.drv`, Buffer.alloc(MIB))).status, 200);
+  assert.equal(await service.stop(), 0);
+});
