@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
-import type { Spool } from '../store/store.ts';
+import type { Beginning, Spool } from '../store/store.ts';
 import type { Answer } from '../upstream/answer.ts';
 import { fetchAll, type Job } from './crew.ts';
 import { Growing } from './growing.ts';
@@ -26,11 +26,16 @@ export interface DownloadOptions {
   readonly signal: AbortSignal;
   /** Gets the finished body; readers do not wait for it. The spool is closed afterwards. */
   readonly keep: (spool: Spool, arrived: Arrived, origin: string) => Promise<void>;
+  /** Keeps the beginning when the service stops. */
+  readonly keepPartial: (spool: Spool, partial: Beginning) => Promise<void>;
   /** Told when the disk takes no more: nobody can join from then on. */
   readonly passing: () => void;
   /** Told who sent wrong bytes. */
   readonly blame: (source: Source) => void;
 }
+
+/** A beginning shorter than this is as soon had again. */
+const WORTH_KEEPING = 1 << 20;
 
 export class Download {
   /** Bytes of the body; undefined if nobody told beforehand. */
@@ -41,13 +46,18 @@ export class Download {
   readonly ended: Promise<void>;
   readonly #options: DownloadOptions;
   readonly #growing: Growing;
+  readonly #begun: number;
 
-  /** Takes over the first answer and `spool`, which is an error where the disk gave none. */
-  constructor(options: DownloadOptions, spool: Spool | CacheError) {
+  /**
+   * Takes over the first answer and `spool`, which is an error where the disk gave none, and has `begun` bytes of the body
+   * in it already.
+   */
+  constructor(options: DownloadOptions, spool: Spool | CacheError, begun = 0) {
     const { expected, first } = options;
     this.size = first.answer.size ?? expected.fileSize;
     this.sha256 = expected.fileHash === undefined ? undefined : sha256ToHex(expected.fileHash);
     this.#options = options;
+    this.#begun = begun;
     this.#growing = new Growing(spool, this.size, (reason) => {
       options.log.warn(`${options.path} is passed on without being kept: ${reason}`);
       options.passing();
@@ -80,8 +90,18 @@ export class Download {
       });
     } catch (error) {
       log.warn(`${path} could not be had: ${describe(error)}`);
+      if (this.#options.signal.aborted) await this.#keepBeginning();
       this.#growing.fail(error instanceof Error ? error : new Error(String(error)));
     }
+  }
+
+  /** The service stops: the next one may go on from here, if a hash will tell whether that was right. */
+  async #keepBeginning(): Promise<void> {
+    const { keepPartial, path } = this.#options;
+    const { file, front } = this.#growing;
+    if (file === undefined || this.size === undefined || this.sha256 === undefined || front < WORTH_KEEPING)
+      return;
+    await keepPartial(file, { path, size: this.size, sha256: this.sha256, length: front });
   }
 
   async #fetch(): Promise<{ arrived: Arrived; origin: string }> {
@@ -90,7 +110,8 @@ export class Download {
     const sources = new Sources(this.#hashKnown ? all : [first.source]);
     const state = sources.all.find(({ source }) => source === first.source);
     try {
-      const arrived = await this.#attempt(this.#growing, sources, state && { state, answer: first.answer });
+      const beginning = state && { state, answer: first.answer };
+      const arrived = await this.#attempt(this.#growing, sources, beginning, this.#begun);
       return { arrived, origin: mostOf(sources).upstream.url };
     } catch (error) {
       // What has passed through memory is gone, so nobody could say what its readers have seen.
@@ -107,11 +128,14 @@ export class Download {
     growing: Growing,
     sources: Sources,
     first?: { readonly state: SourceState; readonly answer: Answer },
+    begun = 0,
   ): Promise<Arrived> {
     const { connections, expected, log, path, signal } = this.#options;
-    const ranges = new Ranges(this.size ?? Number.POSITIVE_INFINITY);
+    const ranges = new Ranges(this.size ?? Number.POSITIVE_INFINITY, begun);
+    growing.advance(begun);
     const claim =
-      first && ranges.claim(first.answer.partial ? (first.answer.end ?? 0) : Number.POSITIVE_INFINITY);
+      first &&
+      ranges.claim(first.answer.partial ? (first.answer.end ?? 0) - begun : Number.POSITIVE_INFINITY);
     const job: Job | undefined = first && claim && { ...first, claim };
     if (job === undefined) first?.answer.body.destroy();
     const stop = new AbortController();
@@ -171,9 +195,11 @@ export class Download {
   async #fetchElsewhere(sources: Sources, error: CacheError): Promise<{ arrived: Arrived; origin: string }> {
     const { blame, log, path, sources: all } = this.#options;
     const givers = sources.all.filter(({ given }) => given > 0).map(({ source }) => source);
-    if (givers.length === 1) blame(givers[0] as Source);
+    if (givers.length === 1 && this.#begun === 0) blame(givers[0] as Source);
     const others = all.filter((source) => !givers.includes(source));
-    for (const source of givers.length === 1 ? others : [...others, ...givers]) {
+    // A single giver is to blame, unless the beginning was here already.
+    const again = givers.length === 1 && this.#begun === 0 ? [] : givers;
+    for (const source of [...others, ...again]) {
       log.warn(`${error.message}; trying ${source.label}`);
       const spool = await this.#options.spool();
       const growing = new Growing(spool, this.size, () => {});

@@ -2,8 +2,9 @@
 // meanwhile join that.
 import { CacheError, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { sha256ToHex } from '../nix/hash.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
-import type { Store } from '../store/store.ts';
+import type { Spool, Store } from '../store/store.ts';
 import type { Answer } from '../upstream/answer.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { Download } from './download.ts';
@@ -14,6 +15,12 @@ import type { Source } from './sources.ts';
 import type { Expected } from './verify.ts';
 
 type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
+
+/** What is there already of a body. */
+interface Begun {
+  readonly spool: Spool;
+  readonly length: number;
+}
 
 export interface FetcherOptions {
   readonly store: Store;
@@ -81,40 +88,46 @@ export class Fetcher {
     const path = pathOf(name);
     const isNar = name.kind === 'nar';
     const sources = [...all].sort((a, b) => this.#isBlamed(a) - this.#isBlamed(b));
+    const partial = await this.#takePartial(path, expected);
+    const begun = partial?.length ?? 0;
     // A first request of a part is for bodies that may be fetched in parts: the size must be known for that.
-    const inParts = connections > 1 && (expected.fileSize ?? 0) > LARGE_BYTES;
+    const inParts = connections > 1 && (expected.fileSize ?? 0) - begun > LARGE_BYTES;
+    const part: [start?: number, end?: number] = inParts
+      ? [begun, begun + FIRST_BYTES]
+      : begun > 0
+        ? [begun]
+        : [];
     const candidates = sources.map((source) => ({
       upstream: source.upstream,
       certain: source.certain,
       ask: async () => {
-        const answer = await (inParts ? source.ask(signal, 0, FIRST_BYTES) : source.ask(signal));
+        const answer = await source.ask(signal, ...part);
         if (answer !== undefined) checkSize(answer, isNar, expected, source.label);
         return answer && { answer, source };
       },
     }));
     let missing = false;
-    const first = await upstreams.first(candidates, {
-      path: isNar ? undefined : path,
-      hedge: false,
-      whenMissing: () => {
-        missing = true;
-      },
+    const whenMissing = () => {
+      missing = true;
+    };
+    const wanted = { path: isNar ? undefined : path, hedge: false, whenMissing };
+    const first = await upstreams.first(candidates, wanted).catch(async (error) => {
+      await this.#putBack(path, expected, partial);
+      throw error;
     });
     if (first === undefined) {
+      await this.#putBack(path, expected, partial);
       if (missing && name.kind === 'nar' && name.hash !== undefined)
         await narInfos.lose(name.hash, name.name);
       return undefined;
     }
-    const spool = await store.spool().catch((error) => {
-      if (isCacheError(error, 'storage')) return error;
-      first.answer.body.destroy();
-      throw error;
-    });
+    const spool = partial?.spool ?? (await store.spool().catch(asValue));
     return new Download(
       {
         ...{ path, expected, sources, first, log, signal },
         connections: inParts ? connections : 1,
         spool: () => store.spool(),
+        keepPartial: (spool, partial) => store.keepPartial(spool, partial),
         passing: () => this.#downloads.drop(path),
         blame: (source) => this.#blame(source),
         keep: async (whole, { size, sha256 }, origin) => {
@@ -124,7 +137,29 @@ export class Fetcher {
         },
       },
       spool,
+      begun,
     );
+  }
+
+  /** What a stop of the service left of it, if a hash can tell whether it is right. */
+  async #takePartial(path: string, { fileHash, fileSize: size }: Expected): Promise<Begun | undefined> {
+    if (fileHash === undefined || size === undefined) return undefined;
+    const { log, store } = this.#options;
+    const taken = await store.takePartial({ path, size, sha256: sha256ToHex(fileHash) });
+    if (taken !== undefined) log.info(`${path} is continued from byte ${taken.length} of ${size}`);
+    return taken;
+  }
+
+  /** Nobody can continue it now; somebody may later. */
+  async #putBack(
+    path: string,
+    { fileHash, fileSize: size }: Expected,
+    partial: Begun | undefined,
+  ): Promise<void> {
+    if (partial === undefined || fileHash === undefined || size === undefined) return;
+    const { length, spool } = partial;
+    await this.#options.store.keepPartial(spool, { path, size, sha256: sha256ToHex(fileHash), length });
+    await spool.close();
   }
 
   #blame(source: Source): void {
@@ -151,4 +186,9 @@ function checkSize(answer: Answer, isNar: boolean, expected: Expected, label: st
   answer.body.destroy();
   const wanted = expected.fileSize === undefined ? 'a NAR' : `${expected.fileSize} bytes as its narinfo says`;
   throw new CacheError('upstream', `${label}: has ${size} bytes, expected ${wanted}`);
+}
+
+function asValue(error: unknown): CacheError {
+  if (isCacheError(error, 'storage')) return error;
+  throw error;
 }

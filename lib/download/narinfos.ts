@@ -190,6 +190,8 @@ export class NarInfos {
    */
   lose(hash: StoreHash, narName: NarName): Promise<void> {
     return this.changing.run(hash, async () => {
+      // It may still be on its way into the store.
+      await this.settled(hash);
       const known = await this.local(hash);
       if (known?.narName !== narName || this.#options.upstreams.byOrigin(known.origin) === undefined) return;
       if (this.#lost.size >= MAX_LOST) this.#lost.clear();

@@ -1,6 +1,7 @@
 // The folder: `ab/<sha256 of the path, hex>`, one file an object, its header explaining it (see header.ts), beside
 // `tmp/` for what is being written and `quarantine/` for what turned out damaged. There is no index: the files are
 // the truth, so a start reads nothing but `tmp/`, and the command line works beside a running service.
+import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
@@ -9,14 +10,16 @@ import { fileNameOf, openForReading, storageError, syncFolder, touch, versionOf 
 import { FlatFiles } from './flat-files.ts';
 import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
 import { OpenFile } from './open-file.ts';
+import { Partials } from './partials.ts';
 import { quarantine } from './quarantine.ts';
-import type { ListedObject, ObjectMeta, PutOptions, Spool, Store, StoredObject } from './store.ts';
+import type { Beginning, ListedObject, ObjectMeta, PutOptions, Spool, Store, StoredObject } from './store.ts';
 import { TempFile } from './temp-file.ts';
 
 export class FolderStore implements Store {
   readonly folder: string;
   readonly #log: Log;
   readonly #flat: FlatFiles;
+  readonly #partials: Partials;
   /** Fan-out folders that are known to survive a power loss. */
   readonly #durableFolders = new Set<string>();
   /** Spools that are open. */
@@ -27,6 +30,7 @@ export class FolderStore implements Store {
     this.folder = folder;
     this.#log = log;
     this.#flat = new FlatFiles(folder);
+    this.#partials = new Partials(join(folder, 'partial'), log);
   }
 
   /**
@@ -39,6 +43,7 @@ export class FolderStore implements Store {
     try {
       await mkdir(tmp, { recursive: true });
       for (const name of await readdir(tmp)) await rm(join(tmp, name), { recursive: true, force: true });
+      await this.#partials.prune();
       const probe = join(tmp, 'probe');
       const handle = await open(probe, 'w');
       try {
@@ -119,6 +124,27 @@ export class FolderStore implements Store {
   #spoolEnded(): void {
     this.#spools--;
     if (this.#spools === 0) this.#idle();
+  }
+
+  async keepPartial(spool: Spool, partial: Beginning): Promise<void> {
+    if (spool instanceof TempFile) await this.#partials.keep(spool, partial);
+  }
+
+  async takePartial(
+    wanted: Omit<Beginning, 'length'>,
+  ): Promise<{ spool: Spool; length: number } | undefined> {
+    const taken = await this.#partials.take(
+      wanted,
+      join(this.folder, 'tmp', randomBytes(12).toString('hex')),
+    );
+    if (taken === undefined) return undefined;
+    this.#spools++;
+    try {
+      return { spool: await TempFile.adopt(taken.path, () => this.#spoolEnded()), length: taken.length };
+    } catch (error) {
+      this.#spoolEnded();
+      throw error;
+    }
   }
 
   async idle(): Promise<void> {

@@ -39,6 +39,16 @@ export interface Spool {
   close(): Promise<void>;
 }
 
+/** The beginning of a body that did not arrive in full. */
+export interface Beginning {
+  readonly path: string;
+  /** Of the whole: bytes, and SHA-256 in hexadecimal. */
+  readonly size: number;
+  readonly sha256: string;
+  /** Bytes that are there, from the start and without a gap. */
+  readonly length: number;
+}
+
 export interface PutOptions {
   /** What to do when the object exists: `replace` it, or `keep` what is there. */
   readonly existing: 'replace' | 'keep';
@@ -58,6 +68,10 @@ export interface Store {
   /** The version of the object without opening it, or undefined. Counts as a use of it. */
   version(path: string): Promise<string | undefined>;
   spool(): Promise<Spool>;
+  /** Keeps the beginning of a body for another start; for a while, and if that can be done. The spool is still to be closed. */
+  keepPartial(spool: Spool, partial: Beginning): Promise<void>;
+  /** A spool with such a beginning in it, which is no longer kept, and its length. */
+  takePartial(wanted: Omit<Beginning, 'length'>): Promise<{ spool: Spool; length: number } | undefined>;
   /** Resolves when every spool has been closed. */
   idle(): Promise<void>;
   /** Makes the spooled body the object. `exists` when it was there and was kept. */

@@ -37,6 +37,21 @@ export class TempFile implements Spool {
     return new TempFile(handle, path, onClosed);
   }
 
+  /** Takes over a file that has room for a header in front. */
+  static async adopt(path: string, onClosed: () => void): Promise<TempFile> {
+    const handle = await open(path, 'r+').catch((error) => {
+      throw storageError(`can't open ${path}`, error);
+    });
+    return new TempFile(handle, path, onClosed);
+  }
+
+  /** Gives it a header and another name, under which it stays when it is closed. */
+  async moveTo(target: string, header: Buffer): Promise<void> {
+    await this.#writeAll(header, 0);
+    await rename(this.#path, target);
+    this.#kept = true;
+  }
+
   async write(chunk: Uint8Array, offset: number): Promise<void> {
     try {
       await this.#writeAll(chunk, HEADER_BYTES + offset);

@@ -44,6 +44,7 @@ async function start(t: Owner, sources: Source[], expected = NOTHING, connection
     keep: async (_spool, arrived) => {
       kept.push(arrived);
     },
+    keepPartial: async () => {},
     passing: () => {},
     blame: ({ label }) => blamed.push(label),
   };

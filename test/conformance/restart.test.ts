@@ -1,0 +1,75 @@
+// A download that a stop of the service interrupts is continued after the next start, not begun again.
+import assert from 'node:assert/strict';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { get, open } from '../fixtures/client.ts';
+import { startTestService, type TestService } from '../fixtures/in-process.ts';
+import { field, makePackage } from '../fixtures/nar.ts';
+import { gated, type Handler, startUpstream, status, type TestUpstream } from '../fixtures/upstream.ts';
+
+const MIB = 2 ** 20;
+const one = makePackage('interrupted', { size: 6 * MIB });
+
+/** Sends what is asked for, and notes what that was. */
+function ranged(asked: (string | undefined)[]): Handler {
+  return (req, res) => {
+    asked.push(req.headers.range);
+    const start = Number(/^bytes=(\d+)-$/.exec(req.headers.range ?? '')?.[1] ?? 0);
+    const { length } = one.file;
+    if (start > 0) res.writeHead(206, { 'content-range': `bytes ${start}-${length - 1}/${length}` });
+    res.end(one.file.subarray(start));
+  };
+}
+
+/** A service that was stopped in the middle of the NAR and started again. */
+async function interrupted(
+  t: Parameters<typeof startUpstream>[0],
+): Promise<{ upstream: TestUpstream; service: TestService; path: string }> {
+  const upstream = await startUpstream(t);
+  const gate = gated(one.file);
+  upstream.on(one.narInfoPath, (_, res) => res.end(one.narInfo));
+  upstream.on(one.narPath, gate.handler);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const path = `/${field((await get(service.url, one.narInfoPath)).text, 'URL')}`;
+  const client = await open(service.url, path);
+  gate.release(4 * MIB);
+  await client.atLeast(3 * MIB);
+  await service.restart();
+  return { upstream, service, path };
+}
+
+test('what had arrived is not asked for again, and the whole is checked', async (t) => {
+  const { upstream, service, path } = await interrupted(t);
+  const asked: (string | undefined)[] = [];
+  upstream.on(one.narPath, ranged(asked));
+  const reply = await get(service.url, path);
+  assert.ok(reply.complete && reply.body.equals(one.file));
+  assert.equal(asked.length, 1);
+  assert.ok(Number(/^bytes=(\d+)-$/.exec(asked[0] ?? '')?.[1]) >= 3 * MIB, `asked for ${asked[0]}`);
+  assert.deepEqual(await readdir(join(service.dir, 'partial')), []);
+  assert.ok((await get(service.url, path)).body.equals(one.file));
+  assert.equal(asked.length, 1, 'it is kept');
+});
+
+test('while nobody can continue it, the beginning stays', async (t) => {
+  const { upstream, service, path } = await interrupted(t);
+  upstream.on(one.narPath, status(500));
+  assert.equal((await get(service.url, path)).status, 502);
+  const asked: (string | undefined)[] = [];
+  upstream.on(one.narPath, ranged(asked));
+  assert.ok((await get(service.url, path)).body.equals(one.file));
+  assert.match(asked[0] ?? '', /^bytes=/);
+});
+
+test('a beginning that is wrong never becomes a whole, and is not kept', async (t) => {
+  const { upstream, service, path } = await interrupted(t);
+  const folder = join(service.dir, 'partial');
+  const file = join(folder, (await readdir(folder))[0] ?? '');
+  const bytes = await readFile(file);
+  bytes[2 * MIB] = (bytes[2 * MIB] ?? 0) ^ 1;
+  await writeFile(file, bytes);
+  upstream.on(one.narPath, ranged([]));
+  assert.equal((await get(service.url, path)).complete, false);
+  assert.ok((await get(service.url, path)).body.equals(one.file));
+});
