@@ -6,6 +6,7 @@ import { sha256ToHex } from '../nix/hash.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { Spool, Store } from '../store/store.ts';
 import type { Answer } from '../upstream/answer.ts';
+import { Slots } from '../upstream/slots.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { Download } from './download.ts';
 import { type Flight, Flights } from './flights.ts';
@@ -33,6 +34,8 @@ export interface FetcherOptions {
   readonly connections: number;
 }
 
+/** Downloads at once; more wait for their turn in the order they came. Narinfos are none. */
+const MAX_DOWNLOADS = 64;
 /** Bodies above this may be worth several connections. */
 const LARGE_BYTES = 8 << 20;
 /** Of a large body the first request asks for so much: it shows whether the source answers ranges. */
@@ -44,6 +47,7 @@ const MAX_BLAMED = 10_000;
 export class Fetcher {
   readonly #options: FetcherOptions;
   readonly #narSources: NarSources;
+  readonly #slots = new Slots(MAX_DOWNLOADS);
   readonly #downloads = new Flights<Download | 'stored' | undefined>();
   /** Until when: by the label of the source. */
   readonly #blamed = new Map<string, number>();
@@ -79,7 +83,13 @@ export class Fetcher {
     if ((await this.#options.store.version(path)) !== undefined) return { value: 'stored', ended };
     const sources = this.#narSources;
     const wanted = name.kind === 'nar' ? await sources.forNar(name.name, name.hash) : sources.forPath(path);
-    const download = await this.#start(name, wanted);
+    const release = await this.#slots.acquire(this.#options.signal);
+    const download = await this.#start(name, wanted).catch((error) => {
+      release();
+      throw error;
+    });
+    if (download === undefined) release();
+    else download.ended.finally(release);
     return { value: download, ended: download?.ended ?? ended };
   }
 
