@@ -16,6 +16,7 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { Exclusive } from './exclusive.ts';
 import { type Flight, Flights } from './flights.ts';
+import { LostNars } from './lost-nars.ts';
 import { storeBytes } from './store-bytes.ts';
 
 /** A narinfo as it is held, and as it goes out. */
@@ -41,9 +42,6 @@ interface Ready {
 const RECHECK_MS = 1000;
 /** How long a narinfo may take from its first byte to its last. */
 const NARINFO_MS = 30_000;
-/** How long a NAR that nobody had is not believed to be anywhere. */
-const LOST_MS = 10 * 60_000;
-const MAX_LOST = 10_000;
 /** About thirty thousand narinfos. */
 const MEMORY_BYTES = 64 << 20;
 
@@ -63,8 +61,7 @@ export class NarInfos {
   readonly #ready = new ByteLru<Ready>(MEMORY_BYTES);
   /** How often {@link forget} was called. */
   #forgotten = 0;
-  /** NARs that nobody had when they were asked for, and until when that is believed. */
-  readonly #lost = new Map<StoreHash, { readonly narName: NarName; readonly until: number }>();
+  readonly #lost = new LostNars();
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
 
   constructor(options: NarInfosOptions) {
@@ -144,7 +141,7 @@ export class NarInfos {
       // A narinfo whose NAR can't be asked for is none.
       upstream.resolve(known.info.url);
       checkVouchedFor(known.info, upstream.keys, this.#options.storeDir);
-      if (this.#isLost(hash, known.narName)) return undefined;
+      if (this.#lost.has(hash, known.narName)) return undefined;
       return known;
     } catch (error) {
       throw new CacheError('upstream', `${url.href}: ${describe(error)}`, error);
@@ -194,18 +191,12 @@ export class NarInfos {
       await this.settled(hash);
       const known = await this.local(hash);
       if (known?.narName !== narName || this.#options.upstreams.byOrigin(known.origin) === undefined) return;
-      if (this.#lost.size >= MAX_LOST) this.#lost.clear();
-      this.#lost.set(hash, { narName, until: Date.now() + LOST_MS });
+      this.#lost.add(hash, narName);
       const path = pathOf({ kind: 'narinfo', hash });
       await this.#options.store.delete(path);
       this.forget(hash);
       this.#options.log.warn(`${path} is dropped: no upstream has nar/${narName} any more`);
     });
-  }
-
-  #isLost(hash: StoreHash, narName: NarName): boolean {
-    const lost = this.#lost.get(hash);
-    return lost !== undefined && lost.narName === narName && lost.until > Date.now();
   }
 
   /** Must be called when a narinfo was put into the store by somebody else. */
