@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type RequestListener, type ServerRe
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { parseProxy } from '../../lib/config/proxy.ts';
 import type { Deadlines, UpstreamConfig } from '../../lib/config.ts';
 import { isCacheError } from '../../lib/errors.ts';
 import { createLog } from '../../lib/log.ts';
@@ -12,6 +13,7 @@ import type { Answer } from '../../lib/upstream/answer.ts';
 import { Breakers } from '../../lib/upstream/breaker.ts';
 import { Upstream } from '../../lib/upstream/upstream.ts';
 import { defer, type Owner } from '../fixtures/defer.ts';
+import { startTunnels } from '../fixtures/upstreams.ts';
 
 const quiet = createLog(() => {});
 const never = new AbortController().signal;
@@ -122,6 +124,18 @@ test('connections are kept and used again', async (t) => {
   const upstream = upstreamAt(t, origin.url);
   for (let i = 0; i < 10; i++) await textOf(await get(upstream, `${i}`));
   assert.equal(origin.sockets.total, 1);
+});
+
+test('a connection through a proxy is kept and used again too, and there are never more than slots', async (t) => {
+  const origin = await serve(t, (_, res) => setImmediate(() => res.end('x')));
+  const tunnels = await startTunnels(t);
+  const upstream = upstreamAt(t, origin.url, { proxy: parseProxy(tunnels.url) });
+  for (let i = 0; i < 10; i++) await textOf(await get(upstream, `${i}`));
+  assert.equal(tunnels.paths.length, 1);
+  await Promise.all(Array.from({ length: 100 }, async (_, i) => textOf(await get(upstream, `${i}`))));
+  assert.equal(origin.requests.length, 110);
+  assert.ok(tunnels.paths.length <= 16, `${tunnels.paths.length} tunnels`);
+  assert.ok(origin.sockets.most <= 16, `${origin.sockets.most} connections at once`);
 });
 
 test('no more connections are open than there are slots, however many ask', async (t) => {
