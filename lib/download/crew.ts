@@ -36,6 +36,8 @@ const FIRST_RANGE = 2 << 20;
 const MAX_RANGE = 64 << 20;
 /** How long a range should take: short enough that a dead connection costs little, long enough not to ask all the time. */
 const RANGE_MS = 4000;
+/** How long the shortest ones should take at least: a good part of that must not be the wait for an answer. */
+const LEAST_MS = 200;
 /** How often a running answer is added to its source's pace. */
 const NOTE_MS = 250;
 /** A source below this part of another's pace is left, once it has had this time to show it. */
@@ -117,8 +119,12 @@ class Crew {
 
   #length(state: SourceState): number {
     if (state.answersRanges === false) return Number.POSITIVE_INFINITY;
-    const share = Math.ceil(this.#task.ranges.unclaimed / this.#task.connections);
-    return Math.min(rangeLength(state.source.upstream.pace.bytesPerMs), Math.max(share, MIN_RANGE));
+    const { bytesPerMs } = state.source.upstream.pace;
+    // Half of a fair share: the ranges get shorter towards the end, so that the last ones end together and the front,
+    // which stands while the first of several is under way, has no long way to go when all is there.
+    const share = Math.ceil(this.#task.ranges.unclaimed / (2 * this.#task.connections));
+    const least = Math.max(Math.round((bytesPerMs ?? 0) * LEAST_MS), MIN_RANGE);
+    return Math.min(rangeLength(bytesPerMs), Math.max(share, least));
   }
 
   /** Whether the owner of the claim will still be busy with it when half of it could long have been had elsewhere. */
