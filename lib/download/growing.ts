@@ -3,6 +3,7 @@
 import { Readable } from 'node:stream';
 import { CacheError } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
+import { Pieces } from './pieces.ts';
 
 const READ_BYTES = 256 * 1024;
 
@@ -15,6 +16,7 @@ export class Growing {
   #visible = 0;
   #state: 'growing' | 'complete' | Error = 'growing';
   #waiting: (() => void)[] = [];
+  readonly #pieces = new Pieces();
   /** Whoever fills it and whoever reads it; the last one closes the spool. */
   #users = 1;
   /** How far any reader has come. */
@@ -70,6 +72,7 @@ export class Growing {
     this.#trusted = await commonPrefix(this.#spool, spool, Math.min(this.#shown, size));
     const former = this.#spool;
     this.#spool = spool;
+    this.#pieces.forget();
     this.#front = size;
     this.complete();
     await former.close();
@@ -123,12 +126,10 @@ export class Growing {
         }
         const visible = Math.min(this.#visible, end ?? Number.POSITIVE_INFINITY);
         if (at < visible) {
-          const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, visible - at));
-          const read = await spool.read(buffer, at);
-          if (read === 0) throw new CacheError('storage', 'the temporary file lost bytes');
-          at += read;
+          const piece = await this.#pieces.read(spool, at, visible);
+          at += piece.length;
           this.#shown = Math.max(this.#shown, at);
-          return buffer.subarray(0, read);
+          return piece;
         }
         if (this.#state === 'complete') return null;
         await this.change();
