@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Answer } from '../upstream/answer.ts';
+import { Meter } from './meter.ts';
 import type { Claim, Ranges } from './ranges.ts';
 import type { SourceState, Sources } from './sources.ts';
 
@@ -38,8 +39,8 @@ const FIRST_RANGE = 2 << 20;
 const MAX_RANGE = 64 << 20;
 /** How long a range should take: short enough that a dead connection costs little, long enough not to ask all the time. */
 const RANGE_MS = 4000;
-/** How often a running answer is added to its source's pace. */
-const NOTE_MS = 250;
+/** How long the shortest ones should take at least: a good part of that must not be the wait for an answer. */
+const LEAST_MS = 200;
 /** A source below this part of another's pace is left, once it has had this time to show it. */
 const CRAWL = { part: 1 / 10, ms: 5000 };
 
@@ -120,8 +121,12 @@ class Crew {
 
   #length(state: SourceState): number {
     if (state.answersRanges === false) return Number.POSITIVE_INFINITY;
-    const share = Math.ceil(this.#task.ranges.unclaimed / this.#task.connections);
-    return Math.min(rangeLength(state.source.upstream.pace.bytesPerMs), Math.max(share, MIN_RANGE));
+    const { bytesPerMs } = state.source.upstream.pace;
+    // Half of a fair share: the ranges get shorter towards the end, so that the last ones end together and the front,
+    // which stands while the first of several is under way, has no long way to go when all is there.
+    const share = Math.ceil(this.#task.ranges.unclaimed / (2 * this.#task.connections));
+    const least = Math.max(Math.round((bytesPerMs ?? 0) * LEAST_MS), MIN_RANGE);
+    return Math.min(rangeLength(bytesPerMs), Math.max(share, least));
   }
 
   /** Whether the owner of the claim will still be busy with it when half of it could long have been had elsewhere. */
@@ -218,40 +223,5 @@ class Crew {
     if (other === undefined || ms < CRAWL.ms || pace * state.workers > other * CRAWL.part) return;
     state.slow = true;
     throw new CacheError('upstream', `${state.source.label}: far slower than another source`);
-  }
-}
-
-/** Measures one answer as it arrives. */
-class Meter {
-  readonly #started = performance.now();
-  readonly #state: SourceState;
-  readonly #tell: (pace: number) => void;
-  #bytes = 0;
-  #noted = { bytes: 0, at: this.#started };
-
-  constructor(state: SourceState, tell: (pace: number) => void) {
-    this.#state = state;
-    this.#tell = tell;
-  }
-
-  get ms(): number {
-    return performance.now() - this.#started;
-  }
-
-  /** Bytes per millisecond. */
-  get pace(): number {
-    return this.#bytes / Math.max(this.ms, 1);
-  }
-
-  note(bytes: number): void {
-    this.#bytes += bytes;
-    this.#tell(this.pace);
-    if (performance.now() - this.#noted.at >= NOTE_MS) this.end();
-  }
-
-  end(): void {
-    const now = performance.now();
-    this.#state.source.upstream.pace.note(this.#bytes - this.#noted.bytes, now - this.#noted.at);
-    this.#noted = { bytes: this.#bytes, at: now };
   }
 }

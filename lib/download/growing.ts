@@ -5,6 +5,7 @@ import { CacheError } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
 import { commonPrefix } from './common-prefix.ts';
 import { Overflow } from './overflow.ts';
+import { Pieces } from './pieces.ts';
 
 const READ_BYTES = 256 * 1024;
 
@@ -27,6 +28,7 @@ export class Growing {
   #state: 'growing' | 'complete' | Error = 'growing';
   #waiting: (() => void)[] = [];
   readonly #cursors = new Set<{ at: number }>();
+  readonly #pieces = new Pieces();
   /** Whoever fills it and whoever reads it; the last one closes the spool. */
   #users = 1;
   /** Readers to come: {@link hold} without {@link stream}. */
@@ -101,6 +103,7 @@ export class Growing {
     this.#trusted = await commonPrefix(this.#spool, spool, Math.min(this.#shown, size));
     const former = this.#spool;
     this.#spool = this.#overflow(spool);
+    this.#pieces.forget();
     this.#front = size;
     this.complete();
     await former.close();
@@ -127,12 +130,10 @@ export class Growing {
         return place.at;
       },
       read: async (end) => {
-        const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - place.at));
-        const read = await this.#spool.read(buffer, place.at);
-        if (read === 0) throw new CacheError('storage', 'the temporary file lost bytes');
-        place.at += read;
+        const bytes = await this.#pieces.read(this.#spool, place.at, end);
+        place.at += bytes.length;
         this.#passed();
-        return buffer.subarray(0, read);
+        return bytes;
       },
       close: () => {
         this.#cursors.delete(place);
