@@ -164,6 +164,7 @@ class Crew {
     const { ranges, signal, size } = this.#task;
     const { label } = state.source;
     const toTheEnd = claim.end === Number.POSITIVE_INFINITY || state.answersRanges === false;
+    const from = claim.at;
     const answer = given ?? (await state.source.ask(signal, claim.at, toTheEnd ? undefined : claim.end));
     if (answer === undefined) {
       state.out = new CacheError('upstream', `${label}: does not have it any more`);
@@ -189,8 +190,10 @@ class Crew {
       signal.removeEventListener('abort', cut);
       answer.body.destroy();
     }
-    if (claim.at >= claim.end || answer.partial) return;
-    if (claim.end === Number.POSITIVE_INFINITY) ranges.endsAt(claim);
+    if (claim.at >= claim.end) return;
+    // Less than was asked for will do, if it is all that was announced; nothing at all would be asked for for ever.
+    if (answer.partial && claim.at > from && claim.at === answer.end) return;
+    if (claim.end === Number.POSITIVE_INFINITY && !answer.partial) ranges.endsAt(claim);
     else throw new CacheError('upstream', `${label}: ended at byte ${claim.at}, expected ${claim.end}`);
   }
 

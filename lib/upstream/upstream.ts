@@ -136,6 +136,11 @@ export class Upstream {
       if (asked) health.failed(error);
       throw error;
     }
+    const transfer = response.headers['transfer-encoding'];
+    // Nobody asked for another, and node:http would take its bytes for the body's.
+    if (transfer !== undefined && transfer.trim().toLowerCase() !== 'chunked') {
+      throw refuse(`answered with Transfer-Encoding ${JSON.stringify(transfer.slice(0, 100))}`);
+    }
     const extent = extentOf(response);
     if (extent === undefined) {
       const range = JSON.stringify(response.headers['content-range'] ?? '');

@@ -217,6 +217,25 @@ test('several connections share one body, and every byte is fetched once', async
   assert.equal(source.bytes, body.length);
 });
 
+test('a source that promises a part and sends nothing of it is not asked for ever', async (t) => {
+  const breaking = fakeSource('first', BODY, {
+    before: (at) => {
+      if (at >= 20_000) throw BREAK;
+    },
+  });
+  const second = fakeSource('second', BODY);
+  const empty: Source = {
+    ...second,
+    ask: async (...args) => {
+      const answer = await second.ask(...args);
+      return answer && { ...answer, body: new Gate().end() };
+    },
+  };
+  const { download } = await start(t, [breaking, empty], KNOWN);
+  await assert.rejects(buffer(open(download)));
+  assert.ok(second.asks.length <= 10, `${second.asks.length} requests`);
+});
+
 test('without a hash, bytes of two sources or of a changed file are never joined', async (t) => {
   const breaking = (validator: string | undefined) =>
     fakeSource('first', BODY, {

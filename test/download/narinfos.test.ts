@@ -1,25 +1,15 @@
 // Which answers about a path are believed, and what is said when none is.
 import assert from 'node:assert/strict';
-import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { test } from 'node:test';
 import type { UpstreamConfig } from '../../lib/config.ts';
-import type { PublicKey } from '../../lib/nix/signature.ts';
 import { get, push, put } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
-import { field, type Key, makePackage, sign } from '../fixtures/nar.ts';
+import { field, type Key, makePackage, publicKey, sign } from '../fixtures/nar.ts';
 import { gated, startUpstream, status, whole } from '../fixtures/upstream.ts';
 
 const KEY: Key = { name: 'own-1', seed: Buffer.alloc(32, 1) };
 const OTHER: Key = { name: 'other-1', seed: Buffer.alloc(32, 2) };
 const FORGED: Key = { name: 'own-1', seed: Buffer.alloc(32, 3) };
-
-/** The public half, as Nix writes it. */
-function publicKey({ name, seed }: Key): PublicKey {
-  const der = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), seed]);
-  const key = createPublicKey(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }));
-  const spki = key.export({ format: 'der', type: 'spki' });
-  return `${name}:${spki.subarray(-32).toString('base64')}` as PublicKey;
-}
 
 function demanding(url: string): UpstreamConfig {
   return { url, credentials: undefined, proxy: undefined, caFile: undefined, publicKeys: [publicKey(KEY)] };
