@@ -83,6 +83,24 @@ describe('an upstream that fails', { concurrency: 4 }, () => {
       });
     }
 
+    test(`${name} does not notice that the upstream dies half-way and comes back`, { skip }, async (t) => {
+      const { upstream, closure } = await startUpstream(t, client);
+      let deaths = 0;
+      upstream.answerNar = (response, body) => {
+        if (deaths === 1 || body.length < 100_000) return whole(response, body);
+        deaths++;
+        response.setHeader('content-length', body.length);
+        return response.write(body.subarray(0, body.length / 2), () => response.destroy());
+      };
+      const { url } = await startService(t, { config: upstream.config });
+      const machine = await client.machine(t);
+      const { code, stderr } = await machine.run(realise(closure, url));
+      assert.equal(code, 0, stderr);
+      assert.doesNotMatch(stderr, /error|warning: .*(retry|unable)/);
+      assert.equal(deaths, 1);
+      await assertHolds(machine, closure);
+    });
+
     test(`${name} does not take an outage for a miss`, { skip }, async (t) => {
       const { upstream, closure } = await startUpstream(t, client);
       const { url } = await startService(t, { config: upstream.config });
