@@ -62,7 +62,11 @@ export async function main(args: readonly string[]): Promise<number> {
       cwd: process.cwd(),
     });
     if (command === 'list') await list(config, values.json ?? false, process.stdout, log);
-    else await serve(config, log);
+    else {
+      await serve(config, log);
+      // Not left to Node, which at its natural end waits for requests of its own that may never finish.
+      process.exit(0);
+    }
     return 0;
   }
 }

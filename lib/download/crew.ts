@@ -7,7 +7,7 @@ import type { Log } from '../log.ts';
 import type { Answer } from '../upstream/answer.ts';
 import { Meter } from './meter.ts';
 import type { Claim, Ranges } from './ranges.ts';
-import type { SourceState, Sources } from './sources.ts';
+import { PROGRESS_BYTES, type SourceState, type Sources } from './sources.ts';
 
 export interface Task {
   readonly ranges: Ranges;
@@ -191,8 +191,8 @@ class Crew {
       answer.body.destroy();
     }
     if (claim.at >= claim.end) return;
-    // Less than was asked for will do, if it is all that was announced; nothing at all would be asked for for ever.
-    if (answer.partial && claim.at > from && claim.at === answer.end) return;
+    // Less than was asked for will do, if it is all that was announced and not so little that there would be no end of it.
+    if (answer.partial && claim.at - from >= PROGRESS_BYTES && claim.at === answer.end) return;
     if (claim.end === Number.POSITIVE_INFINITY && !answer.partial) ranges.endsAt(claim);
     else throw new CacheError('upstream', `${label}: ended at byte ${claim.at}, expected ${claim.end}`);
   }

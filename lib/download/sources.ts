@@ -17,7 +17,7 @@ export interface Source {
 /** Attempts in a row without real progress after which a source is given up. */
 const MAX_FAILURES = 5;
 /** Fewer bytes than these are no real progress: a source may break off after every one. */
-const PROGRESS_BYTES = 64 * 1024;
+export const PROGRESS_BYTES = 64 * 1024;
 /** The first repetition comes at once; then these, doubled each time. */
 const BACKOFF_MS = 250;
 

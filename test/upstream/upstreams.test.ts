@@ -177,3 +177,11 @@ test('nothing is asked any more when the service stops', async (t: Owner) => {
   world.stopping.abort(new CacheError('aborted', 'the service is stopping'));
   assert.equal(await looking, 'aborted');
 });
+
+test('a transfer coding that nobody asked for is a failure, not a body', async (t) => {
+  const site = await startSite(t, (_, res) => {
+    res.writeHead(200, { 'transfer-encoding': 'gzip, chunked' }).end('packed');
+  });
+  const world = createWorld(t);
+  assert.equal(await codeOf(look(world.upstreams([world.upstream(site.url)]))), 'upstream');
+});
