@@ -1,12 +1,12 @@
 // The one question the service answers: where is this object? It is stored, or a download of it is under way and
 // joined, or a download is started; whoever asked can't tell which.
-import type { Readable } from 'node:stream';
 import type { Download } from './download/download.ts';
 import { Fetcher, type FetcherOptions } from './download/fetcher.ts';
 import type { NarInfos } from './download/narinfos.ts';
 import { CacheError } from './errors.ts';
 import { mimeOf, type ObjectName, pathOf } from './nix/object-name.ts';
 import type { Store, StoredObject } from './store/store.ts';
+import type { Reader } from './streams.ts';
 
 /** An object that was found. Open it or close it. */
 export interface Found {
@@ -20,7 +20,7 @@ export interface Found {
   /** The whole body, where it is in memory anyway. */
   readonly body: Buffer | undefined;
   /** The bytes from `start` up to `end`, or to the end if undefined. */
-  open(start: number, end: number | undefined): Readable;
+  open(start: number, end: number | undefined): Reader;
   close(): void;
 }
 
@@ -102,7 +102,7 @@ function foundInStore(object: StoredObject): Found {
     sha256,
     how: 'hit',
     body: undefined,
-    open: (start, end) => object.stream(start, end ?? size),
+    open: (start, end) => object.reader(start, end ?? size),
     close: () => void object.close().catch(() => {}),
   };
 }
@@ -115,7 +115,7 @@ function foundInDownload(download: Download, mime: string, how: Found['how']): F
     sha256: download.sha256,
     how,
     body: undefined,
-    open: (start, end) => download.stream(start, end),
+    open: (start, end) => download.reader(start, end),
     close: () => download.release(),
   };
 }

@@ -1,6 +1,6 @@
 // Undoes compressions, whether a Content-Encoding or a NAR's: those that this Node knows. A stream that is cut off, or is
 // no such stream, fails.
-import { pipeline, Readable, type Transform } from 'node:stream';
+import type { Transform } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { CacheError, describe, isCacheError } from './errors.ts';
 import { type FramePiece, ZstdFrames } from './zstd-frames.ts';
@@ -38,7 +38,8 @@ export function isDecodable(coding: string): boolean {
 }
 
 /**
- * What `chunks` were before `coding`, which must be one of {@link DECODABLE}. Errors of `chunks` come through as they are.
+ * What `chunks` were before `coding`, which must be one of {@link DECODABLE}. Errors of `chunks` come through as they are;
+ * each of them is let go before the next is asked for.
  * @throws CacheError `invalid` while it is read, if they are not what the coding makes
  */
 export async function* decode(coding: string, chunks: Chunks): AsyncGenerator<Buffer> {
@@ -75,10 +76,24 @@ async function* noting(chunks: Chunks, note: (error: unknown) => void): AsyncGen
 }
 
 async function* through(decoder: Transform, chunks: Chunks): AsyncGenerator<Buffer> {
-  const source = Readable.from(chunks);
-  // Errors surface where the decoder is read; a source may also fail when nobody reads any more.
-  source.on('error', () => {});
-  yield* pipeline(source, decoder, () => {}) as AsyncIterable<Buffer>;
+  const fed = feed(decoder, chunks);
+  // It surfaces where the decoder is read.
+  fed.catch((error) => decoder.destroy(error));
+  try {
+    yield* decoder as AsyncIterable<Buffer>;
+  } finally {
+    decoder.destroy();
+  }
+}
+
+/** A chunk is only lent: the next is asked for when the decoder is done with it. */
+async function feed(decoder: Transform, chunks: Chunks): Promise<void> {
+  for await (const chunk of chunks) {
+    await new Promise<void>((resolve, reject) => {
+      decoder.write(chunk, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+  decoder.end();
 }
 
 /** A decoder of its own for every frame: see zstd-frames.ts. */

@@ -1,6 +1,14 @@
-// What both directions, from upstreams and from uploads, need of streams.
+// What bodies have in common, whether they come from upstreams, from clients or from the disk.
 import type { Readable } from 'node:stream';
 import type { CacheError } from './errors.ts';
+
+/** A body that is read piece by piece. */
+export interface Reader {
+  /** The next piece, lent until the next call; undefined at the end. One call at a time. */
+  next(): Promise<Buffer | undefined>;
+  /** Ends it early; does nothing after the end, or a second time. */
+  close(): void;
+}
 
 /**
  * The stream's chunks, failing with `stalled()` when none comes for `ms`. The clock runs only while we wait: what
@@ -38,4 +46,13 @@ export async function collect(
     parts.push(chunk);
   }
   return Buffer.concat(parts);
+}
+
+/** The pieces of `reader`, which it closes; each is the consumer's until it asks for the next. */
+export async function* piecesOf(reader: Reader): AsyncGenerator<Buffer> {
+  try {
+    for (let piece = await reader.next(); piece !== undefined; piece = await reader.next()) yield piece;
+  } finally {
+    reader.close();
+  }
 }

@@ -1,11 +1,11 @@
 // A download: a file that grows, the workers who fill it, the verdict on it, and a second try elsewhere if the verdict is
 // bad. Nothing ties it to its readers: they come and go, it goes on.
 import { setMaxListeners } from 'node:events';
-import type { Readable } from 'node:stream';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
 import type { Beginning, Spool } from '../store/store.ts';
+import type { Reader } from '../streams.ts';
 import type { Answer } from '../upstream/answer.ts';
 import { fetchAll, type Job } from './crew.ts';
 import { Growing } from './growing.ts';
@@ -26,6 +26,8 @@ export interface DownloadOptions {
   readonly signal: AbortSignal;
   /** Gets the finished body; readers do not wait for it. The spool is closed afterwards. */
   readonly keep: (spool: Spool, arrived: Arrived, origin: string) => Promise<void>;
+  /** Notes how far it has come, for the next service, should this one be killed. */
+  readonly notePartial: (spool: Spool, partial: Beginning) => Promise<void>;
   /** Keeps the beginning when the service stops. */
   readonly keepPartial: (spool: Spool, partial: Beginning) => Promise<void>;
   /** Told when the disk takes no more: nobody can join from then on. */
@@ -36,6 +38,8 @@ export interface DownloadOptions {
 
 /** A beginning shorter than this is as soon had again. */
 const WORTH_KEEPING = 1 << 20;
+/** After how many bytes more it is noted how far it has come. */
+const NOTE_BYTES = 4 << 20;
 
 export class Download {
   /** Bytes of the body; undefined if nobody told beforehand. */
@@ -47,6 +51,7 @@ export class Download {
   readonly #options: DownloadOptions;
   readonly #growing: Growing;
   readonly #begun: number;
+  #noted = 0;
 
   /**
    * Takes over the first answer and `spool`, which is an error where the disk gave none, and has `begun` bytes of the body
@@ -74,8 +79,9 @@ export class Download {
     this.#growing.release();
   }
 
-  stream(start: number, end: number | undefined): Readable {
-    return this.#growing.stream(start, end);
+  /** See {@link Growing.reader}. */
+  reader(start: number, end: number | undefined): Reader {
+    return this.#growing.reader(start, end);
   }
 
   async #run(): Promise<void> {
@@ -95,13 +101,28 @@ export class Download {
     }
   }
 
-  /** The service stops: the next one may go on from here, if a hash will tell whether that was right. */
+  /** The service stops: the next one may go on from here. */
   async #keepBeginning(): Promise<void> {
-    const { keepPartial, path } = this.#options;
     const { file, front } = this.#growing;
-    if (file === undefined || this.size === undefined || this.sha256 === undefined || front < WORTH_KEEPING)
-      return;
-    await keepPartial(file, { path, size: this.size, sha256: this.sha256, length: front });
+    const beginning = this.#beginning(front);
+    if (file === undefined || beginning === undefined || front < WORTH_KEEPING) return;
+    await this.#options.keepPartial(file, beginning);
+  }
+
+  async #noteBeginning(): Promise<void> {
+    const { file, front } = this.#growing;
+    if (front < this.#noted + NOTE_BYTES) return;
+    const beginning = this.#beginning(front);
+    if (file === undefined || beginning === undefined) return;
+    this.#noted = front;
+    await this.#options.notePartial(file, beginning);
+  }
+
+  /** Undefined if no hash would tell whether going on from there was right. */
+  #beginning(length: number): Beginning | undefined {
+    const { size, sha256 } = this;
+    if (size === undefined || sha256 === undefined) return undefined;
+    return { path: this.#options.path, size, sha256, length };
   }
 
   async #fetch(): Promise<{ arrived: Arrived; origin: string }> {
@@ -160,6 +181,7 @@ export class Download {
       },
       write: async (chunk: Buffer, at: number) => {
         await growing.write(chunk, at);
+        if (growing === this.#growing) await this.#noteBeginning();
         if (growing.isPassing && growing.isAbandoned) {
           throw new CacheError('aborted', `${path}: nobody reads it, and it can't be kept`);
         }

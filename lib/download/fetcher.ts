@@ -137,6 +137,7 @@ export class Fetcher {
         ...{ path, expected, sources, first, log, signal },
         connections: inParts ? connections : 1,
         spool: () => store.spool(),
+        notePartial: (spool, partial) => store.notePartial(spool, partial),
         keepPartial: (spool, partial) => store.keepPartial(spool, partial),
         passing: () => this.#downloads.drop(path),
         blame: (source) => this.#blame(source),

@@ -1,18 +1,16 @@
 // A file that grows while it is read: the front moves, and any number of readers follow it, each at its own pace. What
 // completes it stays hidden until somebody has said that the whole is right.
-import { Readable } from 'node:stream';
 import { CacheError } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
+import type { Reader } from '../streams.ts';
 import { commonPrefix } from './common-prefix.ts';
 import { Overflow } from './overflow.ts';
-import { Pieces } from './pieces.ts';
-
-const READ_BYTES = 256 * 1024;
+import { type Lent, Pieces } from './pieces.ts';
 
 /** Somebody's place in the file. Close it. */
 export interface Cursor {
   readonly at: number;
-  /** Some of the bytes from here up to `end`, which are there. */
+  /** Some of the bytes from here up to `end`, which are there; lent until the next call. */
   read(end: number): Promise<Buffer>;
   close(): void;
 }
@@ -31,7 +29,7 @@ export class Growing {
   readonly #pieces = new Pieces();
   /** Whoever fills it and whoever reads it; the last one closes the spool. */
   #users = 1;
-  /** Readers to come: {@link hold} without {@link stream}. */
+  /** Readers to come: {@link hold} without {@link reader}. */
   #holds = 0;
   #everHeld = false;
   /** How far any reader has come. */
@@ -124,18 +122,22 @@ export class Growing {
   /** A place in the file that keeps what is behind it readable. */
   cursor(start: number): Cursor {
     const place = { at: start };
+    let lent: Lent | undefined;
     this.#cursors.add(place);
     return {
       get at() {
         return place.at;
       },
       read: async (end) => {
-        const bytes = await this.#pieces.read(this.#spool, place.at, end);
-        place.at += bytes.length;
+        lent?.done();
+        lent = undefined;
+        lent = await this.#pieces.read(this.#spool, place.at, end);
+        place.at += lent.bytes.length;
         this.#passed();
-        return bytes;
+        return lent.bytes;
       },
       close: () => {
+        // What was lent last is not taken back: it may be on its way to a client who has just gone.
         this.#cursors.delete(place);
         this.#passed();
       },
@@ -151,7 +153,7 @@ export class Growing {
   }
 
   /**
-   * Keeps the bytes readable for one {@link stream}, or until {@link release}. False if it is too late for that.
+   * Keeps the bytes readable for one {@link reader}, or until {@link release}. False if it is too late for that.
    * @throws the failure, if it has failed
    */
   hold(): boolean {
@@ -174,7 +176,10 @@ export class Growing {
     this.#users--;
     this.#passed();
     // Nothing depends on the outcome: the bytes are kept already, or not wanted.
-    if (this.#users === 0) this.#spool.close().catch(() => {});
+    if (this.#users === 0) {
+      this.#pieces.forget();
+      this.#spool.close().catch(() => {});
+    }
     this.wake();
   }
 
@@ -182,15 +187,22 @@ export class Growing {
    * The bytes from `start` up to `end`, or to the end if undefined, as they arrive; fails if the whole fails.
    * Takes over one {@link hold}.
    */
-  stream(start: number, end: number | undefined): Readable {
+  reader(start: number, end: number | undefined): Reader {
     const cursor = this.cursor(start);
     this.#holds--;
     let spool = this.#spool;
-    const next = async (reader: Readable): Promise<Buffer | null> => {
-      while (!reader.destroyed) {
+    let open = true;
+    const close = () => {
+      if (!open) return;
+      open = false;
+      cursor.close();
+      this.leave();
+    };
+    const next = async (): Promise<Buffer | undefined> => {
+      while (open) {
         const { at } = cursor;
         // Before the front, because a client should stop at its known end and not wait for what comes after.
-        if (at === (end ?? this.size)) return null;
+        if (at === (end ?? this.size)) break;
         if (this.#state instanceof Error) throw this.#state;
         if (spool !== this.#spool) {
           if (at > start && at > this.#trusted)
@@ -203,24 +215,12 @@ export class Growing {
           this.#shown = Math.max(this.#shown, cursor.at);
           return bytes;
         }
-        if (this.#state === 'complete') return null;
+        if (this.#state === 'complete') break;
         await this.change();
       }
-      return null;
+      close();
+      return undefined;
     };
-    return new Readable({
-      highWaterMark: READ_BYTES,
-      read() {
-        next(this).then(
-          (chunk) => this.destroyed || this.push(chunk),
-          (error) => this.destroy(error),
-        );
-      },
-      destroy: (error, callback) => {
-        cursor.close();
-        this.leave();
-        callback(error);
-      },
-    });
+    return { next, close };
   }
 }

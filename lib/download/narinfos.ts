@@ -87,8 +87,8 @@ export class NarInfos {
     const before = this.#forgotten;
     const object = await this.#options.store.open(path);
     if (object === undefined) return undefined;
-    const text = (await object.bytes()).toString();
     try {
+      const text = (await object.bytes()).toString();
       const known = this.#know(hash, text, object.meta.origin);
       // Since `open` it may have been replaced.
       if (before === this.#forgotten) {
@@ -97,7 +97,8 @@ export class NarInfos {
       }
       return known;
     } catch (error) {
-      // Only a file of the Go service, which checked nothing, can be so; an upstream may have a good one.
+      if (!isCacheError(error, 'damaged') && !isCacheError(error, 'invalid')) throw error;
+      // An upstream may have a good one. A file of the Go service, which checked nothing, may have been wrong from the start.
       this.#options.log.warn(`${path} in the store is not usable: ${describe(error)}`);
       return undefined;
     }

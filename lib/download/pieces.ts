@@ -1,42 +1,76 @@
 // What readers of a growing file have lately read of it. Many follow its front together: the first at an offset reads from
 // the disk, the others take what that one read, so that fifty readers cost little more than one.
+import { giveBuffer, PIECE_BYTES, takeBuffer } from '../buffers.ts';
 import { CacheError } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
 
-const PIECE_BYTES = 256 * 1024;
 /** How many are kept: readers that are further apart than these hardly follow the front together. */
 const PIECES = 8;
 
+/** Bytes that several may look at: not to be changed. */
+export interface Lent {
+  readonly bytes: Buffer;
+  /** Gives them back; whoever can't tell if they are still looked at leaves it. */
+  done(): void;
+}
+
+interface Piece {
+  readonly buffer: Buffer;
+  readonly length: Promise<number>;
+  /** Those who look at it, and one for being kept here. */
+  users: number;
+}
+
 export class Pieces {
   /** By where they begin, the oldest first. */
-  readonly #recent = new Map<number, Promise<Buffer>>();
+  readonly #recent = new Map<number, Piece>();
 
   /**
-   * Some bytes from `at` on, at least one and none at or after `end`. They belong to several: not to be changed.
+   * Some bytes from `at` on, at least one and none at or after `end`.
    * @throws CacheError `storage` if the file is shorter than that
    */
-  async read(spool: Pick<Spool, 'read'>, at: number, end: number): Promise<Buffer> {
-    const known = this.#recent.get(at);
-    if (known !== undefined) return (await known).subarray(0, end - at);
-    const piece = load(spool, at, end);
+  async read(spool: Pick<Spool, 'read'>, at: number, end: number): Promise<Lent> {
+    const piece = this.#recent.get(at) ?? this.#load(spool, at, end);
+    piece.users++;
+    const length = Math.min(await piece.length, end - at);
+    return { bytes: piece.buffer.subarray(0, length), done: () => leave(piece) };
+  }
+
+  #load(spool: Pick<Spool, 'read'>, at: number, end: number): Piece {
+    // Up to the next of the same borders for all, where readers who were apart come together again.
+    const border = (Math.floor(at / PIECE_BYTES) + 1) * PIECE_BYTES;
+    const wanted = Math.min(border, end) - at;
+    const buffer = takeBuffer(wanted);
+    const piece = { buffer, length: fill(spool, buffer.subarray(0, wanted), at), users: 1 };
     this.#recent.set(at, piece);
-    piece.catch(() => this.forget());
-    const [oldest] = this.#recent.keys();
-    if (this.#recent.size > PIECES && oldest !== undefined) this.#recent.delete(oldest);
+    piece.length.catch(() => this.#recent.get(at) === piece && this.#recent.delete(at));
+    const [oldest] = this.#recent;
+    if (this.#recent.size > PIECES && oldest !== undefined) {
+      this.#recent.delete(oldest[0]);
+      leave(oldest[1]);
+    }
     return piece;
   }
 
+  /** Lets go of all: they are of another file, or nobody reads any more. */
   forget(): void {
+    for (const piece of this.#recent.values()) leave(piece);
     this.#recent.clear();
   }
 }
 
-async function load(spool: Pick<Spool, 'read'>, at: number, end: number): Promise<Buffer> {
-  // Up to the next of the same borders for all, where readers who were apart come together again.
-  const border = (Math.floor(at / PIECE_BYTES) + 1) * PIECE_BYTES;
-  // Not from Node's pool: a small piece that is kept would keep all of its pool.
-  const buffer = Buffer.allocUnsafeSlow(Math.min(border, end) - at);
-  const read = await spool.read(buffer, at);
-  if (read === 0) throw new CacheError('storage', 'the temporary file lost bytes');
-  return buffer.subarray(0, read);
+function leave(piece: Piece): void {
+  piece.users--;
+  // Until it is filled, the disk may still write to it.
+  if (piece.users === 0)
+    piece.length.then(
+      () => giveBuffer(piece.buffer),
+      () => {},
+    );
+}
+
+async function fill(spool: Pick<Spool, 'read'>, buffer: Buffer, at: number): Promise<number> {
+  const length = await spool.read(buffer, at);
+  if (length === 0) throw new CacheError('storage', 'the temporary file lost bytes');
+  return length;
 }

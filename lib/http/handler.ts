@@ -55,10 +55,17 @@ export function createHandler(options: HandlerOptions): Handler {
   async function get(req: IncomingMessage, res: ServerResponse, name: ObjectName, note: Note): Promise<void> {
     // Clients ask so before an upload and skip it if the answer is yes, so only what is here counts.
     const localOnly = req.method === 'HEAD' && name.kind === 'nar';
-    const found = localOnly ? await cache.local(name) : await cache.find(name);
-    if (found === undefined) throw new CacheError('not-found', 'no upstream has it');
-    note(found.how);
-    await sendFound(req, res, found);
+    const send = async () => {
+      const found = localOnly ? await cache.local(name) : await cache.find(name);
+      if (found === undefined) throw new CacheError('not-found', 'no upstream has it');
+      note(found.how);
+      await sendFound(req, res, found);
+    };
+    await send().catch((error) => {
+      // It is set aside by now, and may be had from an upstream.
+      if (res.headersSent || !isCacheError(error, 'damaged')) throw error;
+      return send();
+    });
   }
 
   async function put(

@@ -1,7 +1,8 @@
 // A found object as an HTTP answer: headers, one range or all of it, the body at the client's pace.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { pipeline } from 'node:stream/promises';
 import type { Found } from '../cache.ts';
+import { CacheError } from '../errors.ts';
+import type { Reader } from '../streams.ts';
 import { parseRange } from './range.ts';
 
 /** Answers with `found`, which it closes. Rejects if the body broke off; then the connection is already cut. */
@@ -44,14 +45,34 @@ export async function sendFound(req: IncomingMessage, res: ServerResponse, found
     res.end();
     return;
   }
-  // The headers need not wait for a first byte that may be a slow upstream's.
-  res.flushHeaders();
-  const bytes = found.open(range?.start ?? 0, range?.end ?? size);
-  if (size === undefined && req.httpVersionMinor === 0) {
+  const reader = found.open(range?.start ?? 0, range?.end ?? size);
+  try {
+    // What is on disk may turn out damaged, and be had elsewhere, as long as nothing of it has gone out.
+    const first = found.how === 'hit' ? await reader.next() : undefined;
+    // The others' headers need not wait for a first byte that may be a slow upstream's.
+    res.flushHeaders();
+    await pour(reader, res, first);
+  } catch (error) {
     // HTTP/1.0 ends a body of unknown length by closing: only a reset differs from that.
-    bytes.once('error', () => req.socket.resetAndDestroy());
+    if (size === undefined && req.httpVersionMinor === 0) req.socket.resetAndDestroy();
+    throw error;
+  } finally {
+    reader.close();
   }
-  await pipeline(bytes, res);
+}
+
+/** Sends `first` and what `reader` has behind it. A piece is only lent: the next is asked for when it is with the kernel. */
+function pour(reader: Reader, res: ServerResponse, first: Buffer | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const send = (piece: Buffer | undefined) => {
+      if (piece === undefined) res.end(resolve);
+      else res.write(piece, (error) => (error ? reject(error) : step()));
+    };
+    const step = () => void reader.next().then(send, reject);
+    res.once('close', () => reject(new CacheError('aborted', 'the client left')));
+    if (first === undefined) step();
+    else send(first);
+  });
 }
 
 /** Answers with a short sentence. */

@@ -12,6 +12,7 @@ import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
 import { OpenFile } from './open-file.ts';
 import { Partials } from './partials.ts';
 import { quarantine } from './quarantine.ts';
+import { ReadLately } from './read-lately.ts';
 import type { Beginning, ListedObject, ObjectMeta, PutOptions, Spool, Store, StoredObject } from './store.ts';
 import { TempFile } from './temp-file.ts';
 
@@ -20,6 +21,7 @@ export class FolderStore implements Store {
   readonly #log: Log;
   readonly #flat: FlatFiles;
   readonly #partials: Partials;
+  readonly #readLately = new ReadLately();
   /** Fan-out folders that are known to survive a power loss. */
   readonly #durableFolders = new Set<string>();
   /** Spools that are open. */
@@ -42,6 +44,7 @@ export class FolderStore implements Store {
     const tmp = join(this.folder, 'tmp');
     try {
       await mkdir(tmp, { recursive: true });
+      await this.#partials.rescue(tmp);
       for (const name of await readdir(tmp)) await rm(join(tmp, name), { recursive: true, force: true });
       await this.#partials.prune();
       const probe = join(tmp, 'probe');
@@ -74,7 +77,7 @@ export class FolderStore implements Store {
         throw new CacheError('damaged', `its body has ${size} bytes, its header says ${meta.size}`);
       }
       touch(file, stats);
-      return new OpenFile(handle, meta, length, version);
+      return this.#opened(handle, meta, length, file, version);
     } catch (error) {
       await handle.close();
       if (!isCacheError(error, 'damaged')) throw storageError(`can't read ${file}`, error);
@@ -91,7 +94,17 @@ export class FolderStore implements Store {
       return undefined;
     }
     touch(found.file, found.stats);
-    return new OpenFile(found.handle, found.meta, 0, versionOf(found.stats));
+    return this.#opened(found.handle, found.meta, 0, found.file, versionOf(found.stats));
+  }
+
+  #opened(handle: FileHandle, meta: ObjectMeta, bodyAt: number, file: string, version: string): OpenFile {
+    const { path } = meta;
+    return new OpenFile({
+      ...{ handle, meta, bodyAt, version },
+      trusted: this.#readLately.has(path, version),
+      onRight: () => this.#readLately.add(path, version),
+      onDamage: (reason) => this.#quarantine(path, file, version, reason),
+    });
   }
 
   #quarantine(path: string, file: string, version: string, reason: string): Promise<void> {
@@ -124,6 +137,10 @@ export class FolderStore implements Store {
   #spoolEnded(): void {
     this.#spools--;
     if (this.#spools === 0) this.#idle();
+  }
+
+  async notePartial(spool: Spool, partial: Beginning): Promise<void> {
+    if (spool instanceof TempFile) await this.#partials.note(spool, partial);
   }
 
   async keepPartial(spool: Spool, partial: Beginning): Promise<void> {

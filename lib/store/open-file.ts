@@ -1,70 +1,81 @@
 // A stored object held open: a file descriptor and where in it the body lies.
+import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { Readable } from 'node:stream';
 import { CacheError } from '../errors.ts';
+import type { Reader } from '../streams.ts';
+import { FileReader } from './file-reader.ts';
 import type { ObjectMeta, StoredObject } from './store.ts';
 
-const READ_BYTES = 256 * 1024;
+export interface OpenFileOptions {
+  readonly handle: FileHandle;
+  readonly meta: ObjectMeta;
+  /** Where the body begins. */
+  readonly bodyAt: number;
+  readonly version: string;
+  /** Whether it was read and found right a short while ago. */
+  readonly trusted: boolean;
+  /** Told that the whole was read and is right. */
+  readonly onRight: () => void;
+  /** Sets a damaged object aside. */
+  readonly onDamage: (reason: string) => Promise<void>;
+}
 
 export class OpenFile implements StoredObject {
-  readonly meta: ObjectMeta;
-  readonly version: string;
-  readonly #handle: FileHandle;
-  readonly #bodyAt: number;
+  readonly #options: OpenFileOptions;
 
-  constructor(handle: FileHandle, meta: ObjectMeta, bodyAt: number, version: string) {
-    this.#handle = handle;
-    this.#bodyAt = bodyAt;
-    this.meta = meta;
-    this.version = version;
+  constructor(options: OpenFileOptions) {
+    this.#options = options;
   }
 
-  stream(start: number, end: number): Readable {
-    let at = start;
-    const next = async (): Promise<Buffer | null> => {
-      if (at >= end) return null;
-      const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
-      const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, this.#bodyAt + at);
-      // Never end early without a word: the client would wait for the rest, or take the part for the whole.
-      if (bytesRead === 0) throw this.#short(at);
-      at += bytesRead;
-      return buffer.subarray(0, bytesRead);
-    };
-    return new Readable({
-      highWaterMark: READ_BYTES,
-      read() {
-        next().then(
-          (chunk) => this.push(chunk),
-          (error) => this.destroy(error),
-        );
-      },
-      destroy: (error, callback) => {
-        this.close().then(() => callback(error), callback);
-      },
+  get meta(): ObjectMeta {
+    return this.#options.meta;
+  }
+
+  get version(): string {
+    return this.#options.version;
+  }
+
+  reader(start: number, end: number): Reader {
+    const { bodyAt, handle, meta, trusted } = this.#options;
+    const whole = start === 0 && end === meta.size;
+    return new FileReader({
+      handle,
+      from: bodyAt + start,
+      to: bodyAt + end,
+      check: whole && !trusted && meta.sha256 !== undefined ? (sha256) => this.#check(sha256) : undefined,
+      short: (at) => this.#damaged(`it ends after ${at - bodyAt} of ${meta.size} bytes`),
+      onClose: () => void this.close().catch(() => {}),
     });
   }
 
   async bytes(): Promise<Buffer> {
+    const { bodyAt, handle, meta } = this.#options;
     try {
-      const body = Buffer.alloc(this.meta.size);
-      let done = 0;
-      while (done < body.length) {
-        const { bytesRead } = await this.#handle.read(body, done, body.length - done, this.#bodyAt + done);
-        if (bytesRead === 0)
-          throw new CacheError('damaged', `${this.meta.path} ends after ${done} of ${body.length} bytes`);
+      const body = Buffer.alloc(meta.size);
+      for (let done = 0; done < body.length; ) {
+        const { bytesRead } = await handle.read(body, done, body.length - done, bodyAt + done);
+        if (bytesRead === 0) await this.#damaged(`it ends after ${done} of ${body.length} bytes`);
         done += bytesRead;
       }
+      if (meta.sha256 !== undefined) await this.#check(createHash('sha256').update(body).digest('hex'));
       return body;
     } finally {
       await this.close();
     }
   }
 
-  close(): Promise<void> {
-    return this.#handle.close();
+  async #check(sha256: string): Promise<void> {
+    const { meta, onRight } = this.#options;
+    if (sha256 === meta.sha256) return onRight();
+    await this.#damaged(`the SHA-256 of its body is ${sha256}, its header says ${meta.sha256}`);
   }
 
-  #short(at: number): CacheError {
-    return new CacheError('damaged', `${this.meta.path} ends after ${at} of ${this.meta.size} bytes`);
+  async #damaged(reason: string): Promise<never> {
+    await this.#options.onDamage(reason);
+    throw new CacheError('damaged', `${this.meta.path} in the store is damaged: ${reason}`);
+  }
+
+  close(): Promise<void> {
+    return this.#options.handle.close();
   }
 }

@@ -1,5 +1,5 @@
-// Downloads that a stop of the service interrupted: `partial/<SHA-256 of the path>`, the body as far as it had come without a
-// gap, behind a header that says what it is to become. They are trusted only as far as the hash of the finished whole.
+// Downloads that the end of the service interrupted: `partial/<SHA-256 of the path>`, the body as far as it had come without
+// a gap, behind a header that says what it is to become. They are trusted only as far as the hash of the finished whole.
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, isErrno } from '../errors.ts';
@@ -21,6 +21,17 @@ export class Partials {
     this.#log = log;
   }
 
+  /** Takes over what a service that was killed had noted of itself in `tmp`. */
+  async rescue(tmp: string): Promise<void> {
+    for (const name of await readdir(tmp)) {
+      const file = join(tmp, name);
+      const found = await readBeginning(file).catch(() => undefined);
+      if (found === undefined) continue;
+      await mkdir(this.#folder, { recursive: true });
+      await rename(file, join(this.#folder, fileNameOf(found.path)));
+    }
+  }
+
   /** Deletes those that are too old or too many. */
   async prune(): Promise<void> {
     const names = await readdir(this.#folder).catch(() => []);
@@ -40,13 +51,21 @@ export class Partials {
     for (const { file } of surplus) await rm(file, { recursive: true, force: true });
   }
 
+  /** Writes into the spool what it is the beginning of; that it can't is no more than a pity. */
+  async note(spool: TempFile, partial: Beginning): Promise<void> {
+    const header = Buffer.alloc(HEADER_BYTES, ' ');
+    header.write(`${JSON.stringify({ partial: 1, ...partial })}\n`);
+    await spool.writeHeader(header).catch((error) => {
+      this.#log.warn(`what has come of ${partial.path} is not noted: ${describe(error)}`);
+    });
+  }
+
   /** Keeps what is in the spool; that it can't is no more than a pity. */
   async keep(spool: TempFile, partial: Beginning): Promise<void> {
     try {
       await mkdir(this.#folder, { recursive: true });
-      const header = Buffer.alloc(HEADER_BYTES, ' ');
-      header.write(`${JSON.stringify({ partial: 1, ...partial })}\n`);
-      await spool.moveTo(join(this.#folder, fileNameOf(partial.path)), header);
+      await this.note(spool, partial);
+      await spool.moveTo(join(this.#folder, fileNameOf(partial.path)));
     } catch (error) {
       this.#log.warn(`what has come of ${partial.path} is not kept: ${describe(error)}`);
     }
@@ -59,23 +78,31 @@ export class Partials {
   ): Promise<{ path: string; length: number } | undefined> {
     try {
       await rename(join(this.#folder, fileNameOf(wanted.path)), target);
-      const handle = await open(target, 'r');
-      try {
-        const head = Buffer.alloc(HEADER_BYTES);
-        await handle.read(head, 0, HEADER_BYTES, 0);
-        const { size } = await handle.stat();
-        const found = JSON.parse(head.toString('utf8', 0, head.indexOf(0x0a)));
-        const fits = found.partial === 1 && found.path === wanted.path && found.sha256 === wanted.sha256;
-        const length = Math.min(Number(found.length), size - HEADER_BYTES, wanted.size - 1);
-        if (fits && found.size === wanted.size && length > 0) return { path: target, length };
-      } finally {
-        await handle.close();
-      }
+      const found = await readBeginning(target);
+      const fits =
+        found?.path === wanted.path && found.sha256 === wanted.sha256 && found.size === wanted.size;
+      if (found !== undefined && fits) return { path: target, length: found.length };
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return undefined;
       this.#log.warn(`the beginning of ${wanted.path} can't be used: ${describe(error)}`);
     }
     await rm(target, { force: true }).catch(() => {});
     return undefined;
+  }
+}
+
+/** What the file says that it is the beginning of, as far as that can be; undefined if it is none. */
+async function readBeginning(file: string): Promise<Beginning | undefined> {
+  const handle = await open(file, 'r');
+  try {
+    const head = Buffer.alloc(HEADER_BYTES);
+    await handle.read(head, 0, HEADER_BYTES, 0);
+    const stats = await handle.stat();
+    const found = JSON.parse(head.toString('utf8', 0, head.indexOf(0x0a)));
+    const { path, size, sha256 } = found;
+    const length = Math.min(Number(found.length), stats.size - HEADER_BYTES, size - 1);
+    return found.partial === 1 && length > 0 ? { path, size, sha256, length } : undefined;
+  } finally {
+    await handle.close();
   }
 }

@@ -1,6 +1,6 @@
 // What every store can do. The folder (`FolderStore`) is the first one; nothing above knows more than this.
-import type { Readable } from 'node:stream';
 import type { ObjectKind } from '../nix/object-name.ts';
+import type { Reader } from '../streams.ts';
 
 /** What a stored object says of itself. */
 export interface ObjectMeta {
@@ -23,9 +23,15 @@ export interface StoredObject {
   readonly meta: ObjectMeta;
   /** Differs when the object was replaced. */
   readonly version: string;
-  /** The bytes from `start` up to, not including, `end`; reading to the end or destroying it closes the object. */
-  stream(start: number, end: number): Readable;
-  /** The whole body, for small ones; closes the object. */
+  /**
+   * The bytes from `start` up to, not including, `end`; its end closes the object. Read from the first byte to the last, it
+   * fails before the last ones if they are not what was stored; a damaged object is set aside then.
+   */
+  reader(start: number, end: number): Reader;
+  /**
+   * The whole body, for small ones; closes the object.
+   * @throws CacheError `damaged` if it is not what was stored; it is set aside then
+   */
   bytes(): Promise<Buffer>;
   close(): Promise<void>;
 }
@@ -68,6 +74,8 @@ export interface Store {
   /** The version of the object without opening it, or undefined. Counts as a use of it. */
   version(path: string): Promise<string | undefined>;
   spool(): Promise<Spool>;
+  /** Notes in a spool what it is the beginning of, so that it may be continued even if the service is killed. */
+  notePartial(spool: Spool, partial: Beginning): Promise<void>;
   /** Keeps the beginning of a body for another start; for a while, and if that can be done. The spool is still to be closed. */
   keepPartial(spool: Spool, partial: Beginning): Promise<void>;
   /** A spool with such a beginning in it, which is no longer kept, and its length. */

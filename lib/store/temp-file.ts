@@ -45,9 +45,12 @@ export class TempFile implements Spool {
     return new TempFile(handle, path, onClosed);
   }
 
-  /** Gives it a header and another name, under which it stays when it is closed. */
-  async moveTo(target: string, header: Buffer): Promise<void> {
+  async writeHeader(header: Buffer): Promise<void> {
     await this.#writeAll(header, 0);
+  }
+
+  /** Gives it another name, under which it stays when it is closed. */
+  async moveTo(target: string): Promise<void> {
     await rename(this.#path, target);
     this.#kept = true;
   }

@@ -6,19 +6,27 @@ import { test } from 'node:test';
 import { get, open } from '../fixtures/client.ts';
 import { startTestService, type TestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
-import { gated, type Handler, startUpstream, status, type TestUpstream } from '../fixtures/upstream.ts';
+import { startService } from '../fixtures/service.ts';
+import {
+  gated,
+  type Handler,
+  startUpstream,
+  status,
+  type TestUpstream,
+  whole,
+} from '../fixtures/upstream.ts';
 
 const MIB = 2 ** 20;
 const one = makePackage('interrupted', { size: 6 * MIB });
 
 /** Sends what is asked for, and notes what that was. */
-function ranged(asked: (string | undefined)[]): Handler {
+function ranged(asked: (string | undefined)[], file = one.file): Handler {
   return (req, res) => {
     asked.push(req.headers.range);
     const start = Number(/^bytes=(\d+)-$/.exec(req.headers.range ?? '')?.[1] ?? 0);
-    const { length } = one.file;
+    const { length } = file;
     if (start > 0) res.writeHead(206, { 'content-range': `bytes ${start}-${length - 1}/${length}` });
-    res.end(one.file.subarray(start));
+    res.end(file.subarray(start));
   };
 }
 
@@ -72,4 +80,26 @@ test('a beginning that is wrong never becomes a whole, and is not kept', async (
   upstream.on(one.narPath, ranged([]));
   assert.equal((await get(service.url, path)).complete, false);
   assert.ok((await get(service.url, path)).body.equals(one.file));
+});
+
+test('also when the service is killed, which can say nothing any more', async (t) => {
+  const large = makePackage('killed', { size: 24 * MIB });
+  const upstream = await startUpstream(t);
+  const gate = gated(large.file);
+  upstream.on(large.narInfoPath, whole(large.narInfo));
+  upstream.on(large.narPath, gate.handler);
+  const config = `connections = 1\n[[upstreams]]\nurl = "${upstream.url}"\n`;
+  const killed = await startService(t, { config });
+  const path = `/${field((await get(killed.url, large.narInfoPath)).text, 'URL')}`;
+  const client = await open(killed.url, path);
+  gate.release(20 * MIB);
+  await client.atLeast(19 * MIB);
+  await killed.kill();
+  const asked: (string | undefined)[] = [];
+  upstream.on(large.narPath, ranged(asked, large.file));
+  const service = await startService(t, { config, dir: killed.dir });
+  const reply = await get(service.url, path);
+  assert.ok(reply.complete && reply.body.equals(large.file));
+  assert.ok(Number(/^bytes=(\d+)-$/.exec(asked[0] ?? '')?.[1]) >= 12 * MIB, `asked for ${asked[0]}`);
+  assert.deepEqual(await readdir(join(service.dir, 'tmp')), []);
 });

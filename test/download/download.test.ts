@@ -13,6 +13,7 @@ import { FolderStore } from '../../lib/store/folder-store.ts';
 import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
 import { fakeSource } from '../fixtures/fake-source.ts';
 import { Gate } from '../fixtures/gate.ts';
+import { streamOf } from '../fixtures/reader.ts';
 
 const digest = (data: string | Buffer) => createHash('sha256').update(data).digest();
 const hashOf = (data: string | Buffer) => sha256FromBytes(digest(data));
@@ -44,6 +45,7 @@ async function start(t: Owner, sources: Source[], expected = NOTHING, connection
     keep: async (_spool, arrived) => {
       kept.push(arrived);
     },
+    notePartial: async () => {},
     keepPartial: async () => {},
     passing: () => {},
     blame: ({ label }) => blamed.push(label),
@@ -67,7 +69,7 @@ async function gated(
 
 function open(download: Download, from = 0, end?: number): Readable {
   assert.ok(download.hold());
-  return download.stream(from, end);
+  return streamOf(download.reader(from, end));
 }
 
 test('readers get the bytes as they arrive, from any offset, each at its own pace', async (t) => {

@@ -20,7 +20,7 @@ test('readers at the same place read from the disk once', async () => {
   const { spool, reads } = spoolOf(bytes);
   const pieces = new Pieces();
   const all = await Promise.all(Array.from({ length: 50 }, () => pieces.read(spool, 100, 600)));
-  for (const piece of all) assert.deepEqual(piece, bytes.subarray(100, 600));
+  for (const { bytes: piece } of all) assert.deepEqual(piece, bytes.subarray(100, 600));
   assert.equal(reads(), 1);
 });
 
@@ -29,12 +29,12 @@ test('a reader gets nothing from its end on, whoever has read further', async ()
   const { spool } = spoolOf(bytes);
   const pieces = new Pieces();
   await pieces.read(spool, 0, 1000);
-  assert.deepEqual(await pieces.read(spool, 0, 10), bytes.subarray(0, 10));
+  assert.deepEqual((await pieces.read(spool, 0, 10)).bytes, bytes.subarray(0, 10));
 });
 
 test('a read that failed is tried again by the next reader', async () => {
   const pieces = new Pieces();
   const short = spoolOf(Buffer.alloc(0)).spool;
   await assert.rejects(pieces.read(short, 0, 10), (error) => isCacheError(error, 'storage'));
-  assert.equal((await pieces.read(spoolOf(noise(10, 'pieces')).spool, 0, 10)).length, 10);
+  assert.equal((await pieces.read(spoolOf(noise(10, 'pieces')).spool, 0, 10)).bytes.length, 10);
 });

@@ -11,6 +11,7 @@ import { sha256FromBytes } from '../../lib/nix/hash.ts';
 import { FolderStore } from '../../lib/store/folder-store.ts';
 import type { ListedObject, ObjectMeta, PutOptions, StoredObject } from '../../lib/store/store.ts';
 import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
+import { streamOf } from '../fixtures/reader.ts';
 
 const hex = (data: string | Buffer) => createHash('sha256').update(data).digest('hex');
 const REPLACE: PutOptions = { existing: 'replace', durable: true };
@@ -45,7 +46,7 @@ async function put(store: FolderStore, path: string, body: Buffer, options = REP
 
 function stream(object: StoredObject | undefined, start: number, end: number): Readable {
   assert.ok(object);
-  return object.stream(start, end);
+  return streamOf(object.reader(start, end));
 }
 
 async function bodyOf(store: FolderStore, path: string): Promise<string | undefined> {
