@@ -5,69 +5,24 @@
 import { isUtf8 } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { array, boolean, type Check, choice, integer, string, table } from './config/fields.ts';
-import { knownKeys } from './config/known-keys.ts';
-import { type Credentials, type ProxyServer, parseProxy } from './config/proxy.ts';
+import { array, boolean, choice, integer, string, table } from './config/fields.ts';
+import type { Credentials, ProxyServer } from './config/proxy.ts';
 import { Report } from './config/report.ts';
 import { parseToml } from './config/syntax.ts';
+import type { Config, Deadlines, UpstreamConfig } from './config/types.ts';
+import { DEFAULT_UPSTREAM, reportDuplicates, upstream } from './config/upstreams.ts';
 import {
   type Listen,
   parseDuration,
   parseListen,
   parsePath,
-  parsePublicKey,
+  parseSize,
   parseStoreDir,
-  parseUpstreamUrl,
 } from './config/values.ts';
 import { CacheError, describe, isCacheError, isErrno } from './errors.ts';
-import type { PublicKey } from './nix/signature.ts';
 
-export type { Credentials, Listen, ProxyServer };
+export type { Config, Credentials, Deadlines, Listen, ProxyServer, UpstreamConfig };
 export { parseListen };
-
-export interface UpstreamConfig {
-  /** Normalised: scheme and host in lower case, no default port, no slash at the end, no credentials. */
-  readonly url: string;
-  readonly credentials: Credentials | undefined;
-  readonly proxy: ProxyServer | undefined;
-  /** Absolute path of certificates to trust besides the usual ones. */
-  readonly caFile: string | undefined;
-  /** One of these must have signed a narinfo of this upstream; where there are none, nobody need have. */
-  readonly publicKeys: readonly PublicKey[];
-}
-
-/** Milliseconds an upstream may take: to be connected through all handshakes, to answer, to stay silent. */
-export interface Deadlines {
-  readonly connectMs: number;
-  readonly firstByteMs: number;
-  readonly stallMs: number;
-}
-
-export interface Config {
-  readonly listen: Listen;
-  readonly cacheDir: string;
-  readonly storeDir: string;
-  readonly priority: number;
-  readonly wantMassQuery: boolean;
-  /** What is answered when no upstream has something and one of them failed: an error, or that it isn't there. */
-  readonly onUpstreamError: 'error' | 'miss';
-  /** How long an upstream may think about a narinfo before the next is asked too. */
-  readonly hedgeDelayMs: number;
-  /** How long a miss is remembered; 0 for not at all. */
-  readonly negativeTtlMs: number;
-  readonly deadlines: Deadlines;
-  /** Connections at once for one large NAR. */
-  readonly connections: number;
-  readonly upstreams: readonly UpstreamConfig[];
-}
-
-const DEFAULT_UPSTREAM: UpstreamConfig = {
-  url: 'https://cache.nixos.org',
-  credentials: undefined,
-  proxy: undefined,
-  caFile: undefined,
-  publicKeys: knownKeys('https://cache.nixos.org'),
-};
 
 /**
  * Reads the text of a configuration file and no file; relative paths in it are taken from the folder of
@@ -93,6 +48,8 @@ export function parseConfig(text: string, { file }: { file: string }): Config {
     first_byte_timeout: timeout,
     stall_timeout: timeout,
     connections: integer(1, 16),
+    max_downloads: integer(1, 10_000),
+    max_spool_size: string(parseSize),
     upstreams: array(upstream(path), 'an array of tables, each under a header [[upstreams]]'),
   };
   const values = table(fields)(parsed, { path: [], report, topKeys: Object.keys(fields) });
@@ -113,6 +70,8 @@ export function parseConfig(text: string, { file }: { file: string }): Config {
       stallMs: values?.stall_timeout ?? 20_000,
     },
     connections: values?.connections ?? 4,
+    maxDownloads: values?.max_downloads ?? 64,
+    maxSpoolBytes: values?.max_spool_size ?? 32 * 2 ** 30,
     upstreams: values?.upstreams?.filter((one) => one !== undefined) ?? [DEFAULT_UPSTREAM],
   });
 }
@@ -157,37 +116,6 @@ export async function loadConfig(options: {
     throw new CacheError('config', problems.join('\n'));
   }
   return deepFreeze({ ...config, listen: ownListen, cacheDir: ownCacheDir });
-}
-
-function upstream(path: Check<string>): Check<UpstreamConfig> {
-  const keys = array(string(parsePublicKey), 'an array of public keys, each "name:base64"');
-  const fields = {
-    url: string(parseUpstreamUrl),
-    proxy: string(parseProxy),
-    ca_file: path,
-    public_keys: keys,
-  };
-  const check = table(fields, ['url']);
-  return (value, place) => {
-    const values = check(value, place);
-    // A bad proxy doesn't hide that its upstream is there twice.
-    if (values?.url === undefined) return undefined;
-    const publicKeys = values.public_keys?.filter((key) => key !== undefined) ?? knownKeys(values.url.url);
-    return { ...values.url, proxy: values.proxy, caFile: values.ca_file, publicKeys };
-  };
-}
-
-function reportDuplicates(upstreams: readonly (UpstreamConfig | undefined)[], report: Report): void {
-  const first = new Map<string, number>();
-  upstreams.forEach((one, index) => {
-    if (one === undefined) return;
-    const before = first.get(one.url);
-    if (before === undefined) first.set(one.url, index);
-    else {
-      const found = `found "${one.url}" again, which is upstreams[${before}].url`;
-      report.add(['upstreams', index, 'url'], `${found}, expected each upstream once`);
-    }
-  });
 }
 
 /** The text of a file, undefined if there is none. */

@@ -38,10 +38,9 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   );
   const store = new FolderStore(config.cacheDir, log);
   await store.prepare();
-  const { connections } = config;
-  const options = { store, upstreams, storeDir, log, connections, signal: stopping.signal };
+  const options = { store, upstreams, storeDir, log, signal: stopping.signal };
   const narInfos = new NarInfos(options);
-  const cache = new Cache(options, narInfos);
+  const cache = new Cache({ ...config, ...options }, narInfos);
   const uploads = new Uploads({ store, narInfos, misses: upstreams.misses, storeDir, log });
   const server = await startServer(config.listen, createHandler({ cache, uploads, cacheInfo: config, log }));
   return {

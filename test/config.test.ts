@@ -16,15 +16,15 @@ const DEFAULTS = {
   negativeTtlMs: 60_000,
   deadlines: { connectMs: 5000, firstByteMs: 10_000, stallMs: 20_000 },
   connections: 4,
+  maxDownloads: 64,
+  maxSpoolBytes: 32 * 2 ** 30,
 };
 
 function upstream(url: string, ...publicKeys: string[]) {
-  return { url, credentials: undefined, proxy: undefined, caFile: undefined, publicKeys };
+  return { url, credentials: undefined, proxy: undefined, caFile: undefined, publicKeys, maxConnections: 32 };
 }
 
-const TOP_KEYS =
-  'listen, cache_dir, store_dir, priority, want_mass_query, on_upstream_error, hedge_delay, negative_ttl, ' +
-  'connect_timeout, first_byte_timeout, stall_timeout, connections or upstreams';
+const TOP_KEYS = 'a key that the shipped cache.toml describes';
 
 /** The configuration error this throws, as its message. */
 function messageOf(run: () => unknown): string {
@@ -67,10 +67,13 @@ test('every key is read', () => {
     first_byte_timeout = "20ms"
     stall_timeout = "1h"
     connections = 16
+    max_downloads = 7
+    max_spool_size = "1.5 GB"
 
     [[upstreams]]
     url = "https://ci:p%40ss%3A@cache.example.org/team/"
     ca_file = "certs/ca.pem"
+    max_connections = 8
 
     [[upstreams]]
     url = "http://10.0.0.1:5000"
@@ -92,6 +95,8 @@ test('every key is read', () => {
       negativeTtlMs: 300_000,
       deadlines: { connectMs: 1000, firstByteMs: 20, stallMs: 3_600_000 },
       connections: 16,
+      maxDownloads: 7,
+      maxSpoolBytes: 1_500_000_000,
       upstreams: undefined,
     },
   );
@@ -101,6 +106,7 @@ test('every key is read', () => {
     proxy: undefined,
     caFile: '/etc/nix-cache/certs/ca.pem',
     publicKeys: [],
+    maxConnections: 8,
   });
   assert.deepEqual(second?.publicKeys, [`a-1:${'A'.repeat(43)}=`, NIXOS_KEY]);
   assert.equal(second?.url, 'http://10.0.0.1:5000');
@@ -146,7 +152,7 @@ test('what the shipped cache.toml comments out is valid, and the default where i
     keys.filter((key) => !/^proxy/.test(key)),
   ];
   assert.deepEqual(parseConfig(settings.join('\n'), { file: FILE }), parseConfig('', { file: FILE }));
-  assert.equal(settings.length, 12);
+  assert.equal(settings.length, 14);
   // The examples in the explanation of `proxy` and `url`.
   const examples = text.match(/"(?:https?|socks5):\/\/[^"]*"/g)?.map((example) => example.slice(1, -1)) ?? [];
   const inExamples = examples
@@ -248,10 +254,10 @@ test('all mistakes are reported at once, in the order of the file, each with its
       '11: upstreams[0].url: found "ftp://mirror.example.org", expected a URL such as "https://cache.nixos.org", with http:// or https://',
       '12: upstreams[0].proxy: found 3128, expected a string in quotes',
       '13: upstreams[1].url: found no such key, expected one',
-      '14: upstreams[1].proxi: found an unknown key, expected url, proxy, ca_file or public_keys (did you mean proxy?)',
+      '14: upstreams[1].proxi: found an unknown key, expected url, proxy, ca_file, public_keys or max_connections (did you mean proxy?)',
       '18: upstreams[3].ca_file: found "", expected a path',
       '19: upstreams[3].url: found "https://cache.nixos.org" again, which is upstreams[2].url, expected each upstream once',
-      '20: upstreams[3].priority: found an unknown key, expected url, proxy, ca_file or public_keys (priority belongs at the top, above the first header)',
+      '20: upstreams[3].priority: found an unknown key, expected url, proxy, ca_file, public_keys or max_connections (priority belongs at the top, above the first header)',
     ].join('\n'),
   );
 });
@@ -776,4 +782,17 @@ test('mistakes of the file and of the command line are reported together', async
     found.split('\n').map((line) => line.replace(cwd, '').split(' found')[0]),
     ['/cache.toml:1: a:', '/cache.toml:2: b:', '--listen:', '--cache-dir:'],
   );
+});
+
+test('sizes: binary and decimal units, with or without a space', () => {
+  const sizeOf = (text: string) => parseConfig(`max_spool_size = "${text}"`, { file: FILE }).maxSpoolBytes;
+  assert.equal(sizeOf('512 MiB'), 512 * 2 ** 20);
+  assert.equal(sizeOf('1.5TB'), 1.5e12);
+  assert.equal(sizeOf('1 B'), 1);
+  for (const bad of ['', '5', '5 gib', '-1 GiB', '0 B', '1e3 MB', '1,5 GiB', '999999999 TiB', 'GiB']) {
+    assert.match(
+      mistakes(`max_spool_size = "${bad}"`),
+      /^1: max_spool_size: found .*, expected a size such as/,
+    );
+  }
 });

@@ -100,12 +100,16 @@ function isTable(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
 }
 
+/** A sentence that lists more keys than these helps nobody. */
+const LISTED_KEYS = 8;
+
 function suggest(key: string, known: readonly string[], topKeys: readonly string[]): string {
-  if (topKeys.includes(key)) return `${oneOf(known)} (${key} belongs at the top, above the first header)`;
+  const all = known.length > LISTED_KEYS ? 'a key that the shipped cache.toml describes' : oneOf(known);
+  if (topKeys.includes(key)) return `${all} (${key} belongs at the top, above the first header)`;
   const distances = known.map((name) => ({ name, distance: editDistance(key, name) }));
   const best = distances.toSorted((a, b) => a.distance - b.distance)[0];
   const near = best !== undefined && best.distance <= Math.max(1, Math.floor(best.name.length / 3));
-  return near ? `${oneOf(known)} (did you mean ${best.name}?)` : oneOf(known);
+  return near ? `${all} (did you mean ${best.name}?)` : all;
 }
 
 function oneOf(names: readonly string[]): string {

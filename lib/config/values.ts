@@ -94,6 +94,19 @@ export function parseDuration(text: string, least: number): number {
   throw unexpected(text, `a duration such as "300ms", "20s", "5m", "1h" or "7d", from "${least}ms" to "24d"`);
 }
 
+const UNITS = new Map([
+  ...['B', 'KiB', 'MiB', 'GiB', 'TiB'].map((unit, power) => [unit, 1024 ** power] as const),
+  ...['kB', 'MB', 'GB', 'TB'].map((unit, power) => [unit, 1000 ** (power + 1)] as const),
+]);
+
+/** Reads `512 MiB` or `1.5 TB` as a number of bytes, at least one. */
+export function parseSize(text: string): number {
+  const [, digits = '', unit = ''] = /^(\d{1,9}(?:\.\d{1,3})?) ?([A-Za-z]{1,3})$/.exec(text) ?? [];
+  const size = digits === '' ? Number.NaN : Math.round(Number(digits) * (UNITS.get(unit) ?? Number.NaN));
+  if (size >= 1 && size <= Number.MAX_SAFE_INTEGER) return size;
+  throw unexpected(text, 'a size such as "512 MiB", "200 GiB" or "1.5 TB"');
+}
+
 /** Reads a public key in the form that Nix has in `trusted-public-keys`. */
 export function parsePublicKey(text: string): PublicKey {
   if (isPublicKey(text)) return text;

@@ -1,5 +1,6 @@
 // Gets what the store lacks: finds out who may have it, starts one download of it, and lets everybody who asks
 // meanwhile join that.
+import type { Config } from '../config.ts';
 import { CacheError, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
@@ -32,10 +33,11 @@ export interface FetcherOptions {
   readonly signal: AbortSignal;
   /** Connections for one NAR. */
   readonly connections: number;
+  /** See {@link Config}. */
+  readonly maxDownloads: number;
+  readonly maxSpoolBytes: number;
 }
 
-/** Downloads at once; more wait for their turn in the order they came. Narinfos are none. */
-const MAX_DOWNLOADS = 64;
 /** Bodies above this may be worth several connections. */
 const LARGE_BYTES = 8 << 20;
 /** Of a large body the first request asks for so much: it shows whether the source answers ranges. */
@@ -47,13 +49,17 @@ const MAX_BLAMED = 10_000;
 export class Fetcher {
   readonly #options: FetcherOptions;
   readonly #narSources: NarSources;
-  readonly #slots = new Slots(MAX_DOWNLOADS);
+  readonly #slots: Slots;
+  /** Bytes. */
+  readonly #room: Slots;
   readonly #downloads = new Flights<Download | 'stored' | undefined>();
   /** Until when: by the label of the source. */
   readonly #blamed = new Map<string, number>();
 
   constructor(options: FetcherOptions) {
     this.#options = options;
+    this.#slots = new Slots(options.maxDownloads);
+    this.#room = new Slots(options.maxSpoolBytes);
     this.#narSources = new NarSources(options.upstreams, options.narInfos, options.log);
   }
 
@@ -83,7 +89,7 @@ export class Fetcher {
     if ((await this.#options.store.version(path)) !== undefined) return { value: 'stored', ended };
     const sources = this.#narSources;
     const wanted = name.kind === 'nar' ? await sources.forNar(name.name, name.hash) : sources.forPath(path);
-    const release = await this.#slots.acquire(this.#options.signal);
+    const release = await this.#admit(wanted.expected);
     const download = await this.#start(name, wanted).catch((error) => {
       release();
       throw error;
@@ -91,6 +97,21 @@ export class Fetcher {
     if (download === undefined) release();
     else download.ended.finally(release);
     return { value: download, ended: download?.ended ?? ended };
+  }
+
+  /** Waits for a turn, and for room; what is answered gives both back. */
+  async #admit({ fileSize, nar }: Expected): Promise<() => void> {
+    const { signal } = this.#options;
+    const leave = await this.#slots.acquire(signal);
+    // Asked for later, it would keep an upstream waiting, which has a right to give up.
+    const leaveRoom = await this.#room.acquire(signal, fileSize ?? nar?.narSize ?? 0).catch((error) => {
+      leave();
+      throw error;
+    });
+    return () => {
+      leave();
+      leaveRoom();
+    };
   }
 
   async #start(name: ObjectName, { sources: all, expected }: Wanted): Promise<Download | undefined> {

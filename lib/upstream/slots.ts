@@ -1,40 +1,66 @@
 // A bound on how many may go on at once; the others wait in the order they came. `http.Agent` has such a bound, but
 // it does not hold when sockets are made asynchronously, as they are behind proxies.
 
+interface Waiting {
+  readonly weight: number;
+  readonly granted: () => void;
+}
+
 export class Slots {
+  readonly #limit: number;
   #free: number;
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting: Waiting[] = [];
 
   constructor(limit: number) {
+    this.#limit = limit;
     this.#free = limit;
   }
 
-  /** Waits for a slot; rejects with the signal's reason if that aborts first. Call what it answers, once, to give it back. */
-  async acquire(signal: AbortSignal): Promise<() => void> {
+  /**
+   * Waits for a slot, or for as many as it weighs; whoever weighs more than all of them gets all. Rejects with the signal's
+   * reason if that aborts first. Call what it answers, once, to give them back.
+   */
+  async acquire(signal: AbortSignal, weight = 1): Promise<() => void> {
     signal.throwIfAborted();
-    if (this.#free > 0) this.#free--;
-    else await this.#wait(signal);
+    const taken = Math.min(weight, this.#limit);
+    if (this.#waiting.length === 0 && taken <= this.#free) this.#free -= taken;
+    else await this.#wait(signal, taken);
     let held = true;
     return () => {
       if (!held) return;
       held = false;
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#free++;
+      this.#free += taken;
+      this.#grant();
     };
   }
 
-  #wait(signal: AbortSignal): Promise<void> {
+  /** The first in the queue goes first, even if a lighter one behind it would fit: else it might wait for ever. */
+  #grant(): void {
+    for (
+      let [next] = this.#waiting;
+      next !== undefined && next.weight <= this.#free;
+      [next] = this.#waiting
+    ) {
+      this.#waiting.shift();
+      this.#free -= next.weight;
+      next.granted();
+    }
+  }
+
+  #wait(signal: AbortSignal, weight: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const granted = () => {
         signal.removeEventListener('abort', aborted);
         resolve();
       };
+      const waiting = { weight, granted };
       const aborted = () => {
-        this.#waiting.splice(this.#waiting.indexOf(granted), 1);
+        this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
+        // It may have stood before one that fits.
+        this.#grant();
         reject(signal.reason);
       };
-      this.#waiting.push(granted);
+      this.#waiting.push(waiting);
       signal.addEventListener('abort', aborted, { once: true });
     });
   }

@@ -34,8 +34,6 @@ interface Way {
 
 const MAX_REDIRECTS = 10;
 const MAX_CACHE_INFO_BYTES = 64 * 1024;
-/** Connections at once for small answers, and as many again for NARs, so that narinfos never queue behind them. */
-const CONNECTIONS = 16;
 
 export class Upstream {
   /** Without a trailing slash; also its name in messages and the origin of what came from it. */
@@ -50,7 +48,8 @@ export class Upstream {
   readonly #authorization: string | undefined;
   readonly #deadlines: Deadlines;
   readonly #agent: DialAgent;
-  readonly #slots = { small: new Slots(CONNECTIONS), large: new Slots(CONNECTIONS) };
+  /** Small answers have connections of their own, so that narinfos never queue behind NARs. */
+  readonly #slots: { readonly small: Slots; readonly large: Slots };
   readonly #now: () => number;
   readonly #closing = new AbortController();
 
@@ -65,10 +64,12 @@ export class Upstream {
       this.#authorization = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
     }
     const timeoutMs = deadlines.connectMs;
-    const { proxy } = config;
+    const { maxConnections, proxy } = config;
+    const large = Math.floor(maxConnections / 2);
+    this.#slots = { small: new Slots(maxConnections - large), large: new Slots(large) };
     this.#agent = new DialAgent(
       (target, signal) => dial(target, { proxy, ca, timeoutMs, signal }),
-      2 * CONNECTIONS,
+      maxConnections,
     );
     this.health = new Health(
       breakers.of(`upstream ${config.url}`),

@@ -18,6 +18,7 @@ import {
   status,
   whole,
 } from '../fixtures/upstream.ts';
+import { upstreamConfig } from '../fixtures/upstream-config.ts';
 
 const one = makePackage('one');
 const SHORT = { connectMs: 1000, firstByteMs: 1000, stallMs: 1000 };
@@ -196,7 +197,7 @@ for (const code of [301, 302, 303, 307, 308]) {
     other.on(`/x${one.narInfoPath}`, whole(one.narInfo));
     other.on(`/x${one.narPath}`, whole(one.file));
     const credentials = { username: 'user', password: 'pässword:' };
-    const upstream = { url: first.url, credentials, proxy: undefined, caFile: undefined, publicKeys: [] };
+    const upstream = upstreamConfig(first.url, { credentials });
     const service = await startTestService(t, { upstreams: [upstream] });
     const { status, text } = await get(service.url, one.narInfoPath);
     assert.equal(status, 200, text);

@@ -6,13 +6,14 @@ import { get, push, put } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, type Key, makePackage, publicKey, sign } from '../fixtures/nar.ts';
 import { gated, startUpstream, status, whole } from '../fixtures/upstream.ts';
+import { upstreamConfig } from '../fixtures/upstream-config.ts';
 
 const KEY: Key = { name: 'own-1', seed: Buffer.alloc(32, 1) };
 const OTHER: Key = { name: 'other-1', seed: Buffer.alloc(32, 2) };
 const FORGED: Key = { name: 'own-1', seed: Buffer.alloc(32, 3) };
 
 function demanding(url: string): UpstreamConfig {
-  return { url, credentials: undefined, proxy: undefined, caFile: undefined, publicKeys: [publicKey(KEY)] };
+  return upstreamConfig(url, { publicKeys: [publicKey(KEY)] });
 }
 
 const signed = makePackage('signed', { keys: [OTHER, KEY] });

@@ -35,3 +35,35 @@ test('who stops waiting leaves the queue', async () => {
   (await next)();
   await assert.rejects(slots.acquire(gone.signal), /gone/);
 });
+
+test('who weighs more waits for as much, and is not overtaken; more than there is means all of it', async () => {
+  const room = new Slots(10);
+  const order: string[] = [];
+  const enter = async (name: string, weight: number) => {
+    const leave = await room.acquire(never, weight);
+    order.push(name);
+    return leave;
+  };
+  const first = await enter('first', 6);
+  const heavy = enter('heavy', 1000);
+  const light = enter('light', 1);
+  assert.deepEqual(order, ['first']);
+  first();
+  const leaveHeavy = await heavy;
+  assert.deepEqual(order, ['first', 'heavy'], 'all of it is taken');
+  leaveHeavy();
+  (await light)();
+  assert.deepEqual(order, ['first', 'heavy', 'light']);
+});
+
+test('a heavy one that stops waiting lets those behind it in', async () => {
+  const room = new Slots(10);
+  const leave = await room.acquire(never, 6);
+  const gone = new AbortController();
+  const heavy = room.acquire(gone.signal, 9);
+  const light = room.acquire(never, 4);
+  gone.abort(new Error('gone'));
+  await assert.rejects(heavy, /gone/);
+  (await light)();
+  leave();
+});

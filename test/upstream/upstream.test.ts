@@ -13,6 +13,7 @@ import type { Answer } from '../../lib/upstream/answer.ts';
 import { Breakers } from '../../lib/upstream/breaker.ts';
 import { Upstream } from '../../lib/upstream/upstream.ts';
 import { defer, type Owner } from '../fixtures/defer.ts';
+import { upstreamConfig } from '../fixtures/upstream-config.ts';
 import { startTunnels } from '../fixtures/upstreams.ts';
 
 const quiet = createLog(() => {});
@@ -54,14 +55,7 @@ function upstreamAt(
   more: Partial<UpstreamConfig> = {},
   deadlines = PATIENT,
 ): Upstream {
-  const config = {
-    url,
-    credentials: undefined,
-    proxy: undefined,
-    caFile: undefined,
-    publicKeys: [],
-    ...more,
-  };
+  const config = upstreamConfig(url, more);
   const upstream = new Upstream(config, { ca: undefined, deadlines, breakers: new Breakers(quiet) });
   defer(t, () => upstream.close());
   return upstream;
