@@ -2,7 +2,7 @@
 
 import { describe } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { NarInfo } from '../nix/narinfo.ts';
+import { type NarInfo, narPromisedBy } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -18,6 +18,8 @@ export interface Wanted {
 }
 
 const NOTHING: Expected = { fileHash: undefined, fileSize: undefined, nar: undefined };
+/** Instead of a narinfo that may be somewhere. */
+const UNTOLD = Symbol('untold');
 
 export class NarSources {
   readonly #upstreams: Upstreams;
@@ -47,11 +49,12 @@ export class NarSources {
   async forNar(name: NarName, hash: StoreHash | undefined): Promise<Wanted> {
     const promised = hashInNarName(name);
     const byPath = this.#upstreams.all.map((one) => source(one, one.resolve(`nar/${name}`), true, false));
-    const byName = { sources: byPath, expected: { ...NOTHING, fileHash: promised } };
+    const byName = { sources: byPath, expected: expectedByName(name, hash) };
     const known = hash === undefined ? undefined : await this.#narInfo(hash);
     if (hash === undefined || known === undefined) return byName;
-    if (known.narName !== name) {
-      // A client may remember a narinfo that we have forgotten, and another one has come in its place.
+    if (known === UNTOLD || known.narName !== name) {
+      // A client may remember a narinfo that we have forgotten, and that can't be had now, or another one has come in
+      // its place. That an upstream lacks the path proves nothing while its own narinfo may call the NAR otherwise.
       return { ...byName, sources: [...byPath, ...this.#byOwnNarInfo(hash, name)] };
     }
     const { info } = known;
@@ -72,12 +75,12 @@ export class NarSources {
     }
   }
 
-  async #narInfo(hash: StoreHash): Promise<KnownNarInfo | undefined> {
+  async #narInfo(hash: StoreHash): Promise<KnownNarInfo | typeof UNTOLD | undefined> {
     try {
       return (await this.#narInfos.find(hash))?.known;
     } catch (error) {
       this.#log.warn(`narinfo of ${hash} can't be had, trying its NAR by path: ${describe(error)}`);
-      return undefined;
+      return UNTOLD;
     }
   }
 
@@ -115,6 +118,12 @@ function source(upstream: Upstream, url: URL, large: boolean, certain: boolean):
 
 function unique(sources: readonly Source[]): Source[] {
   return [...new Map(sources.map((one) => [one.label, one])).values()];
+}
+
+/** What the name alone promises. */
+function expectedByName(name: NarName, hash: StoreHash | undefined): Expected {
+  const nar = hash === undefined ? undefined : narPromisedBy(name, hash);
+  return { ...NOTHING, fileHash: hashInNarName(name), nar: nar && { ...nar, narSize: undefined } };
 }
 
 function expectedOf(info: NarInfo, promised: Expected['fileHash']): Expected {

@@ -14,11 +14,11 @@ export interface Expected {
   readonly nar: ExpectedNar | undefined;
 }
 
-/** What a narinfo says of the NAR inside. */
+/** What a narinfo says of the NAR inside; its name says no size. */
 export interface ExpectedNar {
   readonly compression: Compression;
   readonly narHash: Sha256;
-  readonly narSize: number;
+  readonly narSize: number | undefined;
 }
 
 /** What arrived, and was right. */
@@ -53,7 +53,8 @@ export async function verify(
   if (nar !== undefined && isDecodable(nar.compression)) {
     const unpacked = new Digest();
     for await (const _ of unpacked.through(decode(nar.compression, chunks))) {
-      if (unpacked.size > nar.narSize) compare('NarSize', nar.narSize, `more than ${nar.narSize}`);
+      const { narSize = Number.POSITIVE_INFINITY } = nar;
+      if (unpacked.size > narSize) compare('NarSize', narSize, `more than ${narSize}`);
     }
     compare('NarSize', nar.narSize, unpacked.size);
     compare('NarHash', nar.narHash, sha256FromBytes(unpacked.end()));

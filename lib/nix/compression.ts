@@ -24,6 +24,16 @@ export function isCompression(text: string): text is Compression {
   return Object.hasOwn(ENDINGS, text);
 }
 
+/** What follows `.nar` in names of our own. Unlike Nix we write rare ones out: nothing else tells two such files apart. */
+export function extensionOf(compression: Compression): string {
+  return ENDINGS[compression] || `.${compression}`;
+}
+
+/** The compression with that {@link extensionOf}. */
+export function compressionBy(extension: string): Compression | undefined {
+  return (Object.keys(ENDINGS) as Compression[]).find((one) => extensionOf(one) === extension);
+}
+
 /** What follows `.nar` in the file name; empty for `none` and the rare ones (nix/src/libstore/binary-cache-store.cc). */
 export function endingOf(compression: Compression): string {
   return ENDINGS[compression];

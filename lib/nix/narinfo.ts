@@ -1,8 +1,8 @@
 // narinfo: what a cache says about one store path. Parsing is at least as strict as the strictest client, because
 // a client stops with an error, not with a miss, on what it can't parse (nix/src/libstore/nar-info.cc).
 import { CacheError } from '../errors.ts';
-import { type Compression, endingOf, isCompression } from './compression.ts';
-import { parseHash, type Sha256 } from './hash.ts';
+import { type Compression, compressionBy, endingOf, extensionOf, isCompression } from './compression.ts';
+import { isSha256, parseHash, type Sha256 } from './hash.ts';
 import type { NarName } from './object-name.ts';
 import { basenameIn, hashPartOf, isBasename, type StoreHash } from './store-path.ts';
 
@@ -141,11 +141,19 @@ function fail(error: CacheError): never {
  */
 export function servedNarName(info: NarInfo): NarName {
   const fileHash = info.fileHash ?? (info.compression === 'none' ? info.narHash : undefined);
-  const ending = endingOf(info.compression);
-  if (fileHash !== undefined) return `${fileHash}.nar${ending}` as NarName;
-  // Unlike Nix we write rare compressions out: nothing but the ending tells two such files apart.
-  const extension = ending === '' ? `.${info.compression}` : ending;
-  return `${info.hashPart}-${info.narHash}.nar${extension}` as NarName;
+  if (fileHash !== undefined) return `${fileHash}.nar${endingOf(info.compression)}` as NarName;
+  return `${info.hashPart}-${info.narHash}.nar${extensionOf(info.compression)}` as NarName;
+}
+
+/** What is in a file that is served under this name for that store path, where the name is made of the NarHash. */
+export function narPromisedBy(
+  name: NarName,
+  hashPart: StoreHash,
+): Pick<NarInfo, 'compression' | 'narHash'> | undefined {
+  const [, path, narHash = '', extension = ''] = /^(\w+)-(\w+)\.nar(\.\w+)$/.exec(name) ?? [];
+  const compression = compressionBy(extension);
+  if (path !== hashPart || !isSha256(narHash) || compression === undefined) return undefined;
+  return { compression, narHash };
 }
 
 /** `text`, a valid narinfo, with its URL replaced and an absent Compression spelled out. Signatures cover neither. */
