@@ -116,8 +116,9 @@ function source(upstream: Upstream, url: URL, large: boolean, certain: boolean):
   };
 }
 
+/** Of those with one URL the first, which is known best. */
 function unique(sources: readonly Source[]): Source[] {
-  return [...new Map(sources.map((one) => [one.label, one])).values()];
+  return sources.filter((one, i) => sources.findIndex(({ label }) => label === one.label) === i);
 }
 
 /** What the name alone promises. */

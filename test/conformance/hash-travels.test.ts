@@ -26,6 +26,7 @@ const NO_FILE_HASH = { FileHash: undefined, FileSize: undefined };
 
 /** protocol.md, section 7. */
 const STYLES: Record<string, Style> = {
+  'nix copy': { compression: 'xz', name: ({ narPath }) => narPath.slice(1) },
   attic: {
     compression: 'br',
     fields: NO_FILE_HASH,

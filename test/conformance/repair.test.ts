@@ -29,6 +29,18 @@ test('an outage drops nothing', async (t) => {
   assert.equal((await get(service.url, one.narInfoPath)).status, 200);
 });
 
+test('that others lack what a dead upstream has named proves nothing', async (t) => {
+  const [upstream, other] = [await startUpstream(t), await startUpstream(t)];
+  upstream.on(one.narInfoPath, whole(one.narInfo));
+  const service = await startTestService(t, { upstreams: [upstream.url, other.url] });
+  const url = field((await get(service.url, one.narInfoPath)).text, 'URL');
+  await upstream.down();
+  for (const name of ['a', 'b', 'c']) await get(service.url, makePackage(name).narInfoPath);
+  await service.logged(/believed dead and not asked/);
+  assert.equal((await get(service.url, `/${url}`)).status, 502);
+  assert.equal((await get(service.url, one.narInfoPath)).status, 200);
+});
+
 test('what was pushed is never dropped, and a push makes up for what was', async (t) => {
   const upstream = await startUpstream(t);
   upstream.on(one.narInfoPath, whole(one.narInfo));
