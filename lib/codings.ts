@@ -6,8 +6,10 @@ import { CacheError, describe, isCacheError } from './errors.ts';
 import { type FramePiece, ZstdFrames } from './zstd-frames.ts';
 
 /** Node 22.15 and later have it; the types are those of the oldest Node we run on. */
-const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform };
+const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Decoder };
 
+/** Also tells how many bytes it has taken in. */
+type Decoder = Transform & { readonly bytesWritten: number };
 type Chunks = AsyncIterable<Buffer>;
 type Decode = (chunks: Chunks) => AsyncGenerator<Buffer>;
 
@@ -75,20 +77,24 @@ async function* noting(chunks: Chunks, note: (error: unknown) => void): AsyncGen
   }
 }
 
-async function* through(decoder: Transform, chunks: Chunks): AsyncGenerator<Buffer> {
-  const fed = feed(decoder, chunks);
+async function* through(decoder: Decoder, chunks: Chunks): AsyncGenerator<Buffer> {
+  const fed = { bytes: 0 };
   // It surfaces where the decoder is read.
-  fed.catch((error) => decoder.destroy(error));
+  feed(decoder, chunks, fed).catch((error) => decoder.destroy(error));
   try {
     yield* decoder as AsyncIterable<Buffer>;
   } finally {
     decoder.destroy();
   }
+  // Decoders say nothing of what they leave behind.
+  if (decoder.bytesWritten === fed.bytes) return;
+  throw new CacheError('invalid', `found bytes behind its end, which is at ${decoder.bytesWritten}`);
 }
 
 /** A chunk is only lent: the next is asked for when the decoder is done with it. */
-async function feed(decoder: Transform, chunks: Chunks): Promise<void> {
+async function feed(decoder: Decoder, chunks: Chunks, fed: { bytes: number }): Promise<void> {
   for await (const chunk of chunks) {
+    fed.bytes += chunk.length;
     await new Promise<void>((resolve, reject) => {
       decoder.write(chunk, (error) => (error ? reject(error) : resolve()));
     });
@@ -97,7 +103,7 @@ async function feed(decoder: Transform, chunks: Chunks): Promise<void> {
 }
 
 /** A decoder of its own for every frame: see zstd-frames.ts. */
-async function* unzstd(create: () => Transform, chunks: Chunks): AsyncGenerator<Buffer> {
+async function* unzstd(create: () => Decoder, chunks: Chunks): AsyncGenerator<Buffer> {
   const pieces = framePieces(chunks);
   for (;;) {
     const next = await pieces.next();

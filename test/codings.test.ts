@@ -32,6 +32,13 @@ for (const [coding, pack] of Object.entries(PACKERS)) {
     assert.ok((await decoded(coding, packed)).equals(PLAIN));
     await assert.rejects(decoded(coding, packed.subarray(0, packed.length - 100)), invalid);
     await assert.rejects(decoded(coding, randomBytes(50_000)), invalid);
+    for (const behind of [Buffer.alloc(1), randomBytes(30_000)]) {
+      await assert.rejects(
+        decoded(coding, Buffer.concat([packed, behind])),
+        invalid,
+        `${behind.length} more`,
+      );
+    }
   });
 }
 

@@ -142,11 +142,17 @@ export class NarInfos {
       // A narinfo whose NAR can't be asked for is none.
       upstream.resolve(known.info.url);
       checkVouchedFor(known.info, upstream.keys, this.#options.storeDir);
-      if (this.#lost.has(hash, known.narName)) return undefined;
-      return known;
+      return (await this.#isLost(known)) ? undefined : known;
     } catch (error) {
       throw new CacheError('upstream', `${url.href}: ${describe(error)}`, error);
     }
+  }
+
+  /** Whether nobody had its NAR a while ago, and it has not come into the store since. */
+  async #isLost({ info, narName }: KnownNarInfo): Promise<boolean> {
+    if (!this.#lost.has(info.hashPart, narName)) return false;
+    const nar: ObjectName = { kind: 'nar', name: narName, hash: undefined };
+    return (await this.#options.store.version(pathOf(nar))) === undefined;
   }
 
   #know(hash: StoreHash, text: string, origin: string): KnownNarInfo {

@@ -1,7 +1,7 @@
 // A mirror that keeps narinfos longer than NARs: what can't be had any more is an honest miss.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { get, put } from '../fixtures/client.ts';
+import { get, head, put } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
 import { startUpstream, status, whole } from '../fixtures/upstream.ts';
@@ -17,6 +17,9 @@ test('a narinfo whose NAR every upstream has lost is dropped, and not taken agai
   assert.equal((await get(service.url, one.narInfoPath)).status, 404);
   upstream.on(one.narPath, whole(one.file));
   assert.equal((await get(service.url, `/${url}`)).status, 200, 'the NAR itself is asked for all the same');
+  // Its last byte goes out before it is in the store.
+  while ((await head(service.url, `/${url}`)).status !== 200);
+  assert.equal((await get(service.url, one.narInfoPath)).status, 200, 'and once it is here, it is not lost');
 });
 
 test('an outage drops nothing', async (t) => {
