@@ -23,22 +23,27 @@ export interface Service {
 }
 
 /**
- * Starts the service; it listens when this has resolved.
+ * Starts the service; it listens when this has resolved. `now` is its clock for what it believes for a while: milliseconds
+ * from anywhere, never backwards.
  * @throws CacheError `config` or `startup`
  */
-export async function startService(config: Config, log: Log): Promise<Service> {
+export async function startService(
+  config: Config,
+  log: Log,
+  now: () => number = () => performance.now(),
+): Promise<Service> {
   const { storeDir } = config;
   const stopping = new AbortController();
   // Everything under way listens to it: that is no leak.
   setMaxListeners(0, stopping.signal);
-  const breakers = new Breakers(log);
+  const breakers = new Breakers(log, now);
   const upstreams = new Upstreams(
     await Promise.all(config.upstreams.map((one) => createUpstream(one, config.deadlines, breakers))),
-    { ...config, log, signal: stopping.signal, now: breakers.now },
+    { ...config, log, signal: stopping.signal, now },
   );
   const store = new FolderStore(config.cacheDir, log);
   await store.prepare();
-  const options = { store, upstreams, storeDir, log, signal: stopping.signal };
+  const options = { store, upstreams, storeDir, log, now, signal: stopping.signal };
   const narInfos = new NarInfos(options);
   const cache = new Cache({ ...config, ...options }, narInfos);
   const uploads = new Uploads({ store, narInfos, misses: upstreams.misses, storeDir, log });

@@ -31,6 +31,8 @@ export interface FetcherOptions {
   readonly log: Log;
   /** Ends downloads when the service stops. */
   readonly signal: AbortSignal;
+  /** Milliseconds from anywhere. */
+  readonly now: () => number;
   /** Connections for one NAR. */
   readonly connections: number;
   /** See {@link Config}. */
@@ -196,11 +198,11 @@ export class Fetcher {
 
   #blame(source: Source): void {
     if (this.#blamed.size >= MAX_BLAMED) this.#blamed.clear();
-    this.#blamed.set(source.label, Date.now() + BLAME_MS);
+    this.#blamed.set(source.label, this.#options.now() + BLAME_MS);
   }
 
   #isBlamed(source: Source): 0 | 1 {
-    return (this.#blamed.get(source.label) ?? 0) > Date.now() ? 1 : 0;
+    return (this.#blamed.get(source.label) ?? Number.NEGATIVE_INFINITY) > this.#options.now() ? 1 : 0;
   }
 
   /** When no download is under way. */

@@ -52,6 +52,8 @@ export interface NarInfosOptions {
   readonly log: Log;
   /** Ends lookups when the service stops. */
   readonly signal: AbortSignal;
+  /** Milliseconds from anywhere. */
+  readonly now: () => number;
 }
 
 export class NarInfos {
@@ -61,11 +63,12 @@ export class NarInfos {
   readonly #ready = new ByteLru<Ready>(MEMORY_BYTES);
   /** How often {@link forget} was called. */
   #forgotten = 0;
-  readonly #lost = new LostNars();
+  readonly #lost: LostNars;
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
 
   constructor(options: NarInfosOptions) {
     this.#options = options;
+    this.#lost = new LostNars(options.now);
   }
 
   /** The narinfo if it is here, asking nobody else. */
