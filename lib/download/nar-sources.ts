@@ -1,5 +1,5 @@
 // Who may supply a body, in the order in which they are asked.
-
+import { isDecodable } from '../codings.ts';
 import { describe } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type NarInfo, narPromisedBy } from '../nix/narinfo.ts';
@@ -7,7 +7,7 @@ import { hashInNarName, type NarName } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
-import type { KnownNarInfo, NarInfos } from './narinfos.ts';
+import type { NarInfos } from './narinfos.ts';
 import type { Source } from './sources.ts';
 import type { Expected } from './verify.ts';
 
@@ -18,8 +18,6 @@ export interface Wanted {
 }
 
 const NOTHING: Expected = { fileHash: undefined, fileSize: undefined, nar: undefined };
-/** Instead of a narinfo that may be somewhere. */
-const UNTOLD = Symbol('untold');
 
 export class NarSources {
   readonly #upstreams: Upstreams;
@@ -49,16 +47,23 @@ export class NarSources {
   async forNar(name: NarName, hash: StoreHash | undefined): Promise<Wanted> {
     const promised = hashInNarName(name);
     const byPath = this.#upstreams.all.map((one) => source(one, one.resolve(`nar/${name}`), true, false));
-    const byName = { sources: byPath, expected: expectedByName(name, hash) };
-    const known = hash === undefined ? undefined : await this.#narInfo(hash);
-    if (hash === undefined || known === undefined) return byName;
-    if (known === UNTOLD || known.narName !== name) {
+    const expected = expectedByName(name, hash);
+    const byName = { sources: byPath, expected };
+    if (hash === undefined) return byName;
+    const known = await this.#narInfos.find(hash).catch((error) => {
+      // Without it, only the name can say what the bytes must be, and not every name does.
+      if (!canTell(expected)) throw error;
+      this.#log.warn(`narinfo of ${hash} can't be had, trying its NAR by path: ${describe(error)}`);
+      return 'unknown' as const;
+    });
+    if (known === undefined) return byName;
+    if (known === 'unknown' || known.known.narName !== name) {
       // A client may remember a narinfo that we have forgotten, and that can't be had now, or another one has come in
       // its place. That an upstream lacks the path proves nothing while its own narinfo may call the NAR otherwise.
       return { ...byName, sources: [...byPath, ...this.#byOwnNarInfo(hash, name)] };
     }
-    const { info } = known;
-    const from = this.#upstreams.byOrigin(known.origin);
+    const { info, origin } = known.known;
+    const from = this.#upstreams.byOrigin(origin);
     const own = from === undefined ? [] : this.#own(from, info.url);
     // Only a name that is a hash means the same bytes everywhere.
     const others = promised === undefined && own.length > 0 ? [] : byPath;
@@ -72,15 +77,6 @@ export class NarSources {
     } catch (error) {
       this.#log.warn(describe(error));
       return [];
-    }
-  }
-
-  async #narInfo(hash: StoreHash): Promise<KnownNarInfo | typeof UNTOLD | undefined> {
-    try {
-      return (await this.#narInfos.find(hash))?.known;
-    } catch (error) {
-      this.#log.warn(`narinfo of ${hash} can't be had, trying its NAR by path: ${describe(error)}`);
-      return UNTOLD;
     }
   }
 
@@ -125,6 +121,11 @@ function unique(sources: readonly Source[]): Source[] {
 function expectedByName(name: NarName, hash: StoreHash | undefined): Expected {
   const nar = hash === undefined ? undefined : narPromisedBy(name, hash);
   return { ...NOTHING, fileHash: hashInNarName(name), nar: nar && { ...nar, narSize: undefined } };
+}
+
+/** Whether wrong bytes would be noticed. */
+function canTell({ fileHash, nar }: Expected): boolean {
+  return fileHash !== undefined || (nar !== undefined && isDecodable(nar.compression));
 }
 
 function expectedOf(info: NarInfo, promised: Expected['fileHash']): Expected {

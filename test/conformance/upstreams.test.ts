@@ -140,6 +140,19 @@ test('16: all of three upstreams fail, each otherwise → 502 or 504', async (t)
   }
 });
 
+test('16: a narinfo can not be had, and nobody has its NAR under the path asked for → 502, not a miss', async (t) => {
+  const upstream = await startUpstream(t);
+  upstream.on(one.narInfoPath, status(500));
+  const elsewhere = makePackage('one', { url: 'elsewhere' });
+  upstream.on('/elsewhere', whole(one.file));
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  for (const name of [one.narPath, `/nar/${one.hash}-opaque.nar.xz`]) {
+    assert.equal((await get(service.url, `${name}?hash=${one.hash}`)).status, 502, name);
+  }
+  upstream.on(one.narInfoPath, whole(elsewhere.narInfo));
+  assert.deepEqual((await get(service.url, `${one.narPath}?hash=${one.hash}`)).body, one.file);
+});
+
 test('16: the only upstream is a name that does not resolve → 502 or 504', async (t) => {
   const service = await startTestService(t, { upstreams: ['http://upstream.invalid'], deadlines: SHORT });
   assert.ok([502, 504].includes((await get(service.url, one.narInfoPath)).status));
