@@ -136,9 +136,16 @@ export class Download {
       return { arrived, origin: mostOf(sources).upstream.url };
     } catch (error) {
       // What has passed through memory is gone, so nobody could say what its readers have seen.
-      if (!isCacheError(error, 'invalid') || this.#growing.isPassing) throw error;
+      if (!isCacheError(error) || !this.#isReasonToLeave(error) || this.#growing.isPassing) throw error;
       return await this.#fetchElsewhere(sources, error);
     }
+  }
+
+  /** Whether others may have it though those it was fetched from could not give it. */
+  #isReasonToLeave({ code }: CacheError): boolean {
+    if (code === 'invalid') return true;
+    // With a hash all of them have been asked for the rest.
+    return !this.#hashKnown && (code === 'upstream' || code === 'timeout' || code === 'proxy');
   }
 
   get #hashKnown(): boolean {
@@ -211,16 +218,19 @@ export class Download {
   }
 
   /**
-   * What was joined from `sources` is wrong, and nobody can say which part of it. The others may have it right, each on its
-   * own; readers who have seen nothing wrong go on with that.
+   * What was joined from `sources` is wrong, and nobody can say which part of it; or it broke off, and nobody could say
+   * if another's rest belongs to it. The others may have it right, each on its own; readers who have seen nothing that
+   * differs from that go on with it.
    */
   async #fetchElsewhere(sources: Sources, error: CacheError): Promise<{ arrived: Arrived; origin: string }> {
     const { blame, log, path, sources: all } = this.#options;
-    const givers = sources.all.filter(({ given }) => given > 0).map(({ source }) => source);
-    if (givers.length === 1 && this.#begun === 0) blame(givers[0] as Source);
-    const others = all.filter((source) => !givers.includes(source));
+    const isWrong = error.code === 'invalid';
+    const givers = sources.all.filter(({ given }) => given > 0 || !isWrong).map(({ source }) => source);
     // A single giver is to blame, unless the beginning was here already.
-    const again = givers.length === 1 && this.#begun === 0 ? [] : givers;
+    const isClear = givers.length === 1 && this.#begun === 0;
+    if (isWrong && isClear) blame(givers[0] as Source);
+    const others = all.filter((source) => !givers.includes(source));
+    const again = isClear ? [] : givers;
     for (const source of [...others, ...again]) {
       log.warn(`${error.message}; trying ${source.label}`);
       const spool = await this.#options.spool();

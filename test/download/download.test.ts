@@ -247,10 +247,9 @@ test('without a hash, bytes of two sources or of a changed file are never joined
       },
     });
   const unknown = { ...NOTHING, fileSize: BODY.length };
-  const other = fakeSource('second', BODY);
+  const other = fakeSource('second', Buffer.from(BODY).fill(7, 10));
   const unsure = await start(t, [breaking(undefined), other], unknown);
   await assert.rejects(buffer(open(unsure.download)));
-  assert.equal(other.asks.length, 0);
   const same = await start(t, [breaking('"v1"'), other], unknown);
   assert.deepEqual(await buffer(open(same.download)), BODY);
   const changing = breaking('"v1"');
@@ -263,6 +262,21 @@ test('without a hash, bytes of two sources or of a changed file are never joined
   };
   const third = await start(t, [changed], unknown);
   await assert.rejects(buffer(open(third.download)), /another ETag/);
+});
+
+test('without a hash, what breaks off is had elsewhere from its start; readers do not notice', async (t) => {
+  const breaking = fakeSource('first', BODY, {
+    before: (at) => {
+      if (at >= 20_000) throw BREAK;
+    },
+  });
+  const other = fakeSource('second', BODY);
+  const { download, blamed, kept } = await start(t, [breaking, other]);
+  assert.deepEqual(await buffer(open(download)), BODY);
+  await download.ended;
+  assert.deepEqual(other.asks, [[0, BODY.length]]);
+  assert.deepEqual(blamed, []);
+  assert.equal(kept.length, 1);
 });
 
 test('wrong bytes are had elsewhere; readers who saw none of them do not notice', async (t) => {
