@@ -184,13 +184,15 @@ export class Growing {
   }
 
   /**
-   * The bytes from `start` up to `end`, or to the end if undefined, as they arrive; fails if the whole fails.
-   * Takes over one {@link hold}.
+   * The bytes from `start` up to `end`, or to the end if undefined, as they arrive; fails if the whole fails. The last of
+   * them, also of a part, come when the whole is known to be right. Takes over one {@link hold}.
    */
   reader(start: number, end: number | undefined): Reader {
     const cursor = this.cursor(start);
     this.#holds--;
+    const last = end ?? this.size;
     let spool = this.#spool;
+    let held: Buffer | undefined;
     let open = true;
     const close = () => {
       if (!open) return;
@@ -202,7 +204,7 @@ export class Growing {
       while (open) {
         const { at } = cursor;
         // Before the front, because a client should stop at its known end and not wait for what comes after.
-        if (at === (end ?? this.size)) break;
+        if (at === last && held === undefined) break;
         if (this.#state instanceof Error) throw this.#state;
         if (spool !== this.#spool) {
           if (at > start && at > this.#trusted)
@@ -210,13 +212,19 @@ export class Growing {
           spool = this.#spool;
         }
         const visible = Math.min(this.#visible, end ?? Number.POSITIVE_INFINITY);
-        if (at < visible) {
+        if (held === undefined && at < visible) {
           const bytes = await cursor.read(visible);
           this.#shown = Math.max(this.#shown, cursor.at);
+          if (cursor.at !== last) return bytes;
+          held = bytes;
+          // Nothing that comes behind them need be kept for this reader, who may wait for long.
+          cursor.close();
+        } else if (this.#state === 'complete') {
+          if (held === undefined) break;
+          const bytes = held;
+          held = undefined;
           return bytes;
-        }
-        if (this.#state === 'complete') break;
-        await this.change();
+        } else await this.change();
       }
       close();
       return undefined;

@@ -81,8 +81,8 @@ test('readers get the bytes as they arrive, from any offset, each at its own pac
   assert.equal(String((await follower.next()).value), 'abc');
   gate.give('def');
   assert.equal(String((await follower.next()).value), 'def');
-  assert.equal(await part, 'bcd');
   gate.give('ghij').end();
+  assert.equal(await part, 'bcd');
   assert.equal(await late, 'defghij');
   for (let seen = 'abcdef'; seen !== 'abcdefghij'; ) seen += String((await follower.next()).value);
   assert.equal((await follower.next()).done, true);
@@ -106,6 +106,23 @@ test('the last byte is not shown before hash and size are known to be right', as
   await download.ended;
   assert.ok(seen.join('').length < 4, seen.join(''));
   assert.deepEqual(kept, []);
+});
+
+test('nor is the last byte of a part', async (t) => {
+  for (const lastByte of ['9', '0']) {
+    const { download, gate } = await gated(t, 10, { ...NOTHING, fileHash: hashOf('0123456789') });
+    let done = false;
+    const part = text(open(download, 2, 5)).finally(() => {
+      done = true;
+    });
+    const follower = open(download)[Symbol.asyncIterator]();
+    gate.give('01234').give('5678');
+    for (let seen = ''; seen !== '012345678'; ) seen += String((await follower.next()).value);
+    assert.equal(done, false);
+    gate.give(lastByte).end();
+    if (lastByte === '9') assert.equal(await part, '234');
+    else await assert.rejects(part, /SHA-256 is wrong/);
+  }
 });
 
 test('a body that ends early, runs over or breaks off fails every reader when nobody else has it', async (t) => {
