@@ -8,7 +8,7 @@ import { runRound } from '../fixtures/round.ts';
 const { SEED, SEEDS = SEED === undefined ? '1-300' : `${SEED}-${SEED}` } = process.env;
 const [FIRST = 1, LAST = FIRST] = SEEDS.split('-').map(Number);
 /** Rounds at once: most of a round is waiting. */
-const AT_ONCE = 8;
+const AT_ONCE = 6;
 /** Rounds in one test. */
 const BATCH = 50;
 
