@@ -52,6 +52,8 @@ export class Download {
   readonly #growing: Growing;
   readonly #begun: number;
   #noted = 0;
+  /** Whether what has come is known to be wrong. */
+  #isWrong = false;
 
   /**
    * Takes over the first answer and `spool`, which is an error where the disk gave none, and has `begun` bytes of the body
@@ -96,7 +98,7 @@ export class Download {
       });
     } catch (error) {
       log.warn(`${path} could not be had: ${describe(error)}`);
-      if (this.#options.signal.aborted) await this.#keepBeginning();
+      if (this.#options.signal.aborted && !this.#isWrong) await this.#keepBeginning();
       this.#growing.fail(error instanceof Error ? error : new Error(String(error)));
     }
   }
@@ -225,6 +227,7 @@ export class Download {
   async #fetchElsewhere(sources: Sources, error: CacheError): Promise<{ arrived: Arrived; origin: string }> {
     const { blame, log, path, sources: all } = this.#options;
     const isWrong = error.code === 'invalid';
+    this.#isWrong = isWrong;
     const givers = sources.all.filter(({ given }) => given > 0 || !isWrong).map(({ source }) => source);
     // A single giver is to blame, unless the beginning was here already.
     const isClear = givers.length === 1 && this.#begun === 0;

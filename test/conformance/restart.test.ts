@@ -103,3 +103,17 @@ test('also when the service is killed, which can say nothing any more', async (t
   assert.ok(Number(/^bytes=(\d+)-$/.exec(asked[0] ?? '')?.[1]) >= 12 * MIB, `asked for ${asked[0]}`);
   assert.deepEqual(await readdir(join(service.dir, 'tmp')), []);
 });
+
+test('what is known to be wrong is not continued', async (t) => {
+  const [first, second] = [await startUpstream(t), await startUpstream(t)];
+  first.on(one.narInfoPath, whole(one.narInfo));
+  first.on(one.narPath, whole(Buffer.from(one.file).fill(7, MIB)));
+  second.on(one.narPath, gated(one.file).handler);
+  const service = await startTestService(t, { upstreams: [first.url, second.url] });
+  const path = `/${field((await get(service.url, one.narInfoPath)).text, 'URL')}`;
+  const client = await open(service.url, path);
+  await second.asked(one.narPath);
+  await service.restart();
+  assert.equal((await client.finish()).complete, false);
+  assert.deepEqual(await readdir(join(service.dir, 'partial')).catch(() => []), []);
+});
