@@ -50,8 +50,10 @@ export class Uploads {
   async put(name: ObjectName, body: AsyncIterable<Buffer>): Promise<void> {
     this.check(name);
     if (name.kind === 'narinfo') return this.#putNarInfo(name.hash, await readText(body));
-    const spool = await this.#options.store.spool();
+    const spool = this.#options.store.spool();
     try {
+      // Before the body is asked for.
+      await spool.ready();
       const hash = createHash('sha256');
       let size = 0;
       for await (const chunk of body) {

@@ -21,7 +21,7 @@ export interface DownloadOptions {
   readonly sources: readonly Source[];
   readonly first: { readonly source: Source; readonly answer: Answer };
   readonly connections: number;
-  readonly spool: () => Promise<Spool>;
+  readonly spool: () => Spool;
   readonly log: Log;
   readonly signal: AbortSignal;
   /** Gets the finished body; readers do not wait for it. The spool is closed afterwards. */
@@ -55,11 +55,8 @@ export class Download {
   /** Whether what has come is known to be wrong. */
   #isWrong = false;
 
-  /**
-   * Takes over the first answer and `spool`, which is an error where the disk gave none, and has `begun` bytes of the body
-   * in it already.
-   */
-  constructor(options: DownloadOptions, spool: Spool | CacheError, begun = 0) {
+  /** Takes over the first answer and `spool`, which has `begun` bytes of the body in it already. */
+  constructor(options: DownloadOptions, spool: Spool, begun = 0) {
     const { expected, first } = options;
     this.size = first.answer.size ?? expected.fileSize;
     this.sha256 = expected.fileHash === undefined ? undefined : sha256ToHex(expected.fileHash);
@@ -91,7 +88,7 @@ export class Download {
     try {
       const { arrived, origin } = await this.#fetch();
       this.#growing.complete();
-      const { file } = this.#growing;
+      const file = await this.#growing.file();
       if (file === undefined) return;
       await keep(file, arrived, origin).catch((error) => {
         log.warn(`${path} was not kept: ${describe(error)}`);
@@ -105,18 +102,20 @@ export class Download {
 
   /** The service stops: the next one may go on from here. */
   async #keepBeginning(): Promise<void> {
-    const { file, front } = this.#growing;
+    const { front } = this.#growing;
     const beginning = this.#beginning(front);
+    const file = await this.#growing.file();
     if (file === undefined || beginning === undefined || front < WORTH_KEEPING) return;
     await this.#options.keepPartial(file, beginning);
   }
 
   async #noteBeginning(): Promise<void> {
-    const { file, front } = this.#growing;
+    const { front } = this.#growing;
     if (front < this.#noted + NOTE_BYTES) return;
-    const beginning = this.#beginning(front);
-    if (file === undefined || beginning === undefined) return;
     this.#noted = front;
+    const beginning = this.#beginning(front);
+    const file = await this.#growing.file();
+    if (file === undefined || beginning === undefined) return;
     await this.#options.notePartial(file, beginning);
   }
 
@@ -191,7 +190,7 @@ export class Download {
       write: async (chunk: Buffer, at: number) => {
         await growing.write(chunk, at);
         if (growing === this.#growing) await this.#noteBeginning();
-        if (growing.isPassing && growing.isAbandoned) {
+        if (growing.isPassing && (growing.isAbandoned || growing !== this.#growing)) {
           throw new CacheError('aborted', `${path}: nobody reads it, and it can't be kept`);
         }
       },
@@ -236,10 +235,12 @@ export class Download {
     const again = isClear ? [] : givers;
     for (const source of [...others, ...again]) {
       log.warn(`${error.message}; trying ${source.label}`);
-      const spool = await this.#options.spool();
+      const spool = this.#options.spool();
       const growing = new Growing(spool, this.size, () => {});
       try {
         const arrived = await this.#attempt(growing, new Sources([source]));
+        if ((await growing.file()) === undefined)
+          throw new CacheError('storage', `${path}: the disk is full`);
         await this.#growing.replace(spool, arrived.size);
         return { arrived, origin: source.upstream.url };
       } catch (again) {

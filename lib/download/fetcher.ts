@@ -1,7 +1,7 @@
 // Gets what the store lacks: finds out who may have it, starts one download of it, and lets everybody who asks
 // meanwhile join that.
 import type { Config } from '../config.ts';
-import { CacheError, isCacheError } from '../errors.ts';
+import { CacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
@@ -154,7 +154,6 @@ export class Fetcher {
         await narInfos.lose(name.hash, name.name);
       return undefined;
     }
-    const spool = partial?.spool ?? (await store.spool().catch(asValue));
     return new Download(
       {
         ...{ path, expected, sources, first, log, signal },
@@ -170,7 +169,7 @@ export class Fetcher {
           await store.put(whole, meta, { existing: 'keep', durable: false });
         },
       },
-      spool,
+      partial?.spool ?? store.spool(),
       begun,
     );
   }
@@ -220,9 +219,4 @@ function checkSize(answer: Answer, isNar: boolean, expected: Expected, label: st
   answer.body.destroy();
   const wanted = expected.fileSize === undefined ? 'a NAR' : `${expected.fileSize} bytes as its narinfo says`;
   throw new CacheError('upstream', `${label}: has ${size} bytes, expected ${wanted}`);
-}
-
-function asValue(error: unknown): CacheError {
-  if (isCacheError(error, 'storage')) return error;
-  throw error;
 }

@@ -37,14 +37,13 @@ export class Growing {
   /** Up to here readers of the former spool have seen nothing but right bytes. */
   #trusted = Number.POSITIVE_INFINITY;
 
-  /** `spool` is an error where the disk gave none: then all passes through memory. */
-  constructor(spool: Spool | CacheError, size: number | undefined, onFull: (reason: string) => void) {
+  constructor(spool: Spool, size: number | undefined, onFull: (reason: string) => void) {
     this.size = size;
     this.#onFull = onFull;
     this.#spool = this.#overflow(spool);
   }
 
-  #overflow(spool: Spool | CacheError): Overflow {
+  #overflow(spool: Spool): Overflow {
     return new Overflow(spool, { onFull: this.#onFull, front: () => this.#front });
   }
 
@@ -52,8 +51,9 @@ export class Growing {
     return this.#front;
   }
 
-  /** The spool, once the file is complete; undefined if the disk could not take all of it. */
-  get file(): Spool | undefined {
+  /** The spool, once all that was written is in it; undefined if the disk could not take it. */
+  async file(): Promise<Spool | undefined> {
+    await this.#spool.settled();
     return this.#spool.file;
   }
 

@@ -1,6 +1,7 @@
-// A spool for when the disk takes no more: what can't be written is held in memory until everybody who reads has had it,
-// and whoever writes waits for that. The body passes through; nothing of it can be kept.
-import { CacheError, describe, isCacheError } from '../errors.ts';
+// A spool that is ahead of its disk: what is on its way there is read from memory, so nobody waits for the disk to see a
+// byte. When the disk takes no more, what can't be written stays in memory until everybody who reads has had it, and whoever
+// writes waits for that. The body passes through then; nothing of it can be kept.
+import { CacheError, describe } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
 
 /** Bytes of one body held at most: of those before the front, and of all for what comes ahead of it. */
@@ -18,11 +19,10 @@ export interface OverflowOptions {
   readonly front: () => number;
 }
 
-export class Overflow implements Spool {
-  /** What is on disk; undefined if not even a file could be made. */
-  readonly #file: Spool | undefined;
+export class Overflow implements Omit<Spool, 'ready'> {
+  readonly #file: Spool;
   readonly #options: OverflowOptions;
-  /** In order, once the disk has refused. */
+  /** In order: what the disk does not have, or not yet. */
   #pieces: Piece[] = [];
   #held = 0;
   #full = false;
@@ -30,15 +30,12 @@ export class Overflow implements Spool {
   #gone = { from: Number.POSITIVE_INFINITY, to: 0 };
   #waiting: (() => void)[] = [];
   #closed = false;
+  /** Of everything given to the disk until now; never rejects. */
+  #settled: Promise<unknown> = Promise.resolve();
 
-  constructor(file: Spool | CacheError, options: OverflowOptions) {
+  constructor(file: Spool, options: OverflowOptions) {
     this.#options = options;
-    if (!(file instanceof CacheError)) {
-      this.#file = file;
-      return;
-    }
-    this.#file = undefined;
-    this.#refuse(file);
+    this.#file = file;
   }
 
   /** Whether bytes pass through memory, so that the body can't be kept. */
@@ -51,7 +48,7 @@ export class Overflow implements Spool {
     return this.#gone.to === 0;
   }
 
-  /** The spool on disk, if all of the body is there. */
+  /** The spool on disk, if all of the body is there once it has {@link settled}. */
   get file(): Spool | undefined {
     return this.#full ? undefined : this.#file;
   }
@@ -62,21 +59,42 @@ export class Overflow implements Spool {
     this.#options.onFull(describe(error));
   }
 
+  /** The chunk is this spool's from now on, and can be read at once. Waits while the one before is on its way to the disk. */
   async write(chunk: Uint8Array, at: number): Promise<void> {
+    const piece = { at, bytes: chunk };
     if (!this.#full) {
-      try {
-        return await this.#file?.write(chunk, at);
-      } catch (error) {
-        if (!isCacheError(error, 'storage')) throw error;
-        this.#refuse(error);
-      }
+      this.#hold(piece);
+      const before = this.#settled;
+      const written = this.#file.write(chunk, at).then(
+        () => this.#drop(piece),
+        (error) => this.#refuse(error),
+      );
+      this.#settled = Promise.all([before, written]);
+      await before;
+      return;
     }
     while (this.#isCrowded(chunk.length, at) && !this.#closed) {
       await new Promise<void>((wake) => this.#waiting.push(wake));
     }
-    const index = this.#pieces.findIndex((piece) => piece.at > at);
-    this.#pieces.splice(index < 0 ? this.#pieces.length : index, 0, { at, bytes: chunk });
-    this.#held += chunk.length;
+    this.#hold(piece);
+  }
+
+  /** When the disk has, or has refused, all that was written. */
+  async settled(): Promise<void> {
+    await this.#settled;
+  }
+
+  #hold(piece: Piece): void {
+    const index = this.#pieces.findIndex(({ at }) => at > piece.at);
+    this.#pieces.splice(index < 0 ? this.#pieces.length : index, 0, piece);
+    this.#held += piece.bytes.length;
+  }
+
+  #drop(piece: Piece): void {
+    const index = this.#pieces.indexOf(piece);
+    if (index < 0) return;
+    this.#pieces.splice(index, 1);
+    this.#held -= piece.bytes.length;
   }
 
   /** What comes ahead of the front must leave room for what comes there, or nobody could go on. */
@@ -94,15 +112,15 @@ export class Overflow implements Spool {
       buffer.set(bytes);
       return bytes.length;
     }
-    if (this.#file === undefined || (at >= this.#gone.from && at < this.#gone.to)) {
+    if (at >= this.#gone.from && at < this.#gone.to) {
       throw new CacheError('storage', 'its beginning was not kept, because the disk is full');
     }
     // Up to where memory begins: behind that the file may have a hole.
-    const next = Math.min(
-      this.#gone.from,
-      this.#pieces.find((one) => one.at > at)?.at ?? Number.POSITIVE_INFINITY,
+    const borders = [this.#gone.from, ...this.#pieces.map((one) => one.at)].filter((border) => border > at);
+    return this.#file.read(
+      buffer.subarray(0, Math.min(buffer.length, ...borders.map((one) => one - at))),
+      at,
     );
-    return this.#file.read(buffer.subarray(0, Math.max(0, Math.min(buffer.length, next - at))), at);
   }
 
   /** Everybody has read the bytes before `position`. */
@@ -126,6 +144,7 @@ export class Overflow implements Spool {
     this.#closed = true;
     this.#pieces = [];
     this.#wake();
-    await this.#file?.close();
+    await this.#settled;
+    await this.#file.close();
   }
 }

@@ -11,7 +11,7 @@ export async function storeBytes(
   origin: string,
   options: PutOptions,
 ): Promise<'stored' | 'exists'> {
-  const spool = await store.spool();
+  const spool = store.spool();
   try {
     await spool.write(body, 0);
     const sha256 = createHash('sha256').update(body).digest('hex');

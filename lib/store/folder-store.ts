@@ -124,14 +124,9 @@ export class FolderStore implements Store {
     return undefined;
   }
 
-  async spool(): Promise<Spool> {
+  spool(): Spool {
     this.#spools++;
-    try {
-      return await TempFile.create(join(this.folder, 'tmp'), () => this.#spoolEnded());
-    } catch (error) {
-      this.#spoolEnded();
-      throw error;
-    }
+    return TempFile.create(join(this.folder, 'tmp'), () => this.#spoolEnded());
   }
 
   #spoolEnded(): void {

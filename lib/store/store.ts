@@ -38,6 +38,11 @@ export interface StoredObject {
 
 /** A body on its way into the store, written at any offset and readable all the while. */
 export interface Spool {
+  /**
+   * When it has a file. Whoever does not wait for that hears from the first write what was in its way.
+   * @throws CacheError `storage`
+   */
+  ready(): Promise<void>;
   write(chunk: Uint8Array, offset: number): Promise<void>;
   /** Fills `buffer` from `offset` as far as bytes are there; how many that were. */
   read(buffer: Uint8Array, offset: number): Promise<number>;
@@ -73,7 +78,8 @@ export interface Store {
   open(path: string): Promise<StoredObject | undefined>;
   /** The version of the object without opening it, or undefined. Counts as a use of it. */
   version(path: string): Promise<string | undefined>;
-  spool(): Promise<Spool>;
+  /** At once: see {@link Spool.ready}. */
+  spool(): Spool;
   /** Notes in a spool what it is the beginning of, so that it may be continued even if the service is killed. */
   notePartial(spool: Spool, partial: Beginning): Promise<void>;
   /** Keeps the beginning of a body for another start; for a while, and if that can be done. The spool is still to be closed. */

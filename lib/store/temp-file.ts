@@ -3,28 +3,30 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isErrno } from '../errors.ts';
+import { isCacheError, isErrno } from '../errors.ts';
 import { storageError } from './files.ts';
 import { encodeHeader, HEADER_BYTES } from './header.ts';
 import type { ObjectMeta, Spool } from './store.ts';
 
 export class TempFile implements Spool {
-  readonly #handle: FileHandle;
+  readonly #handle: Promise<FileHandle>;
   readonly #path: string;
   readonly #onClosed: () => void;
   #closed: Promise<void> | undefined;
   #kept = false;
 
-  private constructor(handle: FileHandle, path: string, onClosed: () => void) {
+  private constructor(handle: Promise<FileHandle>, path: string, onClosed: () => void) {
     this.#handle = handle;
     this.#path = path;
     this.#onClosed = onClosed;
+    // Whoever uses it hears of a failure; nobody need.
+    handle.catch(() => {});
   }
 
-  /** @throws CacheError `storage` */
-  static async create(folder: string, onClosed: () => void): Promise<TempFile> {
+  /** Nobody waits for the file: a download shows its first bytes meanwhile. */
+  static create(folder: string, onClosed: () => void): TempFile {
     const path = join(folder, randomBytes(12).toString('hex'));
-    const handle = await open(path, 'wx+', 0o644)
+    const handle = open(path, 'wx+', 0o644)
       .catch(async (error) => {
         // Somebody removed the folder, or the disk it was on, and it is back now.
         if (!isErrno(error, 'ENOENT')) throw error;
@@ -42,7 +44,11 @@ export class TempFile implements Spool {
     const handle = await open(path, 'r+').catch((error) => {
       throw storageError(`can't open ${path}`, error);
     });
-    return new TempFile(handle, path, onClosed);
+    return new TempFile(Promise.resolve(handle), path, onClosed);
+  }
+
+  async ready(): Promise<void> {
+    await this.#handle;
   }
 
   async writeHeader(header: Buffer): Promise<void> {
@@ -59,20 +65,22 @@ export class TempFile implements Spool {
     try {
       await this.#writeAll(chunk, HEADER_BYTES + offset);
     } catch (error) {
+      if (isCacheError(error, 'storage')) throw error;
       throw storageError(`can't write ${this.#path}`, error);
     }
   }
 
   /** On a disk that is nearly full a write may take a part and say nothing. */
   async #writeAll(bytes: Uint8Array, position: number): Promise<void> {
+    const handle = await this.#handle;
     for (let done = 0; done < bytes.length; ) {
-      const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, position + done);
+      const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done);
       done += bytesWritten;
     }
   }
 
   async read(buffer: Uint8Array, offset: number): Promise<number> {
-    const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, HEADER_BYTES + offset);
+    const { bytesRead } = await (await this.#handle).read(buffer, 0, buffer.length, HEADER_BYTES + offset);
     return bytesRead;
   }
 
@@ -81,7 +89,7 @@ export class TempFile implements Spool {
     try {
       await this.#writeAll(encodeHeader(meta), 0);
       // A rename may reach the disk before the bytes do: sync, or power loss leaves a whole name on half a file.
-      await this.#handle.sync();
+      await (await this.#handle).sync();
       if (replace) {
         await rename(this.#path, target);
         this.#kept = true;
@@ -115,7 +123,8 @@ export class TempFile implements Spool {
   }
 
   async #close(): Promise<void> {
-    await this.#handle.close();
-    if (!this.#kept) await rm(this.#path, { force: true });
+    const handle = await this.#handle.catch(() => undefined);
+    await handle?.close();
+    if (handle !== undefined && !this.#kept) await rm(this.#path, { force: true });
   }
 }

@@ -50,7 +50,7 @@ async function start(t: Owner, sources: Source[], expected = NOTHING, connection
     passing: () => {},
     blame: ({ label }) => blamed.push(label),
   };
-  return { download: new Download(options, await store.spool()), kept, blamed, log };
+  return { download: new Download(options, store.spool()), kept, blamed, log };
 }
 
 /** One source whose bytes come when the test says so. */

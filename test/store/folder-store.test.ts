@@ -31,7 +31,7 @@ async function setUp(t: Owner): Promise<{ store: FolderStore; folder: string; lo
 }
 
 async function put(store: FolderStore, path: string, body: Buffer, options = REPLACE): Promise<string> {
-  const spool = await store.spool();
+  const spool = store.spool();
   try {
     await spool.write(body, 0);
     const meta: ObjectMeta = {
