@@ -1,7 +1,7 @@
 // A spool in the folder: an exclusive temporary file with room for the header in front. It becomes an object by
 // being given its header, synced and renamed; until then a crash leaves nothing but a file that the next start removes.
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, link, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, mkdir, open, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isCacheError, isErrno } from '../errors.ts';
 import { storageError } from './files.ts';
@@ -125,6 +125,10 @@ export class TempFile implements Spool {
   async #close(): Promise<void> {
     const handle = await this.#handle.catch(() => undefined);
     await handle?.close();
-    if (handle !== undefined && !this.#kept) await rm(this.#path, { force: true });
+    if (handle === undefined || this.#kept) return;
+    // Not rm, which first looks at the file and holds up the whole process for that.
+    await unlink(this.#path).catch((error) => {
+      if (!isErrno(error, 'ENOENT')) throw error;
+    });
   }
 }
