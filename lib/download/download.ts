@@ -169,6 +169,7 @@ export class Download {
     if (job === undefined) first?.answer.body.destroy();
     const stop = new AbortController();
     setMaxListeners(0, stop.signal);
+    stop.signal.addEventListener('abort', () => growing.stop());
     const onAbort = () => stop.abort(signal.reason);
     signal.addEventListener('abort', onAbort);
     if (signal.aborted) onAbort();

@@ -71,6 +71,11 @@ export class Growing {
     return this.#spool.write(chunk, at);
   }
 
+  /** Nobody writes any more: whoever waits for room gives up. */
+  stop(): void {
+    this.#spool.stop();
+  }
+
   /** Bytes before `front` are there. */
   advance(front: number): void {
     if (front <= this.#front) return;

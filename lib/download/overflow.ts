@@ -29,7 +29,7 @@ export class Overflow implements Omit<Spool, 'ready'> {
   /** Where bytes begin that have been in memory and are gone. */
   #gone = { from: Number.POSITIVE_INFINITY, to: 0 };
   #waiting: (() => void)[] = [];
-  #closed = false;
+  #stopped = false;
   /** Of everything given to the disk until now; never rejects. */
   #settled: Promise<unknown> = Promise.resolve();
 
@@ -59,7 +59,10 @@ export class Overflow implements Omit<Spool, 'ready'> {
     this.#options.onFull(describe(error));
   }
 
-  /** The chunk is this spool's from now on, and can be read at once. Waits while the one before is on its way to the disk. */
+  /**
+   * The chunk is this spool's from now on, and can be read at once. Waits while the one before is on its way to the disk.
+   * @throws CacheError `aborted` if it was stopped before there was room
+   */
   async write(chunk: Uint8Array, at: number): Promise<void> {
     const piece = { at, bytes: chunk };
     if (!this.#full) {
@@ -73,9 +76,10 @@ export class Overflow implements Omit<Spool, 'ready'> {
       await before;
       return;
     }
-    while (this.#isCrowded(chunk.length, at) && !this.#closed) {
+    while (!this.#stopped && this.#isCrowded(chunk.length, at)) {
       await new Promise<void>((wake) => this.#waiting.push(wake));
     }
+    if (this.#stopped) throw new CacheError('aborted', 'no more of it is wanted');
     this.#hold(piece);
   }
 
@@ -115,7 +119,8 @@ export class Overflow implements Omit<Spool, 'ready'> {
     if (at >= this.#gone.from && at < this.#gone.to) {
       throw new CacheError('storage', 'its beginning was not kept, because the disk is full');
     }
-    // Up to where memory begins: behind that the file may have a hole.
+    // Up to where memory begins, or began: there the file may have a hole. It has bytes behind that too, of workers who
+    // were ahead when the disk refused.
     const borders = [this.#gone.from, ...this.#pieces.map((one) => one.at)].filter((border) => border > at);
     return this.#file.read(
       buffer.subarray(0, Math.min(buffer.length, ...borders.map((one) => one - at))),
@@ -140,11 +145,16 @@ export class Overflow implements Omit<Spool, 'ready'> {
     for (const wake of waiting) wake();
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
-    this.#pieces = [];
+  /** Nobody fills it any more: whoever waits for room would wait for bytes before its own that never come. */
+  stop(): void {
+    this.#stopped = true;
     this.#wake();
+  }
+
+  async close(): Promise<void> {
+    this.stop();
     await this.#settled;
     await this.#file.close();
+    this.#pieces = [];
   }
 }
