@@ -1,11 +1,11 @@
 // The workers of a download. Each takes the next missing range to the best source and writes what comes at its offset.
 // One that fails puts the rest back, and whoever is next takes it elsewhere: resume, failover and parallel connections
 // are this one rule.
-import { setTimeout as delay } from 'node:timers/promises';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Answer } from '../upstream/answer.ts';
 import { Meter } from './meter.ts';
+import { MIN_RANGE, RANGE_MS, rangeLength } from './range-length.ts';
 import type { Claim, Ranges } from './ranges.ts';
 import { PROGRESS_BYTES, type SourceState, type Sources } from './sources.ts';
 
@@ -34,21 +34,8 @@ export interface Job {
   readonly answer?: Answer;
 }
 
-const MIN_RANGE = 1 << 20;
-const FIRST_RANGE = 2 << 20;
-const MAX_RANGE = 64 << 20;
-/** How long a range should take: short enough that a dead connection costs little, long enough not to ask all the time. */
-const RANGE_MS = 4000;
-/** How long the shortest ones should take at least: a good part of that must not be the wait for an answer. */
-const LEAST_MS = 200;
 /** A source below this part of another's pace is left, once it has had this time to show it. */
 const CRAWL = { part: 1 / 10, ms: 5000 };
-
-/** How many bytes the next range from a source of that pace should have. */
-export function rangeLength(bytesPerMs: number | undefined): number {
-  if (bytesPerMs === undefined) return FIRST_RANGE;
-  return Math.min(Math.max(Math.round(bytesPerMs * RANGE_MS), MIN_RANGE), MAX_RANGE);
-}
 
 /**
  * Gets every missing range, beginning with `first` if there is such a beginning.
@@ -71,22 +58,31 @@ class Crew {
   }
 
   async run(first: Job | undefined): Promise<void> {
-    const { connections, ranges } = this.#task;
+    const { connections, ranges, signal } = this.#task;
+    const onAbort = () => this.#fail(signal.reason);
+    signal.addEventListener('abort', onAbort);
+    if (signal.aborted) onAbort();
     // Before the others, who would find nobody busy and take that for the end.
-    const lead = this.#work(first);
+    const lead = this.#work(first && this.#begin(first));
     await Promise.all([lead, ...Array.from({ length: connections - 1 }, () => this.#work())]);
+    signal.removeEventListener('abort', onAbort);
     if (this.#failure !== undefined) throw this.#failure;
     if (!ranges.complete) throw new CacheError('upstream', 'no source is left');
   }
 
   async #work(first?: Job): Promise<void> {
     for (let job = first ?? (await this.#nextJob()); job !== undefined; job = await this.#nextJob()) {
-      this.#busy++;
       await this.#do(job);
       this.#busy--;
       this.#wake();
     }
-    this.#wake();
+  }
+
+  /** At once when it is clear what to do: others look for work before its owner has come to it. */
+  #begin(job: Job): Job {
+    this.#busy++;
+    job.state.workers++;
+    return job;
   }
 
   #wake(): void {
@@ -97,36 +93,40 @@ class Crew {
 
   /** Waits until there is something to do; undefined when there will be nothing more. */
   async #nextJob(): Promise<Job | undefined> {
-    const { ranges, sources, signal } = this.#task;
+    const { ranges, sources } = this.#task;
     while (this.#failure === undefined && !ranges.complete) {
       const state = sources.pick();
       const waitMs = (state?.notBefore ?? 0) - Date.now();
       if (state !== undefined && waitMs <= 0) {
         const claim = ranges.claim(this.#length(state)) ?? ranges.split((one) => this.#needsHelp(one, state));
-        if (claim !== undefined) return { state, claim };
+        if (claim !== undefined) return this.#begin({ state, claim });
       }
       if (this.#busy === 0 && (state === undefined || ranges.unclaimed === 0)) return undefined;
-      const woken = new Promise<void>((wake) => this.#wakers.push(wake));
-      const nobodyElse = this.#busy === 0 && state !== undefined && waitMs > 0;
-      if (nobodyElse) await delay(waitMs, undefined, { signal }).catch((error) => this.#fail(error));
-      else await woken;
+      await this.#change(waitMs);
     }
     return undefined;
+  }
+
+  /** Waits until somebody is done, or for so long if that is any time: others may be busy for long, or wait for this one. */
+  async #change(ms: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((wake) => {
+      this.#wakers.push(wake);
+      if (ms > 0) timer = setTimeout(wake, ms);
+    });
+    clearTimeout(timer);
   }
 
   #fail(error: unknown): void {
     this.#failure ??= error;
     this.#task.abort(error);
+    this.#wake();
   }
 
   #length(state: SourceState): number {
     if (state.answersRanges === false) return Number.POSITIVE_INFINITY;
     const { bytesPerMs } = state.source.upstream.pace;
-    // Half of a fair share: the ranges get shorter towards the end, so that the last ones end together and the front,
-    // which stands while the first of several is under way, has no long way to go when all is there.
-    const share = Math.ceil(this.#task.ranges.unclaimed / (2 * this.#task.connections));
-    const least = Math.max(Math.round((bytesPerMs ?? 0) * LEAST_MS), MIN_RANGE);
-    return Math.min(rangeLength(bytesPerMs), Math.max(share, least));
+    return rangeLength(bytesPerMs, this.#task.ranges.unclaimed, this.#task.connections);
   }
 
   /** Whether the owner of the claim will still be busy with it when half of it could long have been had elsewhere. */
@@ -139,29 +139,30 @@ class Crew {
   async #do(job: Job): Promise<void> {
     const { log, ranges, signal } = this.#task;
     const { state } = job;
-    const before = state.given;
-    state.workers++;
+    const { at } = job.claim;
     try {
       await this.#fetch(job);
-      state.failures = 0;
+      state.succeeded();
     } catch (error) {
       if (isCacheError(error, 'storage') || isCacheError(error, 'aborted') || signal.aborted) {
         this.#fail(error);
         return;
       }
-      state.failed(error, state.given - before);
+      state.delivering.delete(job.claim);
+      state.failed(error, job.claim.at - at);
       if (!this.#task.hashKnown && !state.recognisable) state.out ??= error;
       log.warn(`${describe(error)}; ${state.out === undefined ? 'asking it again' : 'not asking it again'}`);
       if (this.#task.sources.allOut) this.#fail(error);
     } finally {
       state.workers--;
+      state.delivering.delete(job.claim);
       this.#paces.delete(job.claim);
       ranges.release(job.claim);
     }
   }
 
   async #fetch({ state, claim, answer: given }: Job): Promise<void> {
-    const { ranges, signal, size } = this.#task;
+    const { hashKnown, ranges, signal, size } = this.#task;
     const { label } = state.source;
     const toTheEnd = claim.end === Number.POSITIVE_INFINITY || state.answersRanges === false;
     const from = claim.at;
@@ -175,7 +176,7 @@ class Crew {
     signal.addEventListener('abort', cut);
     try {
       signal.throwIfAborted();
-      state.accept(answer, size);
+      state.accept(answer, size, hashKnown);
       if (answer.start > claim.at) {
         throw new CacheError(
           'upstream',
@@ -200,7 +201,11 @@ class Crew {
   /** Writes what of the answer is wanted: from a whole body also what is missing beyond the claim. */
   async #write(state: SourceState, claim: Claim, answer: Answer): Promise<void> {
     const { advanced, ranges, write } = this.#task;
-    const meter = new Meter(state, (pace) => this.#paces.set(claim, pace));
+    const meter = new Meter(state, (pace) => {
+      this.#paces.set(claim, pace);
+      // Those who have nothing to do looked before this was so.
+      if (this.#needsHelp(claim, state)) this.#wake();
+    });
     let at = answer.start;
     for await (const chunk of answer.body) {
       do {
@@ -209,6 +214,7 @@ class Crew {
         await write(wanted, claim.at);
         claim.at += wanted.length;
         state.given += wanted.length;
+        state.delivering.add(claim);
         advanced();
       } while (claim.at >= claim.end && !answer.partial && ranges.extend(claim));
       at += chunk.length;

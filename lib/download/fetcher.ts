@@ -123,8 +123,10 @@ export class Fetcher {
     const sources = [...all].sort((a, b) => this.#isBlamed(a) - this.#isBlamed(b));
     const partial = await this.#takePartial(path, expected);
     const begun = partial?.length ?? 0;
-    // A first request of a part is for bodies that may be fetched in parts: the size must be known for that.
-    const inParts = connections > 1 && (expected.fileSize ?? 0) - begun > LARGE_BYTES;
+    // A first request of a part is for bodies that may be fetched in parts: the size must be known for that, and a hash
+    // that tells if the parts are of one file.
+    const size = expected.fileHash === undefined ? 0 : (expected.fileSize ?? 0);
+    const inParts = connections > 1 && size - begun > LARGE_BYTES;
     const part: [start?: number, end?: number] = inParts
       ? [begun, begun + FIRST_BYTES]
       : begun > 0

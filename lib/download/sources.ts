@@ -2,6 +2,7 @@
 import { CacheError } from '../errors.ts';
 import type { Answer } from '../upstream/answer.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+import type { Claim } from './ranges.ts';
 
 /** One place that may have the body. */
 export interface Source {
@@ -16,10 +17,13 @@ export interface Source {
 
 /** Attempts in a row without real progress after which a source is given up. */
 const MAX_FAILURES = 5;
+/** The same while it delivers to others: it may not take so many at once, and is not to be given up for that. */
+const MAX_REFUSALS = 50;
 /** Fewer bytes than these are no real progress: a source may break off after every one. */
 export const PROGRESS_BYTES = 64 * 1024;
 /** The first repetition comes at once; then these, doubled each time. */
 const BACKOFF_MS = 250;
+const MAX_BACKOFF_MS = 2000;
 
 export class SourceState {
   readonly source: Source;
@@ -28,6 +32,8 @@ export class SourceState {
   /** Far slower than another: only if nobody else can. */
   slow = false;
   workers = 0;
+  /** The claims for which it has sent bytes, and may send more. */
+  readonly delivering = new Set<Claim>();
   /** Bytes it has supplied. */
   given = 0;
   notBefore = 0;
@@ -48,14 +54,17 @@ export class SourceState {
 
   /**
    * Notes an answer that is to continue, or begin, the body of `size` bytes.
-   * @throws CacheError `upstream` if it is of another file
+   * @throws CacheError `upstream` if it is of another file, or may be and no hash will tell
    */
-  accept(answer: Answer, size: number | undefined): void {
+  accept(answer: Answer, size: number | undefined, hashKnown: boolean): void {
     if (answer.size !== undefined && size !== undefined && answer.size !== size) {
       throw this.#changed(`has ${answer.size} bytes, expected ${size}`);
     }
     if (this.#seen && answer.validator !== this.#validator) {
       throw this.#changed('has another ETag or date than before');
+    }
+    if (this.#seen && !hashKnown && !this.recognisable) {
+      throw this.#changed('can not be told from another file, without a hash, an ETag or a date');
     }
     this.#seen = true;
     this.#validator = answer.validator;
@@ -74,8 +83,14 @@ export class SourceState {
   /** An attempt that brought `bytes` has failed. */
   failed(error: unknown, bytes: number): void {
     this.failures = bytes >= PROGRESS_BYTES ? 1 : this.failures + 1;
-    if (this.failures >= MAX_FAILURES) this.out ??= error;
-    this.notBefore = this.failures < 2 ? 0 : Date.now() + BACKOFF_MS * 2 ** (this.failures - 2);
+    if (this.failures >= (this.delivering.size > 0 ? MAX_REFUSALS : MAX_FAILURES)) this.out ??= error;
+    const waitMs = this.failures < 2 ? 0 : BACKOFF_MS * 2 ** (this.failures - 2);
+    this.notBefore = Date.now() + Math.min(waitMs, MAX_BACKOFF_MS);
+  }
+
+  succeeded(): void {
+    this.failures = 0;
+    this.notBefore = 0;
   }
 }
 

@@ -1,0 +1,245 @@
+// What the workers of a download do about sources that fail, change, refuse or vanish, and how they end.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CacheError, isCacheError } from '../../lib/errors.ts';
+import { sleep, stopClock } from '../fixtures/clock.ts';
+import { soon, startCrew } from '../fixtures/crew.ts';
+import { type FakeOptions, fakeSource } from '../fixtures/fake-source.ts';
+import { noise } from '../fixtures/nar.ts';
+
+const MIB = 2 ** 20;
+const LARGE = noise(8 * MIB, 'failures');
+const BODY = LARGE.subarray(0, 50_000);
+const NEVER = new Promise<void>(() => {});
+
+function failure(what: string): CacheError {
+  return new CacheError('upstream', what);
+}
+
+/** Breaks off at byte 20000 of the first answer. */
+function breaksOnce(options: FakeOptions = {}) {
+  return fakeSource('breaking', BODY, {
+    ...options,
+    before: (at, ask) => {
+      if (ask === 1 && at >= 20_000) throw failure('reset');
+    },
+  });
+}
+
+for (const [what, options] of [
+  ['ETag', { validator: (ask: number) => `"v${ask}"` }],
+  ['size', { sized: (ask: number) => BODY.length + ask - 1 }],
+] as const) {
+  test(`a source whose ${what} changes is left, and none of the new file is used`, async () => {
+    const changing = breaksOnce(options);
+    // Fails once, so that the other one is tried again.
+    const other = fakeSource('other', BODY, {
+      asked: (ask) => {
+        if (ask === 1) throw failure('busy');
+        return true;
+      },
+    });
+    const crew = await startCrew(BODY, [changing, other]);
+    await crew.ended;
+    crew.assertWhole();
+    assert.deepEqual([changing.asks.length, changing.bytes], [2, 20_000]);
+    assert.deepEqual(other.asks.at(-1), [20_000, 50_000]);
+  });
+}
+
+test('a source that has another size from the start gives nothing', async () => {
+  const other = fakeSource('other', LARGE.subarray(0, 60_000));
+  const crew = await startCrew(BODY, [other]);
+  await assert.rejects(crew.ended, /other: has 60000 bytes, expected 50000/);
+  assert.deepEqual([other.asks.length, other.bytes, other.open], [1, 0, 0]);
+});
+
+for (const [what, hashKnown, validator] of [
+  ['a hash', true, undefined],
+  ['an ETag', false, '"v1"'],
+  ['neither', false, undefined],
+] as const) {
+  const joined = hashKnown || validator !== undefined;
+  test(`with ${what}, bytes of two answers of a source are ${joined ? '' : 'never '}joined`, async () => {
+    const breaking = breaksOnce({ validator });
+    const broken = await startCrew(BODY, [breaking], { hashKnown });
+    const short = fakeSource('short', BODY, { validator });
+    const begun = await startCrew(BODY, [short], { hashKnown, firstLength: 20_000 });
+    if (joined) {
+      for (const crew of [broken, begun]) {
+        await crew.ended;
+        crew.assertWhole();
+      }
+      return;
+    }
+    await assert.rejects(broken.ended, /reset/);
+    assert.equal(breaking.asks.length, 1);
+    await assert.rejects(begun.ended, /short: can not be told from another file/);
+    assert.equal(Math.max(...begun.writes), 19_000);
+  });
+}
+
+test('a source that fails is asked again at once, then after longer and longer, then not any more', async (t) => {
+  const clock = stopClock(t);
+  const times: number[] = [];
+  const failing = fakeSource('failing', BODY, {
+    asked: (ask) => {
+      times.push(clock.now);
+      throw failure(`attempt ${ask}`);
+    },
+  });
+  const crew = await startCrew(BODY, [failing], { connections: 4 });
+  await assert.rejects(clock.until(crew.ended), /attempt 5/);
+  assert.deepEqual(times, [0, 0, 250, 750, 1750]);
+});
+
+for (const [bytes, attempts] of [
+  [64 * 1024, LARGE.length / (64 * 1024)],
+  [64 * 1024 - 1, 5],
+] as const) {
+  test(`a source that breaks off after every ${bytes} bytes is asked ${attempts} times`, async (t) => {
+    const clock = stopClock(t);
+    let from = 0;
+    const breaking = fakeSource('breaking', LARGE, {
+      chunk: bytes,
+      asked: (_, start = 0) => {
+        from = start;
+        return true;
+      },
+      before: (at) => {
+        if (at > from) throw failure('reset');
+      },
+    });
+    const crew = await startCrew(LARGE, [breaking]);
+    await clock.until(crew.ended).catch(() => {});
+    assert.equal(crew.ranges.complete, attempts > 5);
+    assert.equal(breaking.asks.length, attempts);
+  });
+}
+
+test('shorter parts than were asked for will do, unless they are so short that there is no end of them', async (t) => {
+  const clock = stopClock(t);
+  const short = fakeSource('short', LARGE, { most: 64 * 1024 });
+  const crew = await startCrew(LARGE, [short], { connections: 2 });
+  await crew.ended;
+  crew.assertWhole();
+  const crumbs = fakeSource('crumbs', LARGE, { most: 64 * 1024 - 1 });
+  const other = await startCrew(LARGE, [crumbs]);
+  await assert.rejects(clock.until(other.ended), /crumbs: ended at byte/);
+  assert.equal(crumbs.asks.length, 5);
+});
+
+test('when all sources are out, the last error is told', async (t) => {
+  const clock = stopClock(t);
+  const errors: CacheError[] = [];
+  const asked = () => {
+    errors.push(failure(`failure ${errors.length}`));
+    throw errors.at(-1);
+  };
+  const gone = fakeSource('gone', BODY, { asked: () => false });
+  const sources = [gone, fakeSource('a', BODY, { asked }), fakeSource('b', BODY, { asked })];
+  const crew = await startCrew(BODY, sources, { connections: 2 });
+  await assert.rejects(clock.until(crew.ended), (error) => error === errors.at(-1));
+  assert.deepEqual(
+    sources.map(({ asks }) => asks.length),
+    [1, 5, 5],
+  );
+});
+
+test('a source without the file is not asked again', async () => {
+  const gone = fakeSource('gone', BODY, { asked: () => false });
+  const crew = await startCrew(BODY, [gone]);
+  await assert.rejects(crew.ended, /gone: does not have it any more/);
+  assert.equal(gone.asks.length, 1);
+});
+
+test('a source that takes fewer connections than there are workers is not given up, nor asked all the time', async (t) => {
+  const clock = stopClock(t);
+  const source = fakeSource('limited', LARGE, {
+    chunk: 65_536,
+    asked: () => {
+      if (source.open >= 2) throw failure('503');
+      return true;
+    },
+    before: () => sleep(1000),
+  });
+  const crew = await startCrew(LARGE, [source], { connections: 4 });
+  await clock.until(crew.ended);
+  crew.assertWhole();
+  assert.ok(source.asks.length < 80, `${source.asks.length} requests in ${clock.now} ms`);
+});
+
+test('a worker whose source must rest goes on after that, however long others are busy', async (t) => {
+  const clock = stopClock(t);
+  let tries = 0;
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const source = fakeSource('source', LARGE, {
+    chunk: 65_536,
+    asked: (_, start) => {
+      if (start === 0 && ++tries === 2) throw failure('busy');
+      return true;
+    },
+    before: (at) => {
+      // Whoever is ahead waits for the front, as it does when the body passes through memory.
+      if (at >= 2 * MIB) return released;
+      if (tries < 3) throw failure('reset');
+      return release();
+    },
+  });
+  const crew = await startCrew(LARGE, [source], { connections: 2 });
+  await clock.until(crew.ended);
+  crew.assertWhole();
+  assert.equal(tries, 3);
+});
+
+const reason = new Error('the service stops');
+for (const [where, options] of [
+  ['before an answer', { asked: () => NEVER.then(() => true) }],
+  ['in the middle of answers', { before: () => NEVER }],
+] as const) {
+  test(`an abort ${where} ends all workers and destroys all answers`, async () => {
+    const source = fakeSource('source', LARGE, options);
+    const crew = await startCrew(LARGE, [source], { connections: 4 });
+    await soon(() => source.asks.length === ('before' in options ? 4 : 1), 'all asked');
+    crew.abort(reason);
+    await assert.rejects(crew.ended, reason);
+    assert.equal(source.open, 0);
+  });
+}
+
+test('an abort while the only source rests does not wait for it', async (t) => {
+  const clock = stopClock(t);
+  const source = fakeSource('source', BODY, {
+    asked: () => {
+      throw failure('busy');
+    },
+  });
+  const crew = await startCrew(BODY, [source], { connections: 4 });
+  await soon(() => source.asks.length === 2, 'resting');
+  crew.abort(reason);
+  await assert.rejects(crew.ended, reason);
+  assert.equal(clock.now, 0);
+});
+
+for (const firstLength of [undefined, 1000]) {
+  test(`an abort that came before ${firstLength === undefined ? 'anything' : 'the first answer was used'} leaves nothing open`, async () => {
+    const source = fakeSource('source', BODY);
+    const crew = await startCrew(BODY, [source], { firstLength, aborted: reason, connections: 4 });
+    await assert.rejects(crew.ended, reason);
+    const asked = firstLength === undefined ? 0 : 1;
+    assert.deepEqual([source.asks.length, source.open, source.bytes], [asked, 0, 0]);
+  });
+}
+
+test('a disk that fails ends all workers and destroys all answers', async () => {
+  const source = fakeSource('source', LARGE, { chunk: 65_536 });
+  const write = (at: number) => {
+    if (at >= MIB) throw new CacheError('storage', 'the disk is gone');
+  };
+  const crew = await startCrew(LARGE, [source], { connections: 4, write });
+  await assert.rejects(crew.ended, (error) => isCacheError(error, 'storage'));
+  assert.equal(source.open, 0);
+});
