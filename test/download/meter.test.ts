@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Meter } from '../../lib/download/meter.ts';
+import { SourceState } from '../../lib/download/sources.ts';
+import { stopClock } from '../fixtures/clock.ts';
+import { fakeSource } from '../fixtures/fake-source.ts';
+
+function start() {
+  const source = fakeSource('source', Buffer.alloc(0));
+  const told: number[] = [];
+  const meter = new Meter(new SourceState(source), (pace) => told.push(pace));
+  return { meter, told, pace: source.upstream.pace };
+}
+
+test('the pace of an answer is that of all it has sent, told with every piece', (t) => {
+  const clock = stopClock(t);
+  const { meter, told } = start();
+  for (const [ms, bytes] of [
+    [10, 1000],
+    [30, 1000],
+    [60, 0],
+  ] as const) {
+    clock.move(ms);
+    meter.note(bytes);
+  }
+  assert.deepEqual(told, [100, 50, 20]);
+  assert.deepEqual([meter.ms, meter.pace], [100, 20]);
+});
+
+test('bytes that come at once have no infinite pace', (t) => {
+  stopClock(t);
+  const { meter, told, pace } = start();
+  meter.note(5000);
+  meter.end();
+  assert.deepEqual([told, pace.bytesPerMs], [[5000], 5000]);
+});
+
+test('the upstream is told four times a second, while the answer runs', (t) => {
+  const clock = stopClock(t);
+  const { meter, pace } = start();
+  clock.move(249);
+  meter.note(1000);
+  assert.equal(pace.bytesPerMs, undefined);
+  clock.move(1);
+  meter.note(1000);
+  assert.equal(pace.bytesPerMs, 8);
+  clock.move(249);
+  meter.note(100_000);
+  assert.equal(pace.bytesPerMs, 8);
+});
+
+test('each time, and at the end, with what has come since the last, and once', (t) => {
+  const clock = stopClock(t);
+  const { meter, pace } = start();
+  const noted: [bytes: number, ms: number][] = [];
+  pace.note = (bytes, ms) => noted.push([bytes, ms]);
+  for (const [ms, bytes] of [
+    [250, 100],
+    [100, 20],
+    [200, 30],
+    [40, 4],
+  ] as const) {
+    clock.move(ms);
+    meter.note(bytes);
+  }
+  meter.end();
+  assert.deepEqual(noted, [
+    [100, 250],
+    [50, 300],
+    [4, 40],
+  ]);
+});
