@@ -12,7 +12,6 @@ import { field, makePackage, type PackageOptions } from '../fixtures/nar.ts';
 import { patiently } from '../fixtures/patience.ts';
 import {
   chunked,
-  gated,
   type Handler,
   raw,
   startUpstream,
@@ -75,18 +74,15 @@ for (const [what, handler] of Object.entries(CUTS)) {
 }
 
 test('31: the upstream stalls in the middle → the client is cut, the upstream connection given up', async (t) => {
-  const upstream = await startUpstream(t);
-  const gate = gated(one.file);
-  upstream.on(one.narPath, gate.handler);
   const deadlines = { connectMs: 5000, firstByteMs: 5000, stallMs: 300 };
-  const service = await startTestService(t, { upstreams: [upstream.url], deadlines });
-  const opened = open(service.url, one.narPath);
+  const { upstream, gate, service, path } = await startGatedNar(t, one, { deadlines });
+  const opened = open(service.url, path);
   gate.release(MIB);
   const { complete } = await (await opened).finish();
   assert.equal(complete, false);
   await gate.abandoned;
   upstream.on(one.narPath, whole(one.file));
-  await assertServed(service, one.narPath, one.file);
+  await assertServed(service, path, one.file);
 });
 
 test('32: after a break the upstream has other bytes of the same length → never spliced', async (t) => {
@@ -169,12 +165,9 @@ test('31: a stop lets a running answer finish, and what was fetched is stored', 
 });
 
 test('31: a stop gives up downloads once its grace is over, however patient with upstreams', async (t) => {
-  const upstream = await startUpstream(t);
-  const gate = gated(one.file);
-  upstream.on(one.narPath, gate.handler);
   const deadlines = { connectMs: 5000, firstByteMs: 5000, stallMs: 30_000 };
-  const service = await startTestService(t, { upstreams: [upstream.url], deadlines });
-  const opened = open(service.url, one.narPath);
+  const { gate, service, path } = await startGatedNar(t, one, { deadlines });
+  const opened = open(service.url, path);
   gate.release(MIB);
   const client = await opened;
   await client.atLeast(1);
