@@ -148,14 +148,14 @@ class Crew {
         this.#fail(error);
         return;
       }
-      state.delivering.delete(job.claim);
+      state.delivered.delete(job.claim);
       state.failed(error, job.claim.at - at);
       if (!this.#task.hashKnown && !state.recognisable) state.out ??= error;
       log.warn(`${describe(error)}; ${state.out === undefined ? 'asking it again' : 'not asking it again'}`);
       if (this.#task.sources.allOut) this.#fail(error);
     } finally {
       state.workers--;
-      state.delivering.delete(job.claim);
+      state.delivered.delete(job.claim);
       this.#paces.delete(job.claim);
       ranges.release(job.claim);
     }
@@ -214,7 +214,7 @@ class Crew {
         await write(wanted, claim.at);
         claim.at += wanted.length;
         state.given += wanted.length;
-        state.delivering.add(claim);
+        state.delivered.set(claim, Date.now());
         advanced();
       } while (claim.at >= claim.end && !answer.partial && ranges.extend(claim));
       at += chunk.length;

@@ -19,6 +19,8 @@ export interface Source {
 const MAX_FAILURES = 5;
 /** The same while it delivers to others: it may not take so many at once, and is not to be given up for that. */
 const MAX_REFUSALS = 50;
+/** Whoever has had nothing for so long may be waiting for what this source fails to send. */
+const DELIVERING_MS = 5000;
 /** Fewer bytes than these are no real progress: a source may break off after every one. */
 export const PROGRESS_BYTES = 64 * 1024;
 /** The first repetition comes at once; then these, doubled each time. */
@@ -32,8 +34,8 @@ export class SourceState {
   /** Far slower than another: only if nobody else can. */
   slow = false;
   workers = 0;
-  /** The claims for which it has sent bytes, and may send more. */
-  readonly delivering = new Set<Claim>();
+  /** When it last sent bytes for the claims it is at work for. */
+  readonly delivered = new Map<Claim, number>();
   /** Bytes it has supplied. */
   given = 0;
   notBefore = 0;
@@ -83,9 +85,14 @@ export class SourceState {
   /** An attempt that brought `bytes` has failed. */
   failed(error: unknown, bytes: number): void {
     this.failures = bytes >= PROGRESS_BYTES ? 1 : this.failures + 1;
-    if (this.failures >= (this.delivering.size > 0 ? MAX_REFUSALS : MAX_FAILURES)) this.out ??= error;
+    if (this.failures >= (this.#isDelivering ? MAX_REFUSALS : MAX_FAILURES)) this.out ??= error;
     const waitMs = this.failures < 2 ? 0 : BACKOFF_MS * 2 ** (this.failures - 2);
     this.notBefore = Date.now() + Math.min(waitMs, MAX_BACKOFF_MS);
+  }
+
+  get #isDelivering(): boolean {
+    const lately = Date.now() - DELIVERING_MS;
+    return [...this.delivered.values()].some((at) => at > lately);
   }
 
   succeeded(): void {

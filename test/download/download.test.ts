@@ -1,76 +1,12 @@
 import assert from 'node:assert/strict';
-import { createHash, randomBytes } from 'node:crypto';
-import type { Readable } from 'node:stream';
+import { randomBytes } from 'node:crypto';
 import { buffer, text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { Download, type DownloadOptions } from '../../lib/download/download.ts';
 import type { Source } from '../../lib/download/sources.ts';
-import type { Arrived, Expected } from '../../lib/download/verify.ts';
-import { CacheError } from '../../lib/errors.ts';
-import { createLog } from '../../lib/log.ts';
-import { sha256FromBytes } from '../../lib/nix/hash.ts';
-import { FolderStore } from '../../lib/store/folder-store.ts';
-import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
+import type { Expected } from '../../lib/download/verify.ts';
+import { BREAK, digest, gated, hashOf, NOTHING, open, start } from '../fixtures/download.ts';
 import { fakeSource } from '../fixtures/fake-source.ts';
 import { Gate } from '../fixtures/gate.ts';
-import { streamOf } from '../fixtures/reader.ts';
-
-const digest = (data: string | Buffer) => createHash('sha256').update(data).digest();
-const hashOf = (data: string | Buffer) => sha256FromBytes(digest(data));
-const NOTHING: Expected = { fileHash: undefined, fileSize: undefined, nar: undefined };
-const BREAK = new CacheError('upstream', 'connection reset');
-
-interface Running {
-  readonly download: Download;
-  readonly kept: Arrived[];
-  readonly blamed: string[];
-  readonly log: string[];
-}
-
-async function start(t: Owner, sources: Source[], expected = NOTHING, connections = 1): Promise<Running> {
-  const store = new FolderStore(
-    await temporaryFolder(t, 'download'),
-    createLog(() => {}),
-  );
-  await store.prepare();
-  const [kept, blamed, log]: [Arrived[], string[], string[]] = [[], [], []];
-  const { signal } = new AbortController();
-  const [source] = sources as [Source];
-  const answer = await (connections > 1 ? source.ask(signal, 0, 2000) : source.ask(signal));
-  assert.ok(answer);
-  const options: DownloadOptions = {
-    ...{ path: '/nar/x.nar', expected, sources, first: { source, answer }, connections, signal },
-    log: createLog((line) => log.push(line)),
-    spool: () => store.spool(),
-    keep: async (_spool, arrived) => {
-      kept.push(arrived);
-    },
-    notePartial: async () => {},
-    keepPartial: async () => {},
-    passing: () => {},
-    blame: ({ label }) => blamed.push(label),
-  };
-  return { download: new Download(options, store.spool()), kept, blamed, log };
-}
-
-/** One source whose bytes come when the test says so. */
-async function gated(
-  t: Owner,
-  size: number | undefined,
-  expected = NOTHING,
-): Promise<Running & { gate: Gate }> {
-  const gate = new Gate();
-  const source = fakeSource('gate', Buffer.alloc(0), { asked: () => true });
-  const answer = { body: gate, size, start: 0, end: size, partial: false, validator: undefined };
-  let asks = 0;
-  const ask = async () => (asks++ === 0 ? answer : undefined);
-  return { ...(await start(t, [{ ...source, ask }], expected)), gate };
-}
-
-function open(download: Download, from = 0, end?: number): Readable {
-  assert.ok(download.hold());
-  return streamOf(download.reader(from, end));
-}
 
 test('readers get the bytes as they arrive, from any offset, each at its own pace', async (t) => {
   const { download, gate, kept } = await gated(t, 10);
