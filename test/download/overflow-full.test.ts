@@ -118,6 +118,9 @@ test('a disk that refuses half-way, in the middle of a write: every byte can be 
   for (let at = 0; at < 1000; at += 100) await write(subject, at, at + 100);
   assert.deepEqual(await read(subject, 0, 1000), BODY);
   assert.deepEqual(subject.reasons, ['the disk is full']);
+  const twice = over(diskWith(0).file);
+  await Promise.all([write(twice, 0, 100), write(twice, 100, 200)]);
+  assert.deepEqual(twice.reasons, ['the disk is full']);
   assert.equal(subject.overflow.file, undefined);
   // A part of these is on disk, and nobody can tell which.
   disk.reads.length = 0;
@@ -161,7 +164,12 @@ test('what everybody has passed is gone; what the disk has on both sides of it s
   assert.equal(subject.overflow.whole, false);
   assert.deepEqual(await read(subject, 0, 100), BODY.subarray(0, 100));
   await assert.rejects(read(subject, 50, 150), (error) => isCacheError(error, 'storage'));
-  assert.deepEqual(await read(subject, 200, 500), BODY.subarray(200, 500));
+  for (const [at, end] of [
+    [200, 500],
+    [200, 250],
+  ] as const) {
+    assert.deepEqual(await read(subject, at, end), BODY.subarray(at, end));
+  }
 });
 
 test('a writer at the front waits for readers once they are a window behind, and only then', async () => {
@@ -202,6 +210,9 @@ test('those ahead of the front wait at the window, and leave the one at the fron
   assert.ok(await isWaiting(ahead), 'a window is there to be read');
   subject.overflow.passed(MIB + WINDOW / 2);
   await ahead;
+  // What is gone counts no more.
+  subject.overflow.passed(MIB + WINDOW);
+  await subject.overflow.write(Buffer.alloc(WINDOW - 1), 3 * WINDOW);
 });
 
 for (const end of ['stop', 'close'] as const) {
