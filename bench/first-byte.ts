@@ -59,10 +59,10 @@ function figureOf(
     measured: show(added),
     beside: `bare relay ${show(relayed)}; direct ${show(direct)}`,
     ratio: median(added) / median(relayed),
-    // Not of the worst, which is printed too: that is a matter of what else the machine does.
+    // The relay's worst is what the machine, busy with something else, does to anybody.
     goal: {
-      text: `95 % <= ${GOAL_MS} ms more than the relay's`,
-      reached: percentile(95, added) <= percentile(95, relayed) + GOAL_MS,
+      text: `worst <= ${GOAL_MS} ms more than the relay's`,
+      reached: Math.max(...added) <= Math.max(...relayed) + GOAL_MS,
     },
   };
 }
