@@ -69,6 +69,18 @@ export class Cache {
     return known && foundInMemory(known.body, 'hit');
   }
 
+  /** The object if it was pushed: the cache as it would be without its upstreams. */
+  async pushed(name: ObjectName): Promise<Found | undefined> {
+    if (name.kind === 'narinfo') {
+      const known = await this.#narInfos.local(name.hash);
+      return known?.origin === 'push' ? foundInMemory(known.body, 'hit') : undefined;
+    }
+    const object = await this.#store.open(pathOf(name));
+    if (object === undefined || object.meta.origin === 'push') return object && foundInStore(object);
+    await object.close();
+    return undefined;
+  }
+
   async #stored(name: FileName): Promise<Found | undefined> {
     const object = await this.#store.open(pathOf(name));
     return object && foundInStore(object);

@@ -5,11 +5,22 @@
 import { isUtf8 } from 'node:buffer';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { accessOf, addresses, push, token } from './config/access.ts';
+import { substitute } from './config/environment.ts';
 import { array, boolean, choice, integer, string, table } from './config/fields.ts';
 import type { Credentials, ProxyServer } from './config/proxy.ts';
 import { Report } from './config/report.ts';
 import { parseToml } from './config/syntax.ts';
-import type { Config, Deadlines, UpstreamConfig } from './config/types.ts';
+import type {
+  AccessConfig,
+  Config,
+  Deadlines,
+  Right,
+  SigningConfig,
+  TlsConfig,
+  TokenConfig,
+  UpstreamConfig,
+} from './config/types.ts';
 import { DEFAULT_UPSTREAM, reportDuplicates, upstream } from './config/upstreams.ts';
 import {
   type Listen,
@@ -21,17 +32,32 @@ import {
 } from './config/values.ts';
 import { CacheError, describe, isCacheError, isErrno } from './errors.ts';
 
-export type { Config, Credentials, Deadlines, Listen, ProxyServer, UpstreamConfig };
+export type {
+  AccessConfig,
+  Config,
+  Credentials,
+  Deadlines,
+  Listen,
+  ProxyServer,
+  Right,
+  SigningConfig,
+  TlsConfig,
+  TokenConfig,
+  UpstreamConfig,
+};
 export { parseListen };
+
+type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Reads the text of a configuration file and no file; relative paths in it are taken from the folder of
- * `file`. Throws one `config` error with every mistake.
+ * `file`, `${NAME}` from `env`. Throws one `config` error with every mistake.
  */
-export function parseConfig(text: string, { file }: { file: string }): Config {
+export function parseConfig(text: string, { file, env = {} }: { file: string; env?: Environment }): Config {
   const folder = dirname(resolve(file));
-  const parsed = parseToml(text, file);
+  const raw = parseToml(text, file);
   const report = new Report(file, text);
+  const parsed = substitute(raw, env, report);
   const path = string((path) => parsePath(path, folder));
   const delay = string((text) => parseDuration(text, 0));
   const timeout = string((text) => parseDuration(text, 1));
@@ -51,10 +77,25 @@ export function parseConfig(text: string, { file }: { file: string }): Config {
     max_downloads: integer(1, 10_000),
     max_spool_size: string(parseSize),
     upstreams: array(upstream(path), 'an array of tables, each under a header [[upstreams]]'),
+    read: choice('anyone', 'token'),
+    trusted_proxies: addresses,
+    max_upload_size: string(parseSize),
+    tokens: array(token(path), 'an array of tables, each under a header [[tokens]]'),
+    push,
+    signing: table({ key_file: path, sign: choice('pushed', 'all') }, ['key_file']),
+    tls: table({ cert_file: path, key_file: path, client_ca_file: path }, ['cert_file', 'key_file']),
   };
   const values = table(fields)(parsed, { path: [], report, topKeys: Object.keys(fields) });
   reportDuplicates(values?.upstreams ?? [], report);
+  const access = accessOf(
+    {
+      ...{ tokens: values?.tokens, from: values?.push?.from, read: values?.read },
+      trustedProxies: values?.trusted_proxies,
+    },
+    report,
+  );
   report.throwIfAny();
+  const { signing, tls } = values ?? {};
   return deepFreeze({
     listen: values?.listen ?? { host: undefined, port: 8080 },
     cacheDir: values?.cache_dir ?? resolve(folder, 'cache'),
@@ -73,6 +114,17 @@ export function parseConfig(text: string, { file }: { file: string }): Config {
     maxDownloads: values?.max_downloads ?? 64,
     maxSpoolBytes: values?.max_spool_size ?? 32 * 2 ** 30,
     upstreams: values?.upstreams?.filter((one) => one !== undefined) ?? [DEFAULT_UPSTREAM],
+    access,
+    trustedKeys: values?.push?.trusted_keys?.filter((key) => key !== undefined) ?? [],
+    maxUploadBytes: values?.max_upload_size ?? 32 * 2 ** 30,
+    signing:
+      signing?.key_file === undefined
+        ? undefined
+        : { keyFile: signing.key_file, sign: signing.sign ?? 'pushed' },
+    tls:
+      tls?.cert_file === undefined || tls.key_file === undefined
+        ? undefined
+        : { certFile: tls.cert_file, keyFile: tls.key_file, clientCaFile: tls.client_ca_file },
   });
 }
 
@@ -86,6 +138,7 @@ export async function loadConfig(options: {
   listen: string | undefined;
   cacheDir: string | undefined;
   cwd: string;
+  env?: Environment;
 }): Promise<Config> {
   const problems: string[] = [];
   const attempt = async <T>(label: string, run: () => T | Promise<T>): Promise<T | undefined> => {
@@ -97,14 +150,14 @@ export async function loadConfig(options: {
       return undefined;
     }
   };
-  const { file, listen, cacheDir, cwd } = options;
+  const { file, listen, cacheDir, cwd, env = process.env } = options;
   const path = resolve(cwd, file ?? 'cache.toml');
   const config = await attempt('', async () => {
     const text = await readText(path);
     if (text === undefined && file !== undefined) {
       throw new CacheError('config', `--config: found no file ${path}, expected one`);
     }
-    return parseConfig(text ?? '', { file: path });
+    return parseConfig(text ?? '', { file: path, env });
   });
   const ownListen =
     listen === undefined ? config?.listen : await attempt('--listen: ', () => parseListen(listen));

@@ -6,6 +6,7 @@
  * - `startup`: the service can't run here (port taken, folder not writable, disk full).
  * - `bad-request`: a request that no client of ours should send.
  * - `invalid`: content that contradicts its name, its hash, its size or its format.
+ * - `unauthorized`: it takes a token to do this, and none, or a wrong one, was shown.
  * - `forbidden`: this client may not do this.
  * - `not-found`: every source that was asked said it has no such thing.
  * - `too-large`, `unsupported`: a body over a limit, or in an encoding that can't be unpacked.
@@ -20,6 +21,7 @@ export type ErrorCode =
   | 'startup'
   | 'bad-request'
   | 'invalid'
+  | 'unauthorized'
   | 'forbidden'
   | 'not-found'
   | 'too-large'

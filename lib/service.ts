@@ -3,13 +3,15 @@ import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { Cache } from './cache.ts';
 import type { Config, Deadlines, UpstreamConfig } from './config.ts';
-import { NarInfos } from './download/narinfos.ts';
+import { NarInfos, type Signing } from './download/narinfos.ts';
 import { CacheError, describe } from './errors.ts';
+import { Access } from './http/auth.ts';
 import { createHandler } from './http/handler.ts';
 import { startServer } from './http/server.ts';
 import type { Log } from './log.ts';
+import { loadSecrets, type Secrets } from './secrets.ts';
 import { FolderStore } from './store/folder-store.ts';
-import { Uploads } from './upload.ts';
+import { type PushRules, Uploads } from './upload.ts';
 import { Breakers } from './upstream/breaker.ts';
 import { checkAuthority } from './upstream/tls.ts';
 import { Upstream } from './upstream/upstream.ts';
@@ -18,6 +20,11 @@ import { Upstreams } from './upstream/upstreams.ts';
 export interface Service {
   /** Where it listens, e.g. `http://127.0.0.1:8080`. */
   readonly url: string;
+  /**
+   * Takes over tokens, keys, certificates and the rules for who may do what; whatever else differs waits for a new start.
+   * @throws CacheError `config`; then everything stays as it was
+   */
+  reload(config: Config): Promise<void>;
   /** Lets running answers finish for `graceMs`, then ends everything. */
   stop(graceMs: number): Promise<void>;
 }
@@ -33,6 +40,7 @@ export async function startService(
   now: () => number = () => performance.now(),
 ): Promise<Service> {
   const { storeDir } = config;
+  const secrets = await loadSecrets(config);
   const stopping = new AbortController();
   // Everything under way listens to it: that is no leak.
   setMaxListeners(0, stopping.signal);
@@ -43,13 +51,30 @@ export async function startService(
   );
   const store = new FolderStore(config.cacheDir, log);
   await store.prepare();
-  const options = { store, upstreams, storeDir, log, now, signal: stopping.signal };
+  const signing = signingOf(config, secrets);
+  const options = { store, upstreams, storeDir, log, now, signing, signal: stopping.signal };
   const narInfos = new NarInfos(options);
   const cache = new Cache({ ...config, ...options }, narInfos);
-  const uploads = new Uploads({ store, narInfos, misses: upstreams.misses, storeDir, log });
-  const server = await startServer(config.listen, createHandler({ cache, uploads, cacheInfo: config, log }));
+  const { misses } = upstreams;
+  const uploads = new Uploads({ store, narInfos, misses, storeDir, log, rules: pushRulesOf(config) });
+  const access = new Access(config.access, secrets.tokens);
+  const { stallMs } = config.deadlines;
+  const handler = createHandler({ cache, uploads, cacheInfo: config, log, access, stallMs });
+  const server = await startServer(config.listen, handler, secrets.tls);
   return {
     url: server.url,
+    reload: async (next) => {
+      const fresh = await loadSecrets(next);
+      const kindOf = ({ tls }: Secrets) => [tls !== undefined, tls?.clientCa !== undefined].join();
+      if (kindOf(fresh) !== kindOf(secrets)) {
+        throw new CacheError('config', '[tls] and its client_ca_file can come or go only at a new start');
+      }
+      if (fresh.tls !== undefined) server.replaceTls(fresh.tls);
+      access.replace(next.access, fresh.tokens);
+      uploads.replace(pushRulesOf(next));
+      narInfos.resign(signingOf(next, fresh));
+      for (const { publicKeys, url } of next.upstreams) upstreams.byOrigin(url)?.trust(publicKeys);
+    },
     stop: async (graceMs) => {
       await server.stop(graceMs);
       // Only now: until here an answer may have depended on a download. The next start would not know of its rest.
@@ -59,6 +84,14 @@ export async function startService(
       upstreams.close();
     },
   };
+}
+
+function signingOf({ signing }: Config, { signer }: Secrets): Signing {
+  return signing && signer && { signer, sign: signing.sign };
+}
+
+function pushRulesOf({ maxUploadBytes, trustedKeys }: Config): PushRules {
+  return { trustedKeys, maxBytes: maxUploadBytes };
 }
 
 async function createUpstream(

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
+import { LOOPBACK } from '../lib/addresses.ts';
 import { loadConfig, parseConfig, parseListen } from '../lib/config.ts';
 import { CacheError, isCacheError } from '../lib/errors.ts';
 import { pick, randomSource } from './fixtures/random.ts';
@@ -18,6 +19,11 @@ const DEFAULTS = {
   connections: 4,
   maxDownloads: 64,
   maxSpoolBytes: 32 * 2 ** 30,
+  access: { tokens: [], read: 'anyone', pushFrom: LOOPBACK, trustedProxies: [] },
+  trustedKeys: [],
+  maxUploadBytes: 32 * 2 ** 30,
+  signing: undefined,
+  tls: undefined,
 };
 
 function upstream(url: string, ...publicKeys: string[]) {
@@ -69,6 +75,32 @@ test('every key is read', () => {
     connections = 16
     max_downloads = 7
     max_spool_size = "1.5 GB"
+    read = "token"
+    trusted_proxies = ["10.0.0.1", "fd00::/8"]
+    max_upload_size = "1 GiB"
+
+    [push]
+    from = ["10.0.0.0/8"]
+    trusted_keys = ["${NIXOS_KEY}"]
+
+    [signing]
+    key_file = "secret.key"
+    sign = "all"
+
+    [tls]
+    cert_file = "tls/cert.pem"
+    key_file = "/run/key.pem"
+    client_ca_file = "ca.pem"
+
+    [[tokens]]
+    name = "ci"
+    token = "0123456789abcdef"
+    allow = ["push"]
+
+    [[tokens]]
+    name = "ops@example.org"
+    token_file = "ops.token"
+    allow = ["admin", "pull"]
 
     [[upstreams]]
     url = "https://ci:p%40ss%3A@cache.example.org/team/"
@@ -97,6 +129,30 @@ test('every key is read', () => {
       connections: 16,
       maxDownloads: 7,
       maxSpoolBytes: 1_500_000_000,
+      access: {
+        tokens: [
+          { name: 'ci', secret: { token: '0123456789abcdef' }, allow: ['push'] },
+          {
+            name: 'ops@example.org',
+            secret: { file: '/etc/nix-cache/ops.token' },
+            allow: ['admin', 'pull'],
+          },
+        ],
+        read: 'token',
+        pushFrom: [{ address: '10.0.0.0', prefix: 8, family: 'ipv4' }],
+        trustedProxies: [
+          { address: '10.0.0.1', prefix: 32, family: 'ipv4' },
+          { address: 'fd00::', prefix: 8, family: 'ipv6' },
+        ],
+      },
+      trustedKeys: [NIXOS_KEY],
+      maxUploadBytes: 2 ** 30,
+      signing: { keyFile: '/etc/nix-cache/secret.key', sign: 'all' },
+      tls: {
+        certFile: '/etc/nix-cache/tls/cert.pem',
+        keyFile: '/run/key.pem',
+        clientCaFile: '/etc/nix-cache/ca.pem',
+      },
       upstreams: undefined,
     },
   );
@@ -152,7 +208,7 @@ test('what the shipped cache.toml comments out is valid, and the default where i
     keys.filter((key) => !/^proxy/.test(key)),
   ];
   assert.deepEqual(parseConfig(settings.join('\n'), { file: FILE }), parseConfig('', { file: FILE }));
-  assert.equal(settings.length, 14);
+  assert.equal(settings.length, 17);
   // The examples in the explanation of `proxy` and `url`.
   const examples = text.match(/"(?:https?|socks5):\/\/[^"]*"/g)?.map((example) => example.slice(1, -1)) ?? [];
   const inExamples = examples

@@ -1,5 +1,6 @@
 // `serve`: runs the service until it is told to stop.
 import type { Config } from '../config.ts';
+import { describe } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { startService } from '../service.ts';
 
@@ -7,15 +8,29 @@ import { startService } from '../service.ts';
 const GRACE_MS = 30_000;
 
 /**
- * Serves until SIGTERM or SIGINT; a second signal does not wait for running answers.
+ * Serves until SIGTERM or SIGINT; a second signal does not wait for running answers. At SIGHUP tokens, keys and certificates
+ * are taken anew from what `load` gives, if that can be used.
  * @throws CacheError `config` or `startup`
  */
-export async function serve(config: Config, log: Log): Promise<void> {
+export async function serve(load: () => Promise<Config>, log: Log): Promise<void> {
+  const config = await load();
   const service = await startService(config, log);
+  reloadAtHangup(async () => service.reload(await load()), log);
   log.info(`listening on ${service.url}, keeping ${config.cacheDir}, asking ${describeUpstreams(config)}`);
   await stopSignal(log);
   await service.stop(GRACE_MS);
   log.info('stopped');
+}
+
+/** One at a time: two at once might end with the older one. */
+function reloadAtHangup(reload: () => Promise<void>, log: Log): void {
+  let last = Promise.resolve();
+  process.on('SIGHUP', () => {
+    last = last.then(reload).then(
+      () => log.info('SIGHUP: tokens, keys and certificates were read again'),
+      (error) => log.error(`SIGHUP: the configuration stays as it was: ${describe(error)}`),
+    );
+  });
 }
 
 function describeUpstreams({ upstreams }: Config): string {

@@ -19,6 +19,8 @@ export type Check<T> = (value: unknown, place: Place) => T | undefined;
 /** A string, converted; the converter throws a `config` error that says what it found and expected. */
 export function string<T>(convert: (text: string) => T): Check<T> {
   return (value, { path, report }) => {
+    // It referred to what the environment does not have, which has been told.
+    if (value === undefined) return undefined;
     if (typeof value !== 'string') {
       report.add(path, `found ${show(value)}, expected a string in quotes`);
       return undefined;
@@ -43,7 +45,7 @@ export const boolean: Check<boolean> = (value, { path, report }) => {
 export function choice<T extends string>(...words: readonly T[]): Check<T> {
   return (value, { path, report }) => {
     const word = words.find((one) => one === value);
-    if (word !== undefined) return word;
+    if (word !== undefined || value === undefined) return word;
     report.add(path, `found ${show(value)}, expected ${oneOf(words.map((one) => `"${one}"`))}`);
     return undefined;
   };

@@ -35,11 +35,13 @@ export function maskSecrets(text: string): string {
 }
 
 /**
- * The part of a line of a broken TOML text that may be secret, from which on to which before: everything
- * between its first string's scheme and its last `@`. Lines in which strings may begin or end elsewhere are
+ * The part of a line of a broken TOML text that may be secret, from which on to which before: what follows `token =`, else
+ * everything between its first string's scheme and its last `@`. Lines in which strings may begin or end elsewhere are
  * not for this function.
  */
 export function secretSpanOfLine(line: string): readonly [number, number] | undefined {
+  const token = /(?:^|[\s,{"'])token["']?\s*=/.exec(line);
+  if (token !== null) return [token.index + token[0].length, line.length];
   const before = /^[^="':@]*[="']?\s*["']?(?:[a-z][a-z0-9+.-]*:\/\/)?/i.exec(line)?.[0] ?? '';
   return secretSpan(line, before.length);
 }

@@ -1,4 +1,5 @@
 // What the configuration comes to: complete, normalised, in the units the code works with.
+import type { AddressRange } from '../addresses.ts';
 import type { PublicKey } from '../nix/signature.ts';
 import type { Credentials, ProxyServer } from './proxy.ts';
 import type { Listen } from './values.ts';
@@ -23,6 +24,42 @@ export interface Deadlines {
   readonly stallMs: number;
 }
 
+/** What a token may do: `push` includes `pull`, which clients need for pushing, and `admin` includes both. */
+export type Right = 'pull' | 'push' | 'admin';
+
+export interface TokenConfig {
+  /** For the log. */
+  readonly name: string;
+  readonly secret: { readonly token: string } | { readonly file: string };
+  readonly allow: readonly Right[];
+}
+
+/** Who may do what. */
+export interface AccessConfig {
+  readonly tokens: readonly TokenConfig[];
+  /** Who may read: anyone, or whoever has a token. */
+  readonly read: 'anyone' | 'token';
+  /** Who may push, and read, without a token. */
+  readonly pushFrom: readonly AddressRange[];
+  /** Reverse proxies, whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly AddressRange[];
+}
+
+export interface SigningConfig {
+  /** Absolute path of a secret key in Nix's form. */
+  readonly keyFile: string;
+  /** What is signed: what was pushed, or all that is served. */
+  readonly sign: 'pushed' | 'all';
+}
+
+/** Absolute paths of PEM files. */
+export interface TlsConfig {
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** Of the authorities one of which must have signed a client's certificate; undefined if clients need none. */
+  readonly clientCaFile: string | undefined;
+}
+
 export interface Config {
   readonly listen: Listen;
   readonly cacheDir: string;
@@ -43,4 +80,13 @@ export interface Config {
   /** Bytes of the downloads under way, as far as their sizes are known; more wait in the order they came. */
   readonly maxSpoolBytes: number;
   readonly upstreams: readonly UpstreamConfig[];
+  readonly access: AccessConfig;
+  /** One of these must have signed what is pushed; if there are none, nobody need have. */
+  readonly trustedKeys: readonly PublicKey[];
+  /** Of one uploaded file, unpacked where it has a Content-Encoding. */
+  readonly maxUploadBytes: number;
+  /** Undefined where nothing is signed. */
+  readonly signing: SigningConfig | undefined;
+  /** Undefined for plain HTTP. */
+  readonly tls: TlsConfig | undefined;
 }

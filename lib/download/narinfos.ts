@@ -4,19 +4,18 @@
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { isContentAddressed } from '../nix/content-address.ts';
-import { MAX_NARINFO_BYTES, type NarInfo, parseNarInfo, servedNarName, withUrl } from '../nix/narinfo.ts';
+import { type NarInfo, parseNarInfo, servedNarName, withSigs, withUrl } from '../nix/narinfo.ts';
 import { isNarName, type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
-import { type Keys, keyName, verify } from '../nix/signature.ts';
+import { checkSigned, type Signer } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { ByteLru } from '../store/byte-lru.ts';
 import type { ObjectMeta, Store } from '../store/store.ts';
-import { collect } from '../streams.ts';
-import type { Answer } from '../upstream/answer.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { Exclusive } from './exclusive.ts';
 import { type Flight, Flights } from './flights.ts';
 import { LostNars } from './lost-nars.ts';
+import { readNarInfo } from './narinfo-text.ts';
 import { storeBytes } from './store-bytes.ts';
 
 /** A narinfo as it is held, and as it goes out. */
@@ -40,16 +39,18 @@ interface Ready {
 
 /** How long a narinfo in memory is believed to be still on disk: the command line may remove it there. */
 const RECHECK_MS = 1000;
-/** How long a narinfo may take from its first byte to its last. */
-const NARINFO_MS = 30_000;
 /** About thirty thousand narinfos. */
 const MEMORY_BYTES = 64 << 20;
+
+/** What is signed, and by whom; undefined for nothing and nobody. */
+export type Signing = { readonly signer: Signer; readonly sign: 'pushed' | 'all' } | undefined;
 
 export interface NarInfosOptions {
   readonly store: Store;
   readonly upstreams: Upstreams;
   readonly storeDir: string;
   readonly log: Log;
+  readonly signing: Signing;
   /** Ends lookups when the service stops. */
   readonly signal: AbortSignal;
   /** Milliseconds from anywhere. */
@@ -66,9 +67,24 @@ export class NarInfos {
   readonly #lost: LostNars;
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
 
+  #signing: Signing;
+
   constructor(options: NarInfosOptions) {
     this.#options = options;
     this.#lost = new LostNars(options.now);
+    this.#signing = options.signing;
+  }
+
+  /** From now on other things are signed, or by another key. */
+  resign(signing: Signing): void {
+    this.#signing = signing;
+    this.#forgotten++;
+    this.#ready.clear();
+  }
+
+  /** Our own signature of it; undefined if nothing is signed. */
+  ownSig(info: NarInfo): string | undefined {
+    return this.#signing?.signer.sign(info, this.#options.storeDir);
   }
 
   /** The narinfo if it is here, asking nobody else. */
@@ -139,12 +155,13 @@ export class NarInfos {
     const url = upstream.resolve(`${hash}.narinfo`);
     const answer = await upstream.get(url, false, signal);
     if (answer === undefined) return undefined;
-    const text = await readText(answer, url.href);
+    const text = await readNarInfo(answer, url.href);
     try {
       const known = this.#know(hash, text, upstream.url);
       // A narinfo whose NAR can't be asked for is none.
       upstream.resolve(known.info.url);
-      checkVouchedFor(known.info, upstream.keys, this.#options.storeDir);
+      const { storeDir } = this.#options;
+      if (!isContentAddressed(known.info, storeDir)) checkSigned(known.info, upstream.keys, storeDir);
       return (await this.#isLost(known)) ? undefined : known;
     } catch (error) {
       throw new CacheError('upstream', `${url.href}: ${describe(error)}`, error);
@@ -163,13 +180,14 @@ export class NarInfos {
     if (info.hashPart !== hash) {
       throw new CacheError('invalid', `narinfo of ${hash} is about ${info.storePath}`);
     }
-    if (origin === 'push') {
-      const narName = narNameIn(info.url) ?? servedNarName(info);
-      return { info, text, origin, narName, body: Buffer.from(text) };
-    }
+    const pushed = origin === 'push';
     // The Go service kept NARs under the names its upstreams gave them.
-    const narName = (origin === 'unknown' ? narNameIn(info.url) : undefined) ?? servedNarName(info);
-    return { info, text, origin, narName, body: Buffer.from(withUrl(text, `nar/${narName}?hash=${hash}`)) };
+    const asNamed = pushed || origin === 'unknown' ? narNameIn(info.url) : undefined;
+    const narName = asNamed ?? servedNarName(info);
+    const served = pushed ? text : withUrl(text, `nar/${narName}?hash=${hash}`);
+    const signed = pushed || this.#signing?.sign === 'all' ? this.ownSig(info) : undefined;
+    const body = Buffer.from(signed === undefined ? served : withSigs(served, [signed]));
+    return { info, text, origin, narName, body };
   }
 
   async #keep(known: KnownNarInfo): Promise<void> {
@@ -223,34 +241,8 @@ export class NarInfos {
   }
 }
 
-/** @throws CacheError `invalid` if keys are demanded, none of them has signed, and the content doesn't name the path */
-function checkVouchedFor(info: NarInfo, keys: Keys, storeDir: string): void {
-  if (keys.length === 0 || verify(info, keys, storeDir) !== undefined || isContentAddressed(info, storeDir))
-    return;
-  const expected = [...new Set(keys.map(({ name }) => name))].join(' or ');
-  const found = [...new Set(info.sigs.map(keyName))].join(', ') || 'none';
-  throw new CacheError('invalid', `expected a signature of ${expected} that verifies, found ${found}`);
-}
-
 /** The NAR's name in a URL as pushed narinfos and most caches have it, `nar/<name>`. */
 function narNameIn(url: string): NarName | undefined {
   const name = /^nar\/([^/?]+)$/.exec(url)?.[1] ?? '';
   return isNarName(name) ? name : undefined;
-}
-
-async function readText(answer: Answer, label: string): Promise<string> {
-  const tooLong = () =>
-    new CacheError('upstream', `${label}: narinfo is longer than ${MAX_NARINFO_BYTES} bytes`);
-  const tooSlow = () => {
-    answer.body.destroy(
-      new CacheError('timeout', `${label}: narinfo not there within ${NARINFO_MS / 1000} s`),
-    );
-  };
-  // A stall is too long a silence; this is against an upstream that never falls silent.
-  const timer = setTimeout(tooSlow, NARINFO_MS);
-  try {
-    return (await collect(answer.body, MAX_NARINFO_BYTES, tooLong)).toString();
-  } finally {
-    clearTimeout(timer);
-  }
 }

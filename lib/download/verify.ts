@@ -1,10 +1,9 @@
 // The verdict on a body: follows the front of the file, hashes it, unpacks it where Node can, and compares with what is
 // known of it beforehand.
-import { createHash } from 'node:crypto';
-import { decode, isDecodable } from '../codings.ts';
+import { isDecodable } from '../codings.ts';
 import { CacheError } from '../errors.ts';
-import type { Compression } from '../nix/compression.ts';
 import { type Sha256, sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
+import { checkUnpacked, Digest, type ExpectedNar } from '../nix/unpacked.ts';
 import type { Growing } from './growing.ts';
 
 /** What is known beforehand of a body; undefined where nothing is. */
@@ -12,13 +11,6 @@ export interface Expected {
   readonly fileHash: Sha256 | undefined;
   readonly fileSize: number | undefined;
   readonly nar: ExpectedNar | undefined;
-}
-
-/** What a narinfo says of the NAR inside; its name says no size. */
-export interface ExpectedNar {
-  readonly compression: Compression;
-  readonly narHash: Sha256;
-  readonly narSize: number | undefined;
 }
 
 /** What arrived, and was right. */
@@ -51,13 +43,7 @@ export async function verify(
   const file = new Digest();
   const chunks = file.through(follow(growing, filling, label));
   if (nar !== undefined && isDecodable(nar.compression)) {
-    const unpacked = new Digest();
-    for await (const _ of unpacked.through(decode(nar.compression, chunks))) {
-      const { narSize = Number.POSITIVE_INFINITY } = nar;
-      if (unpacked.size > narSize) compare('NarSize', narSize, `more than ${narSize}`);
-    }
-    compare('NarSize', nar.narSize, unpacked.size);
-    compare('NarHash', nar.narHash, sha256FromBytes(unpacked.end()));
+    await checkUnpacked(label, nar, chunks);
   }
   // All of it where nothing was unpacked; else it is at its end already.
   for await (const _ of chunks);
@@ -87,23 +73,5 @@ async function* follow(growing: Growing, filling: Filling, label: string): Async
     }
   } finally {
     cursor.close();
-  }
-}
-
-/** Hashes and counts what passes. */
-class Digest {
-  readonly #hash = createHash('sha256');
-  size = 0;
-
-  async *through(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-    for await (const chunk of chunks) {
-      this.#hash.update(chunk);
-      this.size += chunk.length;
-      yield chunk;
-    }
-  }
-
-  end(): Buffer {
-    return this.#hash.digest();
   }
 }

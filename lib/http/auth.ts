@@ -1,23 +1,133 @@
-// Who may do what. Until something else is configured, only this machine may upload.
+// Who may do what. A client is known by its token, or by its address where the configuration opens something to addresses.
+import { timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { BlockList, isIPv6 } from 'node:net';
+import { isIP } from 'node:net';
+import { Addresses, plainAddress } from '../addresses.ts';
+import type { AccessConfig, Right } from '../config.ts';
 import { CacheError } from '../errors.ts';
+import { digestOf, type Token } from '../secrets.ts';
+import { Guesses } from './guesses.ts';
 
-const loopback = new BlockList();
-loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-loopback.addAddress('::1', 'ipv6');
-loopback.addSubnet('::ffff:127.0.0.0', 104, 'ipv6');
+/** What each right is worth: it includes those before it. */
+const RIGHTS: readonly Right[] = ['pull', 'push', 'admin'];
 
-/** @throws CacheError `forbidden` */
-export function checkMayUpload(req: IncomingMessage): void {
-  const address = req.socket.remoteAddress ?? '';
-  const { headers } = req;
-  // A reverse proxy on this machine speaks for others, and so does a browser: neither makes its client local.
-  const forwarded = headers['x-forwarded-for'] ?? headers.forwarded ?? headers.via ?? headers.origin;
-  if (forwarded === undefined && loopback.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')) return;
-  throw new CacheError(
-    'forbidden',
-    `uploads are taken only from the machine the cache runs on, and this one came from ${address}` +
-      (forwarded === undefined ? '' : ' on behalf of another'),
-  );
+interface Client {
+  readonly address: string;
+  /** Whether its address says nothing: a proxy that nobody vouches for, or a browser, speaks for somebody. */
+  readonly hidden: boolean;
+}
+
+interface Policy {
+  readonly tokens: readonly Token[];
+  readonly openToRead: boolean;
+  readonly pushFrom: Addresses;
+  readonly trustedProxies: Addresses;
+}
+
+export class Access {
+  #policy: Policy;
+  readonly #guesses = new Guesses();
+
+  constructor(config: AccessConfig, tokens: readonly Token[]) {
+    this.#policy = policyOf(config, tokens);
+  }
+
+  /** From now on another configuration holds. */
+  replace(config: AccessConfig, tokens: readonly Token[]): void {
+    this.#policy = policyOf(config, tokens);
+  }
+
+  /** The client's address, as far as it can be told. */
+  addressOf(req: IncomingMessage): string {
+    return this.#clientOf(req).address;
+  }
+
+  /**
+   * Whether the client has the right; undefined if it has it at once, as whoever reads an open cache.
+   * @throws CacheError `unauthorized` or `forbidden`; also by rejecting
+   */
+  check(req: IncomingMessage, right: Right): Promise<void> | undefined {
+    if (right === 'pull' && this.#policy.openToRead) return undefined;
+    const client = this.#clientOf(req);
+    if (right !== 'admin' && !client.hidden && this.#policy.pushFrom.has(client.address)) return undefined;
+    const secret = secretIn(req.headers.authorization);
+    if (secret !== undefined) return this.#checkToken(client.address, secret, right);
+    const hint = client.hidden ? ' on behalf of another' : '';
+    throw new CacheError(
+      'unauthorized',
+      `expected a token that may ${right}, found none in the request from ${client.address}${hint}`,
+    );
+  }
+
+  async #checkToken(address: string, secret: string, right: Right): Promise<void> {
+    await this.#guesses.turn(address);
+    const token = this.#tokenOf(secret);
+    if (token === undefined) {
+      this.#guesses.wrong(address);
+      throw new CacheError('unauthorized', `the token in the request from ${address} is none of ours`);
+    }
+    this.#guesses.right(address);
+    const most = Math.max(...token.allow.map((one) => RIGHTS.indexOf(one)));
+    if (most >= RIGHTS.indexOf(right)) return;
+    throw new CacheError(
+      'forbidden',
+      `the token ${token.name} may ${token.allow.join(' and ')}, expected one that may ${right}`,
+    );
+  }
+
+  /** Compares with every one, so that the time it takes tells nothing. */
+  #tokenOf(secret: string): Token | undefined {
+    const digest = digestOf(secret);
+    let found: Token | undefined;
+    for (const token of this.#policy.tokens) if (timingSafeEqual(token.digest, digest)) found = token;
+    return found;
+  }
+
+  #clientOf(req: IncomingMessage): Client {
+    const { headers, socket } = req;
+    const peer = plainAddress(socket.remoteAddress ?? '-');
+    const forwarded = headers['x-forwarded-for'];
+    const trusted = this.#policy.trustedProxies;
+    if (forwarded !== undefined && trusted.has(peer)) {
+      // The nearest hop stands last; what stands before the first one we do not know may be made up.
+      const hops = String(forwarded).split(',').map(hopAddress).reverse();
+      const address = hops.find((hop) => !trusted.has(hop)) ?? hops.at(-1) ?? '-';
+      return {
+        address: isIP(address) === 0 ? peer : address,
+        hidden: isIP(address) === 0 || fromBrowser(req),
+      };
+    }
+    const spokenFor = forwarded ?? headers.forwarded ?? headers.via;
+    return { address: peer, hidden: spokenFor !== undefined || fromBrowser(req) };
+  }
+}
+
+function policyOf(config: AccessConfig, tokens: readonly Token[]): Policy {
+  return {
+    tokens,
+    openToRead: config.read === 'anyone',
+    pushFrom: new Addresses(config.pushFrom),
+    trustedProxies: new Addresses(config.trustedProxies),
+  };
+}
+
+/** A web page that a user of an allowed machine looks at must not push in its name. */
+function fromBrowser(req: IncomingMessage): boolean {
+  return req.headers.origin !== undefined;
+}
+
+/** `10.0.0.1`, `10.0.0.1:1234`, `[fd00::1]:1234` → the address. */
+function hopAddress(text: string): string {
+  const hop = text.trim();
+  return plainAddress(/^\[([^\]]*)\]/.exec(hop)?.[1] ?? /^([0-9.]+):\d+$/.exec(hop)?.[1] ?? hop);
+}
+
+/** The token in an Authorization header: a Bearer's, or the password of Basic, whatever the user. */
+function secretIn(header: string | undefined): string | undefined {
+  const [, scheme = '', value = ''] = /^\s*(\S+)\s+(\S+)\s*$/.exec(header ?? '') ?? [];
+  if (/^bearer$/i.test(scheme)) return value;
+  if (!/^basic$/i.test(scheme)) return undefined;
+  const pair = Buffer.from(value, 'base64').toString();
+  const colon = pair.indexOf(':');
+  return colon < 0 ? undefined : pair.slice(colon + 1);
 }

@@ -7,7 +7,7 @@ import { type CacheInfo, formatCacheInfo, storeDirOf } from '../nix/cache-info.t
 import type { ObjectName } from '../nix/object-name.ts';
 import { collect } from '../streams.ts';
 import type { Uploads } from '../upload.ts';
-import { checkMayUpload } from './auth.ts';
+import type { Access } from './auth.ts';
 import { drain, receive } from './receive.ts';
 import { isMethod, type Route, route } from './route.ts';
 import { sendFound, sendText } from './send.ts';
@@ -17,6 +17,9 @@ export interface HandlerOptions {
   readonly uploads: Uploads;
   readonly cacheInfo: CacheInfo;
   readonly log: Log;
+  readonly access: Access;
+  /** How long a client may send nothing in the middle of an upload. */
+  readonly stallMs: number;
 }
 
 /** Answers a request; `expects` is whether the client waits for 100-continue. Never rejects. */
@@ -27,7 +30,7 @@ type Note = (how: string) => void;
 const MAX_CACHE_INFO_BYTES = 4096;
 
 export function createHandler(options: HandlerOptions): Handler {
-  const { cache, uploads, log } = options;
+  const { access, cache, uploads, log } = options;
   const cacheInfo = Buffer.from(formatCacheInfo(options.cacheInfo));
 
   /** `note` gets how it is answered, for the log, before it is. */
@@ -39,6 +42,9 @@ export function createHandler(options: HandlerOptions): Handler {
   ): Promise<void> {
     if (!isMethod(req.method)) return refuse(req, res, expects, 405);
     const wanted = route(req.url ?? '/');
+    if (wanted.kind === 'health' && req.method !== 'PUT') return sendText(req, res, 200, 'ok');
+    const leave = access.check(req, req.method === 'PUT' ? 'push' : 'pull');
+    if (leave !== undefined) await leave;
     if (req.method === 'PUT') return put(req, res, expects, wanted, note);
     switch (wanted.kind) {
       case 'home':
@@ -48,15 +54,24 @@ export function createHandler(options: HandlerOptions): Handler {
         res.end(req.method === 'HEAD' ? undefined : cacheInfo);
         return;
       case 'object':
-        return get(req, res, wanted.name, note);
+        return get(req, res, wanted.name, wanted.pushed, note);
+      case 'health':
+        return refuse(req, res, expects, 405);
     }
   }
 
-  async function get(req: IncomingMessage, res: ServerResponse, name: ObjectName, note: Note): Promise<void> {
+  async function get(
+    req: IncomingMessage,
+    res: ServerResponse,
+    name: ObjectName,
+    pushed: boolean,
+    note: Note,
+  ): Promise<void> {
     // Clients ask so before an upload and skip it if the answer is yes, so only what is here counts.
     const localOnly = req.method === 'HEAD' && name.kind === 'nar';
+    const find = () => (pushed ? cache.pushed(name) : localOnly ? cache.local(name) : cache.find(name));
     const send = async () => {
-      const found = localOnly ? await cache.local(name) : await cache.find(name);
+      const found = await find();
       if (found === undefined) throw new CacheError('not-found', 'no upstream has it');
       note(found.how);
       await sendFound(req, res, found);
@@ -75,12 +90,14 @@ export function createHandler(options: HandlerOptions): Handler {
     wanted: Route,
     note: Note,
   ): Promise<void> {
-    checkMayUpload(req);
-    if (wanted.kind === 'home') throw new CacheError('bad-request', 'expected the path of a file to upload');
-    if (wanted.kind === 'cache-info') await checkCacheInfo(receive(req, res, expects));
+    if (wanted.kind === 'home' || wanted.kind === 'health')
+      throw new CacheError('bad-request', 'expected the path of a file to upload');
+    if (wanted.kind === 'cache-info') await checkCacheInfo(receive(req, res, expects, options.stallMs));
     else {
-      uploads.check(wanted.name);
-      await uploads.put(wanted.name, receive(req, res, expects));
+      uploads.check(wanted.name, lengthOf(req));
+      const gone = new AbortController();
+      res.once('close', () => gone.abort(new CacheError('aborted', 'the client left')));
+      await uploads.put(wanted.name, receive(req, res, expects, options.stallMs), gone.signal);
     }
     note('put');
     res.writeHead(200, { 'Content-Length': 0 }).end();
@@ -96,13 +113,13 @@ export function createHandler(options: HandlerOptions): Handler {
 
   return async (req, res, expects) => {
     const started = performance.now();
-    const { remoteAddress = '-' } = req.socket;
+    const address = access.addressOf(req);
     let how = '-';
     res.once('close', () => {
       const ms = Math.round(performance.now() - started);
       const status = res.headersSent ? res.statusCode : '-';
       log.info(
-        `${remoteAddress} ${req.method} ${req.url} ${status} ${res.writableFinished ? how : 'cut'} ${ms} ms`,
+        `${address} ${req.method} ${targetOf(req)} ${status} ${res.writableFinished ? how : 'cut'} ${ms} ms`,
       );
     });
     try {
@@ -124,7 +141,8 @@ export function createHandler(options: HandlerOptions): Handler {
   ): Promise<void> {
     const status = isCacheError(error) ? statusOf(error.code) : 500;
     const gone = isCacheError(error, 'aborted') || res.destroyed;
-    if (status >= 500 && !gone) log.warn(`${req.method} ${req.url}: ${describe(error)}`);
+    if ((status >= 500 || status === 401 || status === 403) && !gone)
+      log.warn(`${req.method} ${targetOf(req)}: ${describe(error)}`);
     if (res.headersSent || gone) {
       // Too late for a status: only a cut connection tells the client that this is not the whole body.
       res.destroy();
@@ -144,6 +162,8 @@ async function refuse(
   detail?: string,
 ): Promise<void> {
   if (status === 405) res.setHeader('Allow', 'GET, HEAD, PUT');
+  // Nix sends what it has in its netrc without being asked; others ask their user when they see this.
+  if (status === 401) res.setHeader('WWW-Authenticate', 'Basic realm="nix-binary-cache", charset="UTF-8"');
   const hasBody =
     req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined;
   // A client that was not told to continue may or may not send its body: the next request can't be found after it.
@@ -158,6 +178,8 @@ function statusOf(code: ErrorCode): number {
     case 'bad-request':
     case 'invalid':
       return 400;
+    case 'unauthorized':
+      return 401;
     case 'forbidden':
       return 403;
     case 'not-found':
@@ -178,4 +200,15 @@ function statusOf(code: ErrorCode): number {
     case 'startup':
       return 500;
   }
+}
+
+/** The body's announced length; undefined for one in chunks, or of a coding that hides it. */
+function lengthOf(req: IncomingMessage): number | undefined {
+  const length = req.headers['content-length'];
+  return length === undefined ? undefined : Number(length);
+}
+
+/** What was asked for, for the log: a proxy's absolute URL may have a password in it. */
+function targetOf(req: IncomingMessage): string {
+  return (req.url ?? '').replace(/^[a-z]+:\/\/[^/?#]*/i, '');
 }

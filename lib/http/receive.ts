@@ -5,32 +5,41 @@ import { codingOf, DECODABLE, decode, isDecodable } from '../codings.ts';
 import { CacheError, isCacheError } from '../errors.ts';
 import { untilStalled } from '../streams.ts';
 
-/** Milliseconds a client may send nothing in the middle of an upload. */
-const STALL_MS = 20_000;
 /** What a coded body may unpack to. Clients code narinfos, listings and logs only. */
 const MAX_DECODED_BYTES = 256 << 20;
 /** What is read of a refused body, so that a client which is still sending comes to read the refusal. */
 const DRAIN = { bytes: 16 << 20, ms: 5_000 };
 
 /**
- * The upload's body as it is to be stored. `expects` is whether the client waits for leave to send it.
+ * The upload's body as it is to be stored. `expects` is whether the client waits for leave to send it; `stallMs` is how
+ * long it may send nothing.
  * @throws CacheError `unsupported` before anything is read; while it is read `aborted`, `timeout`, `too-large`
  */
-export function receive(req: IncomingMessage, res: ServerResponse, expects: boolean): AsyncIterable<Buffer> {
+export function receive(
+  req: IncomingMessage,
+  res: ServerResponse,
+  expects: boolean,
+  stallMs: number,
+): AsyncIterable<Buffer> {
   const coding = codingOf(req.headers['content-encoding']);
   if (coding !== undefined && !isDecodable(coding)) {
     const known = DECODABLE.join(', ');
     throw new CacheError('unsupported', `expected Content-Encoding ${known} or none, found ${coding}`);
   }
-  if (expects) res.writeContinue();
-  const chunks = received(req);
+  const chunks = received(req, expects ? res : undefined, stallMs);
   return coding === undefined ? chunks : bounded(decode(coding, chunks), coding);
 }
 
-async function* received(req: IncomingMessage): AsyncGenerator<Buffer> {
-  const stalled = () => new CacheError('timeout', `the client sent nothing for ${STALL_MS / 1000} s`);
+async function* received(
+  req: IncomingMessage,
+  waiting: ServerResponse | undefined,
+  stallMs: number,
+): AsyncGenerator<Buffer> {
+  // Not before somebody reads: until then it may be refused without costing the client a byte.
+  waiting?.writeContinue();
+  const stalled = () => new CacheError('timeout', `the client sent nothing for ${stallMs / 1000} s`);
   try {
-    yield* untilStalled(req, STALL_MS, stalled);
+    yield* untilStalled(req, stallMs, stalled);
   } catch (error) {
     if (isCacheError(error)) throw error;
     throw new CacheError('aborted', 'the client left before the end of its upload', error);

@@ -5,8 +5,10 @@ import { type ObjectName, parseObjectName } from '../nix/object-name.ts';
 
 export type Route =
   | { readonly kind: 'home' }
+  | { readonly kind: 'health' }
   | { readonly kind: 'cache-info' }
-  | { readonly kind: 'object'; readonly name: ObjectName };
+  /** `pushed`: of what was pushed only, below `/upload`. */
+  | { readonly kind: 'object'; readonly name: ObjectName; readonly pushed: boolean };
 
 export type Method = 'GET' | 'HEAD' | 'PUT';
 
@@ -29,13 +31,14 @@ export function route(target: string): Route {
   if (segments.some((segment) => segment === '.' || segment === '..')) {
     throw new CacheError('bad-request', 'expected a path without . and .. in it');
   }
-  if (segments.length === 0) return { kind: 'home' };
+  if (segments.length === 0 || (segments.length === 1 && segments[0] === 'upload')) return { kind: 'home' };
+  if (segments.length === 1 && segments[0] === 'healthz') return { kind: 'health' };
   if (segments.at(-1) === 'nix-cache-info') return { kind: 'cache-info' };
-  // The store's URL may have a path: what precedes the name is not ours to interpret.
+  // The store's URL may have a path: what precedes the name, but for `upload`, is not ours to interpret.
   for (const length of [1, 2, 3]) {
     if (segments.length < length) break;
     const name = parseObjectName(segments.slice(-length).join('/'), query);
-    if (name !== undefined) return { kind: 'object', name };
+    if (name !== undefined) return { kind: 'object', name, pushed: segments.at(-length - 1) === 'upload' };
   }
   throw new CacheError('not-found', 'no such path in a Nix binary cache');
 }

@@ -1,9 +1,11 @@
 // The listening socket: limits that fit this protocol (uploads may take hours, idle connections are kept longer than
 // clients keep theirs), and a stop that lets running answers finish.
-import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http';
+import { createServer, type Server as HttpServer, type RequestListener, STATUS_CODES } from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Listen } from '../config.ts';
 import { CacheError, describe, isErrno } from '../errors.ts';
+import type { TlsFiles } from '../secrets.ts';
 import type { Handler } from './handler.ts';
 import { Turns } from './turns.ts';
 
@@ -16,28 +18,36 @@ const SILENT_MS = 300_000;
 export interface RunningServer {
   /** For messages, e.g. `http://127.0.0.1:8080`. */
   readonly url: string;
+  /** New connections get this certificate; for a server that was started with one. */
+  replaceTls(tls: TlsFiles): void;
   /** Stops accepting; resolves when every answer is finished, or cut off after `graceMs`. */
   stop(graceMs: number): Promise<void>;
 }
 
 /**
- * Starts to listen.
+ * Starts to listen, with TLS if there is a certificate.
  * @throws CacheError `startup` if it can't
  */
-export async function startServer(listen: Listen, handler: Handler): Promise<RunningServer> {
-  const server = createServer({
+export async function startServer(listen: Listen, handler: Handler, tls?: TlsFiles): Promise<RunningServer> {
+  const options = {
     // No deadline on a whole request: a large upload over a slow link takes what it takes.
     requestTimeout: 0,
     headersTimeout: HEADERS_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     noDelay: true,
     keepAlive: true,
-  });
+  };
+  const server =
+    tls === undefined
+      ? createServer(options)
+      : createTlsServer({ ...options, ...contextOf(tls), handshakeTimeout: HEADERS_MS });
   const turns = new Turns();
   const handle = (expects: boolean): RequestListener => {
     return (req, res) => turns.take(req.socket, res, () => void handler(req, res, expects));
   };
-  server.on('connection', (socket: Socket) => turns.add(socket));
+  server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => turns.add(socket));
+  // Connections that fail before they are secure: no client of ours, and no concern of the others.
+  server.on('tlsClientError', (_error, socket: Socket) => socket.destroy());
   server.setTimeout(SILENT_MS);
   server.on('request', handle(false));
   server.on('checkContinue', handle(true));
@@ -47,7 +57,10 @@ export async function startServer(listen: Listen, handler: Handler): Promise<Run
   const { port } = server.address() as AddressInfo;
   const host = listen.host ?? 'localhost';
   return {
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    url: `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    replaceTls: (next) => {
+      if (tls !== undefined) (server as TlsServer).setSecureContext(contextOf(next));
+    },
     stop: async (graceMs) => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       turns.stop();
@@ -58,7 +71,15 @@ export async function startServer(listen: Listen, handler: Handler): Promise<Run
   };
 }
 
-function bind(server: Server, listen: Listen): Promise<void> {
+function contextOf({ cert, key, clientCa }: TlsFiles) {
+  const demands = clientCa !== undefined;
+  return {
+    ...{ cert, key, minVersion: 'TLSv1.2' as const, requestCert: demands, rejectUnauthorized: demands },
+    ...(demands ? { ca: clientCa } : {}),
+  };
+}
+
+function bind(server: HttpServer | TlsServer, listen: Listen): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
       const where = `${listen.host ?? ''}:${listen.port}`;

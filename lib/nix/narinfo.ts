@@ -171,3 +171,8 @@ export function withSigs(text: string, sigs: readonly string[]): string {
   const missing = sigs.map((sig) => `Sig: ${sig}`).filter((line) => !present.has(line));
   return text + [...new Set(missing)].map((line) => `${line}\n`).join('');
 }
+
+/** `text`, a valid narinfo, without this signature. */
+export function withoutSig(text: string, sig: string): string {
+  return text.replaceAll(`\nSig: ${sig}\n`, '\n');
+}

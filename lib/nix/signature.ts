@@ -1,6 +1,14 @@
 // Signatures of narinfos: Ed25519 over a fingerprint of what matters in them (nix/src/libstore/path-info.cc). URL,
 // Compression, FileHash, FileSize, Deriver and CA are not in it, so a cache may change those.
-import { createPublicKey, type KeyObject, verify as verifyBytes } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  randomBytes,
+  sign as signBytes,
+  verify as verifyBytes,
+} from 'node:crypto';
+import { CacheError } from '../errors.ts';
 import type { NarInfo } from './narinfo.ts';
 
 declare const publicKey: unique symbol;
@@ -10,9 +18,20 @@ export type PublicKey = string & { readonly [publicKey]: true };
 /** Public keys, ready to verify with. */
 export type Keys = readonly { readonly name: string; readonly key: KeyObject }[];
 
+/** A secret key, ready to sign with. */
+export interface Signer {
+  /** As clients need it in `trusted-public-keys`. */
+  readonly publicKey: PublicKey;
+  /** The signature of a narinfo of a path in `storeDir`: the same every time. */
+  sign(info: NarInfo, storeDir: string): string;
+}
+
 const KEY_BYTES = 32;
-/** What stands before the key in DER (RFC 8410): an SPKI that says Ed25519. */
+/** What stands before the key in DER (RFC 8410): an SPKI, and a PKCS #8, that say Ed25519. */
 const SPKI = Buffer.from('302a300506032b6570032100', 'hex');
+const PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex');
+/** What Nix can read, in a file and in a narinfo. */
+const KEY_NAME = /^[^:\s]+$/;
 
 /** Whether `text` is a public key. */
 export function isPublicKey(text: string): text is PublicKey {
@@ -28,6 +47,50 @@ export function readKeys(keys: readonly PublicKey[]): Keys {
     const der = Buffer.concat([SPKI, Buffer.from(base64, 'base64')]);
     return { name, key: createPublicKey({ key: der, format: 'der', type: 'spki' }) };
   });
+}
+
+/**
+ * Reads a secret key as Nix writes it, `name:base64` of seed and public key; white space around it is ignored.
+ * @throws CacheError `invalid`, which does not repeat it
+ */
+export function readSecretKey(text: string): Signer {
+  const [name, base64] = split(text.trim());
+  const bytes = Buffer.from(base64, 'base64');
+  if (!KEY_NAME.test(name) || bytes.length !== 2 * KEY_BYTES || bytes.toString('base64') !== base64) {
+    throw new CacheError('invalid', 'expected a secret key "name:base64", the base64 of 64 bytes');
+  }
+  const signer = signerOf(name, bytes.subarray(0, KEY_BYTES));
+  if (signer.publicKey !== `${name}:${bytes.subarray(KEY_BYTES).toString('base64')}`) {
+    throw new CacheError('invalid', `the two halves of the secret key ${name} do not belong together`);
+  }
+  return signer;
+}
+
+/**
+ * A new key pair; both as Nix writes them.
+ * @throws CacheError `invalid` for a name that Nix can't read
+ */
+export function generateKeys(name: string): { secretKey: string; publicKey: PublicKey } {
+  if (!KEY_NAME.test(name)) {
+    throw new CacheError('invalid', 'expected a name without colons and spaces, such as cache.example.org-1');
+  }
+  const seed = randomBytes(KEY_BYTES);
+  const { publicKey } = signerOf(name, seed);
+  const [, base64] = split(publicKey);
+  const secretKey = `${name}:${Buffer.concat([seed, Buffer.from(base64, 'base64')]).toString('base64')}`;
+  return { secretKey, publicKey };
+}
+
+function signerOf(name: string, seed: Buffer): Signer {
+  const key = createPrivateKey({ key: Buffer.concat([PKCS8, seed]), format: 'der', type: 'pkcs8' });
+  const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
+  return {
+    publicKey: `${name}:${spki.subarray(SPKI.length).toString('base64')}` as PublicKey,
+    sign: (info, storeDir) => {
+      const signature = signBytes(null, Buffer.from(fingerprint(info, storeDir)), key);
+      return `${name}:${signature.toString('base64')}`;
+    },
+  };
 }
 
 /** What signatures are made of, for a path in `storeDir`. */
@@ -46,6 +109,14 @@ export function verify(info: NarInfo, keys: Keys, storeDir: string): string | un
     if (keys.some((one) => one.name === name && verifyBytes(null, signed, one.key, bytes))) return name;
   }
   return undefined;
+}
+
+/** @throws CacheError `invalid` if keys are demanded and none of them has signed */
+export function checkSigned(info: NarInfo, keys: Keys, storeDir: string): void {
+  if (keys.length === 0 || verify(info, keys, storeDir) !== undefined) return;
+  const expected = [...new Set(keys.map(({ name }) => name))].join(' or ');
+  const found = [...new Set(info.sigs.map(keyName))].join(', ') || 'none';
+  throw new CacheError('invalid', `expected a signature of ${expected} that verifies, found ${found}`);
 }
 
 /** The name of the key that a signature, or a public key, is of. */

@@ -33,7 +33,7 @@ export class DialAgent extends Agent {
 
   override getName(options?: object): string {
     const { target } = options as DialArgs;
-    return `${target.tls}:${target.host}:${target.port}`;
+    return `${target.tls}:${target.host}:${target.port}:${target.onlyPublic}`;
   }
 
   override createConnection(

@@ -4,6 +4,7 @@ import type net from 'node:net';
 import type { ProxyServer } from '../config/proxy.ts';
 import { CacheError } from '../errors.ts';
 import { connectThrough } from './connect.ts';
+import { isPrivateByName, unreachable } from './reach.ts';
 import { socksThrough } from './socks5.ts';
 import { authority, type Target } from './target.ts';
 import { connectTcp } from './tcp.ts';
@@ -52,6 +53,8 @@ export async function dial(target: Target, options: DialOptions): Promise<net.So
 async function open(target: Target, { proxy, ca }: DialOptions, signal: AbortSignal): Promise<net.Socket> {
   signal.throwIfAborted();
   const to = authority(target);
+  // A proxy looks names up itself, and may reach what we can't: only what the name tells can be checked.
+  if (target.onlyPublic && isPrivateByName(target.host)) throw unreachable(target.host);
   const blameTarget = { code: 'upstream', late: 'timeout', signal } as const;
   const blameProxy = { code: 'proxy', late: 'proxy', signal } as const;
 

@@ -4,6 +4,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
 import type { DialAgent, DialArgs } from './agent.ts';
 import type { Slots } from './slots.ts';
+import { hostOf } from './urls.ts';
 
 export interface RequestOptions {
   readonly agent: DialAgent;
@@ -13,6 +14,8 @@ export interface RequestOptions {
   readonly headers: Readonly<Record<string, string>>;
   /** Milliseconds from the finished connection to the answer's headers. */
   readonly firstByteMs: number;
+  /** See {@link Target}. */
+  readonly onlyPublic: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -54,7 +57,7 @@ async function sendAfresh(url: URL, options: RequestOptions): Promise<IncomingMe
 }
 
 function send(url: URL, options: RequestOptions, attempt: { reused: boolean }): Promise<IncomingMessage> {
-  const { agent, headers, firstByteMs, signal } = options;
+  const { agent, headers, firstByteMs, onlyPublic, signal } = options;
   return new Promise((resolve, reject) => {
     const tls = url.protocol === 'https:';
     const port = Number(url.port) || (tls ? 443 : 80);
@@ -66,7 +69,7 @@ function send(url: URL, options: RequestOptions, attempt: { reused: boolean }): 
       port,
       path: url.pathname + url.search,
       headers: { host: url.host, ...headers },
-      target: { host: url.hostname.replace(/^\[|\]$/g, ''), port, tls },
+      target: { host: hostOf(url), port, tls, onlyPublic },
       dialSignal: signal,
     };
     const req = httpRequest(args);

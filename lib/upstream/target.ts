@@ -5,6 +5,8 @@ export interface Target {
   readonly host: string;
   readonly port: number;
   readonly tls: boolean;
+  /** Whether it must not be in a private network: see reach.ts. */
+  readonly onlyPublic?: boolean;
 }
 
 /** `host:port`, as CONNECT and people write it. */

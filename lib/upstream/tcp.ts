@@ -1,6 +1,8 @@
 // The first step of dialling: a TCP connection, to the target or to its proxy.
 import net from 'node:net';
 import { type Step, until } from './handshake.ts';
+import { lookupPublic } from './reach.ts';
+import type { Target } from './target.ts';
 
 // Node gives up an address when the next one's turn comes, unlike RFC 8305. Its own 250 ms or so is less than a
 // round trip on the slow links this service is made for, so that only the last address would ever have a chance.
@@ -9,12 +11,13 @@ const KEEPALIVE_MS = 30_000;
 
 /** A connected socket. It never throws an error at a process in which nobody listens to it. */
 export async function connectTcp(
-  { host, port }: { readonly host: string; readonly port: number },
+  { host, port, onlyPublic = false }: Omit<Target, 'tls'>,
   step: Step,
 ): Promise<net.Socket> {
   const socket = net.connect({
     host,
     port,
+    ...(onlyPublic ? { lookup: lookupPublic } : {}),
     autoSelectFamily: true,
     autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_MS,
     noDelay: true,

@@ -3,7 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Deadlines, UpstreamConfig } from '../config.ts';
 import { CacheError, isCacheError } from '../errors.ts';
-import { type Keys, readKeys } from '../nix/signature.ts';
+import { type Keys, type PublicKey, readKeys } from '../nix/signature.ts';
 import { collect } from '../streams.ts';
 import { DialAgent } from './agent.ts';
 import { type Answer, extentOf, type Part, rangeHeader, validatorOf } from './answer.ts';
@@ -12,8 +12,10 @@ import type { Breakers } from './breaker.ts';
 import { dial } from './dial.ts';
 import { Health, type UpstreamStats } from './health.ts';
 import { Pace } from './pace.ts';
+import { isPrivate, isPrivateByName } from './reach.ts';
 import { get } from './request.ts';
 import { Slots } from './slots.ts';
+import { hostOf, httpUrl, redirected } from './urls.ts';
 
 export interface UpstreamOptions {
   /** PEM authorities to trust for this upstream in addition to the usual ones. */
@@ -38,13 +40,13 @@ const MAX_CACHE_INFO_BYTES = 64 * 1024;
 export class Upstream {
   /** Without a trailing slash; also its name in messages and the origin of what came from it. */
   readonly url: string;
-  /** One of these must have signed a narinfo that comes from here; if there are none, nobody need have. */
-  readonly keys: Keys;
   /** Whether it is believed to work. Whoever has a choice asks this before asking the upstream. */
   readonly health: Health;
   /** How fast one connection to it has lately been. */
   readonly pace = new Pace();
+  #keys: Keys;
   readonly #base: URL;
+  readonly #proxied: boolean;
   readonly #authorization: string | undefined;
   readonly #deadlines: Deadlines;
   readonly #agent: DialAgent;
@@ -55,7 +57,7 @@ export class Upstream {
 
   constructor(config: UpstreamConfig, { ca, deadlines, breakers }: UpstreamOptions) {
     this.url = config.url;
-    this.keys = readKeys(config.publicKeys);
+    this.#keys = readKeys(config.publicKeys);
     this.#base = new URL(config.url);
     this.#deadlines = deadlines;
     this.#now = breakers.now;
@@ -65,6 +67,7 @@ export class Upstream {
     }
     const timeoutMs = deadlines.connectMs;
     const { maxConnections, proxy } = config;
+    this.#proxied = proxy !== undefined;
     const large = Math.floor(maxConnections / 2);
     this.#slots = { small: new Slots(maxConnections - large), large: new Slots(large) };
     this.#agent = new DialAgent(
@@ -77,6 +80,16 @@ export class Upstream {
       () => this.#probe(),
       breakers.now,
     );
+  }
+
+  /** One of these must have signed a narinfo that comes from here; if there are none, nobody need have. */
+  get keys(): Keys {
+    return this.#keys;
+  }
+
+  /** From now on these are its keys. */
+  trust(keys: readonly PublicKey[]): void {
+    this.#keys = readKeys(keys);
   }
 
   get stats(): Readonly<UpstreamStats> {
@@ -164,7 +177,7 @@ export class Upstream {
       if (redirects === MAX_REDIRECTS) {
         throw new CacheError('upstream', `${start.href}: redirected more than ${MAX_REDIRECTS} times`);
       }
-      url = this.#redirect(start, url, location);
+      url = redirected(start, url, location);
     }
   }
 
@@ -185,6 +198,7 @@ export class Upstream {
       health.stats.requests++;
     };
     const { firstByteMs } = this.#deadlines;
+    const onlyPublic = !own && !(await this.#isPrivate());
     try {
       const response = await get(url, {
         agent: this.#agent,
@@ -192,6 +206,7 @@ export class Upstream {
         admit: send,
         headers,
         firstByteMs,
+        onlyPublic,
         signal,
       });
       if (own) health.answered(this.#now() - started);
@@ -203,6 +218,12 @@ export class Upstream {
     }
   }
 
+  /** Whether it may lead into private networks, being in one. */
+  #isPrivate(): Promise<boolean> {
+    const host = hostOf(this.#base);
+    return this.#proxied ? Promise.resolve(isPrivateByName(host)) : isPrivate(host);
+  }
+
   /** Asks for the one thing that every cache has, whatever it answers. */
   async #probe(): Promise<void> {
     const url = this.resolve('nix-cache-info');
@@ -212,33 +233,11 @@ export class Upstream {
     if (answer !== undefined) await collect(answer.body, MAX_CACHE_INFO_BYTES, tooLong);
   }
 
-  #redirect(start: URL, from: URL, location: string): URL {
-    const to = httpUrl(location, from.href, `${start.href}: redirected to`);
-    if (from.protocol === 'https:' && to.protocol === 'http:') {
-      throw new CacheError('upstream', `${start.href}: redirected from https to plain ${to.origin}`);
-    }
-    return to;
-  }
-
   /** Closes idle connections; busy ones end with their requests. */
   close(): void {
     this.#closing.abort(new CacheError('aborted', 'the service is stopping'));
     this.#agent.destroy();
   }
-}
-
-/** `reference` as seen from `base`, without the credentials that somebody else may have written into it. */
-function httpUrl(reference: string, base: string, what: string): URL {
-  const url = URL.canParse(reference, base) ? new URL(reference, base) : undefined;
-  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw new CacheError(
-      'upstream',
-      `${what} ${JSON.stringify(reference.slice(0, 200))}, expected an http or https URL`,
-    );
-  }
-  url.username = '';
-  url.password = '';
-  return url;
 }
 
 /**

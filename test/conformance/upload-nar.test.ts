@@ -44,12 +44,12 @@ const UPLOADS: Record<string, string> = {
 };
 for (const [name, value] of Object.entries(FORWARDED)) {
   for (const [what, path] of Object.entries(UPLOADS)) {
-    test(`40: PUT of ${what} with ${name} → 403 before 100, nothing stored`, async (t) => {
+    test(`40: PUT of ${what} with ${name} → 401 before 100, nothing stored`, async (t) => {
       const service = await startTestService(t);
       const client = await rawConnect(t, service.url);
       client.send(requestText(`PUT ${path} HTTP/1.1`, { ...EXPECT, [name]: value }));
       const reply = await client.reply();
-      assert.equal(reply.status, 403);
+      assert.equal(reply.status, 401);
       assert.match(reply.body.toString(), /^[^<]+\n?$/);
       assert.deepEqual(await files(service.dir), []);
     });
@@ -69,13 +69,13 @@ function makeOutside(t: TestContext): void {
   defer(t, () => unsubscribe('net.server.socket', onSocket));
 }
 
-test('40: PUT from an address that is not loopback → 403 before 100; GET is served', async (t) => {
+test('40: PUT from an address that is not loopback → 401 before 100; GET is served', async (t) => {
   makeOutside(t);
   const service = await startTestService(t, { host: undefined });
   const { port } = new URL(service.url);
   const client = await rawConnect(t, `http://${OUTSIDE}:${port}`);
   client.send(requestText(`PUT ${one.narPath} HTTP/1.1`, EXPECT));
-  assert.equal((await client.reply()).status, 403);
+  assert.equal((await client.reply()).status, 401);
   assert.equal((await get(`http://${OUTSIDE}:${port}`, '/nix-cache-info')).status, 200);
   assert.equal((await put(`http://127.0.0.1:${port}`, one.narPath, one.file)).status, 200);
   assert.deepEqual((await get(`http://${OUTSIDE}:${port}`, one.narPath)).body, one.file);
@@ -111,7 +111,7 @@ for (const [what, path] of Object.entries(REFUSED)) {
     const client = await rawConnect(t, service.url);
     client.send(requestText(`PUT ${path} HTTP/1.1`, EXPECT));
     const { status } = await client.reply();
-    assert.ok([400, 403, 404, 405].includes(status), `found ${status}`);
+    assert.ok([400, 401, 404, 405].includes(status), `found ${status}`);
     assert.deepEqual(await files(service.dir), []);
   });
 }

@@ -1,0 +1,91 @@
+// The command line: which commands there are, what each takes, and the help that says so.
+import { parseArgs } from 'node:util';
+import { CacheError, describe, isCacheError } from '../errors.ts';
+
+export const HELP = `nix-binary-cache: a Nix binary cache for several upstreams, each with its own proxy, that also takes uploads
+
+usage: nix-binary-cache [serve] [options]    run the service
+       nix-binary-cache list [options]       show what the cache folder holds
+       nix-binary-cache keygen NAME          make a key pair to sign with, in NAME.secret and NAME.public
+
+options:
+  --config FILE     configuration (default: cache.toml in the current folder, if there is one)
+  --listen ADDRESS  where to listen, HOST:PORT or :PORT (serve; default :8080)
+  --cache-dir DIR   the cache folder (default: cache)
+  --json            one JSON object a line (list)
+  --help, -h        this text
+  --version, -V     the version
+
+Point Nix at it with --option substituters http://HOST:8080, and push with nix copy --to http://HOST:8080.
+SIGHUP has a running service read its tokens, keys and certificates again.
+`;
+
+const OPTIONS = {
+  config: { type: 'string' },
+  listen: { type: 'string' },
+  'cache-dir': { type: 'string' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean', short: 'V' },
+} as const;
+
+type Option = keyof typeof OPTIONS;
+
+interface Form {
+  readonly options: readonly Option[];
+  /** What stands behind the command, for messages. */
+  readonly operands: readonly string[];
+}
+
+const COMMANDS = {
+  serve: { options: ['config', 'listen', 'cache-dir'], operands: [] },
+  list: { options: ['config', 'listen', 'cache-dir', 'json'], operands: [] },
+  keygen: { options: [], operands: ['NAME'] },
+} as const satisfies Record<string, Form>;
+
+export type Command = keyof typeof COMMANDS;
+
+/** What was asked for, checked. */
+export interface Arguments {
+  readonly command: Command;
+  readonly operands: readonly string[];
+  readonly values: ReturnType<typeof parsed>['values'];
+}
+
+function parsed(args: readonly string[]) {
+  return parseArgs({ args: [...args], allowPositionals: true, options: OPTIONS });
+}
+
+/** @throws CacheError `config` */
+export function parseArguments(args: readonly string[]): Arguments {
+  try {
+    const { values, positionals } = parsed(args);
+    const [command = 'serve', ...operands] = positionals;
+    if (!isCommand(command)) {
+      throw usage(`expected ${Object.keys(COMMANDS).join(', ')}, found ${JSON.stringify(command)}`);
+    }
+    const form: Form = COMMANDS[command];
+    if (operands.length !== form.operands.length) {
+      throw usage(
+        `expected ${[command, ...form.operands].join(' ')}, found ${JSON.stringify(positionals.join(' '))}`,
+      );
+    }
+    for (const option of Object.keys(values) as Option[]) {
+      if (!form.options.includes(option) && option !== 'help' && option !== 'version') {
+        throw usage(`--${option} does not go with ${command}`);
+      }
+    }
+    return { command, operands, values };
+  } catch (error) {
+    if (isCacheError(error)) throw error;
+    throw usage(describe(error));
+  }
+}
+
+function isCommand(text: string): text is Command {
+  return Object.hasOwn(COMMANDS, text);
+}
+
+function usage(problem: string): CacheError {
+  return new CacheError('config', `${problem}; see --help`);
+}

@@ -1,0 +1,74 @@
+// Slows down whoever guesses tokens: after a few wrong ones an address's attempts, right or wrong, are answered one after the
+// other, each after a wait that grows. The right one ends that.
+import { isIPv6 } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { CacheError } from '../errors.ts';
+
+/** Wrong ones that cost nothing: a client tries again a few times by itself. */
+const FREE = 10;
+const FIRST_WAIT_MS = 250;
+const LONGEST_WAIT_MS = 5000;
+/** Attempts of one address that may wait; more are refused unread. */
+const MAX_WAITING = 20;
+/** How long a wrong one is remembered. */
+const REMEMBERED_MS = 15 * 60_000;
+const MAX_ADDRESSES = 10_000;
+
+interface Guesser {
+  wrong: number;
+  until: number;
+  waiting: number;
+  /** Settles when it is the turn of the next attempt. */
+  turn: Promise<unknown>;
+}
+
+export class Guesses {
+  readonly #guessers = new Map<string, Guesser>();
+
+  /**
+   * Waits until an attempt of this address may be looked at; nothing to wait for is undefined.
+   * @throws CacheError `unauthorized` if too many wait already
+   */
+  turn(address: string): Promise<unknown> | undefined {
+    const guesser = this.#guessers.get(networkOf(address));
+    if (guesser === undefined || guesser.wrong < FREE || performance.now() > guesser.until) return undefined;
+    if (guesser.waiting >= MAX_WAITING) {
+      throw new CacheError('unauthorized', `too many wrong tokens came from ${address}, try again later`);
+    }
+    const ms = Math.min(FIRST_WAIT_MS * 2 ** (guesser.wrong - FREE), LONGEST_WAIT_MS);
+    guesser.waiting++;
+    guesser.turn = guesser.turn.then(() => delay(ms)).finally(() => guesser.waiting--);
+    return guesser.turn;
+  }
+
+  wrong(address: string): void {
+    const network = networkOf(address);
+    const now = performance.now();
+    const known = this.#guessers.get(network);
+    const guesser =
+      known !== undefined && now <= known.until
+        ? known
+        : { wrong: 0, until: 0, waiting: 0, turn: Promise.resolve() };
+    guesser.wrong++;
+    guesser.until = now + REMEMBERED_MS;
+    // The one that guessed last is the last to be forgotten.
+    this.#guessers.delete(network);
+    this.#guessers.set(network, guesser);
+    const [oldest] = this.#guessers.keys();
+    if (this.#guessers.size > MAX_ADDRESSES && oldest !== undefined) this.#guessers.delete(oldest);
+  }
+
+  right(address: string): void {
+    this.#guessers.delete(networkOf(address));
+  }
+}
+
+/** A host has one IPv4 address, but at least 2⁶⁴ IPv6 ones. */
+function networkOf(address: string): string {
+  if (!isIPv6(address)) return address;
+  const [before = '', after] = address.split('%', 1)[0]?.split('::') ?? [];
+  const groups = before === '' ? [] : before.split(':');
+  const rest = after === undefined || after === '' ? [] : after.split(':');
+  const zeros = after === undefined ? 0 : Math.max(0, 8 - groups.length - rest.length);
+  return [...groups, ...Array.from({ length: zeros }, () => '0'), ...rest].slice(0, 4).join(':');
+}

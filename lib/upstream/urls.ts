@@ -1,0 +1,36 @@
+// URLs that others write: in narinfos, and as where a redirect leads to.
+import { CacheError } from '../errors.ts';
+
+/**
+ * `reference` as seen from `base`, without the credentials that somebody else may have written into it.
+ * @throws CacheError `upstream`, beginning with `what`
+ */
+export function httpUrl(reference: string, base: string, what: string): URL {
+  const url = URL.canParse(reference, base) ? new URL(reference, base) : undefined;
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw new CacheError(
+      'upstream',
+      `${what} ${JSON.stringify(reference.slice(0, 200))}, expected an http or https URL`,
+    );
+  }
+  url.username = '';
+  url.password = '';
+  return url;
+}
+
+/**
+ * Where a redirect from `from`, which began at `start`, leads.
+ * @throws CacheError `upstream` for what is no such URL, and for one that gives up TLS
+ */
+export function redirected(start: URL, from: URL, location: string): URL {
+  const to = httpUrl(location, from.href, `${start.href}: redirected to`);
+  if (from.protocol === 'https:' && to.protocol === 'http:') {
+    throw new CacheError('upstream', `${start.href}: redirected from https to plain ${to.origin}`);
+  }
+  return to;
+}
+
+/** The host as sockets want it: an IPv6 address without its brackets. */
+export function hostOf(url: URL): string {
+  return url.hostname.replace(/^\[|\]$/g, '');
+}

@@ -1,0 +1,64 @@
+// Whoever guesses has to wait; whoever does not, does not.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isCacheError } from '../../lib/errors.ts';
+import { Guesses } from '../../lib/http/guesses.ts';
+
+const GUESSER = '192.0.2.1';
+
+function guessedWrong(address: string, times: number, guesses = new Guesses()): Guesses {
+  for (let i = 0; i < times; i++) guesses.wrong(address);
+  return guesses;
+}
+
+test('a few wrong ones cost nothing, more of them a wait, for this address alone', async () => {
+  const guesses = guessedWrong(GUESSER, 9);
+  assert.equal(guesses.turn(GUESSER), undefined);
+  guesses.wrong(GUESSER);
+  const started = performance.now();
+  assert.equal(guesses.turn('192.0.2.2'), undefined);
+  await guesses.turn(GUESSER);
+  assert.ok(performance.now() - started > 200);
+});
+
+test('attempts at once are looked at one after the other, and not more than a few wait', async () => {
+  const guesses = guessedWrong(GUESSER, 10);
+  const order: number[] = [];
+  const attempts = [0, 1, 2].map(async (n) => {
+    await guesses.turn(GUESSER);
+    order.push(n);
+  });
+  for (let i = 3; i < 20; i++) guesses.turn(GUESSER)?.catch(() => {});
+  assert.throws(
+    () => guesses.turn(GUESSER),
+    (error) => isCacheError(error, 'unauthorized') && /too many/.test(error.message),
+  );
+  const started = performance.now();
+  await Promise.all(attempts);
+  assert.deepEqual(order, [0, 1, 2]);
+  assert.ok(performance.now() - started > 600);
+  guesses.right(GUESSER);
+});
+
+test('the right one ends it', () => {
+  const guesses = guessedWrong(GUESSER, 20);
+  guesses.right(GUESSER);
+  assert.equal(guesses.turn(GUESSER), undefined);
+});
+
+test('all of an IPv6 network is one guesser, and neighbouring networks are others', () => {
+  const guesses = new Guesses();
+  for (let i = 0; i < 10; i++) guesses.wrong(`2001:db8:0:1::${i.toString(16)}`);
+  assert.throws(() => {
+    for (let i = 0; i < 21; i++) guesses.turn('2001:db8:0:1:ffff:ffff:ffff:ffff')?.catch(() => {});
+  });
+  assert.equal(guesses.turn('2001:db8:0:2::1'), undefined);
+  assert.equal(guesses.turn('2001:db8::1'), undefined);
+  guesses.right('2001:db8:0:1::7');
+});
+
+test('no more guessers are remembered than fit', () => {
+  const guesses = guessedWrong(GUESSER, 20);
+  for (let i = 0; i < 10_000; i++) guesses.wrong(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`);
+  assert.equal(guesses.turn(GUESSER), undefined);
+});

@@ -1,0 +1,109 @@
+// A public upstream must not send us into private networks; one that is in such a network may.
+import assert from 'node:assert/strict';
+import type { RequestListener } from 'node:http';
+import { test } from 'node:test';
+import { isCacheError } from '../../lib/errors.ts';
+import { dial } from '../../lib/upstream/dial.ts';
+import { isPrivate, isPrivateByName, lookupPublic } from '../../lib/upstream/reach.ts';
+import { createWorld } from '../fixtures/upstreams.ts';
+import { startWholeWorld } from '../fixtures/whole-world.ts';
+
+const signal = new AbortController().signal;
+
+test('addresses of this machine and of private networks are known in every form', async () => {
+  const hosts = [
+    ...[
+      '127.0.0.1',
+      '127.9.9.9',
+      '10.1.2.3',
+      '172.16.0.1',
+      '172.31.255.255',
+      '192.168.1.1',
+      '169.254.169.254',
+    ],
+    ...['0.0.0.0', '100.64.0.1', '::1', '::', 'fe80::1', 'fd12::1', '::ffff:10.0.0.1', '::ffff:127.0.0.1'],
+    ...[
+      '64:ff9b::7f00:1',
+      '224.0.0.1',
+      '255.255.255.255',
+      'localhost',
+      'LOCALHOST',
+      'a.localhost',
+      'localhost.',
+    ],
+  ];
+  for (const host of hosts) {
+    assert.equal(isPrivateByName(host), true, host);
+    assert.equal(await isPrivate(host), true, host);
+  }
+  for (const host of [
+    '192.0.2.1',
+    '8.8.8.8',
+    '172.32.0.1',
+    '2001:4860:4860::8888',
+    'example.org',
+    'localhost.org',
+  ]) {
+    assert.equal(isPrivateByName(host), false, host);
+  }
+  // URL() makes an address of every way to write one.
+  for (const written of [
+    'http://0x7f.1/',
+    'http://2130706433/',
+    'http://127.1/',
+    'http://[::ffff:7f00:1]/',
+  ]) {
+    assert.equal(isPrivateByName(new URL(written).hostname.replace(/^\[|\]$/g, '')), true, written);
+  }
+});
+
+test('a name that leads to a private address is not connected to', async () => {
+  await new Promise<void>((resolve) => {
+    lookupPublic('localhost', { all: true }, (error) => {
+      assert.ok(isCacheError(error, 'upstream'), String(error));
+      resolve();
+    });
+  });
+  const target = { host: '127.0.0.1', port: 9, tls: false, onlyPublic: true };
+  const refused = (error: unknown) =>
+    isCacheError(error, 'upstream') && /private network/.test(error.message);
+  await assert.rejects(dial(target, { timeoutMs: 1000, signal }), refused);
+  await assert.rejects(dial({ ...target, host: 'localhost' }, { timeoutMs: 1000, signal }), refused);
+});
+
+/** The upstream answers with this redirect, everybody else that there is nothing. */
+const leadingTo = (location: string): RequestListener => {
+  return (req, res) => {
+    if (req.url === '/x.narinfo') res.writeHead(302, { location }).end();
+    else res.writeHead(404).end();
+  };
+};
+
+test('a redirect of a public upstream into a private network is refused, before anything is sent there', async (t) => {
+  for (const location of [
+    'http://127.0.0.1:1/y',
+    'http://10.0.0.1/y',
+    'http://localhost/y',
+    'http://[::1]/y',
+  ]) {
+    const { proxy, targets } = await startWholeWorld(t, leadingTo(location));
+    const upstream = createWorld(t).upstream('http://cache.example.org', { proxy });
+    await assert.rejects(
+      upstream.get(upstream.resolve('x.narinfo'), false, signal),
+      (error) => isCacheError(error, 'upstream') && /private network/.test(error.message),
+      location,
+    );
+    assert.deepEqual(targets, ['cache.example.org:80'], location);
+  }
+});
+
+test('one to another public host is followed, and a private upstream may lead anywhere', async (t) => {
+  const elsewhere = await startWholeWorld(t, leadingTo('http://other.example.org/y'));
+  const open = createWorld(t).upstream('http://cache.example.org', { proxy: elsewhere.proxy });
+  assert.equal(await open.get(open.resolve('x.narinfo'), false, signal), undefined);
+  assert.deepEqual(elsewhere.targets, ['cache.example.org:80', 'other.example.org:80']);
+  const inside = await startWholeWorld(t, leadingTo('http://127.0.0.1:1/y'));
+  const own = createWorld(t).upstream('http://10.9.9.9', { proxy: inside.proxy });
+  assert.equal(await own.get(own.resolve('x.narinfo'), false, signal), undefined);
+  assert.deepEqual(inside.targets, ['10.9.9.9:80', '127.0.0.1:1']);
+});
