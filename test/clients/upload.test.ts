@@ -1,0 +1,75 @@
+// `/upload`: real clients push all of a closure there, whatever the cache's upstreams have of it already.
+import assert from 'node:assert/strict';
+import { availableParallelism } from 'node:os';
+import { describe, test } from 'node:test';
+import { need } from '../fixtures/need.ts';
+import { serveFolder } from '../fixtures/nginx.ts';
+import { startService } from '../fixtures/service.ts';
+import { clients } from './client.ts';
+import { buildClosure, hashPart } from './closure.ts';
+import {
+  assertSubstitutes,
+  keygen,
+  keyOfNix,
+  pushed,
+  realise,
+  TOKENS,
+  teamMachine,
+  tokenTable,
+  urlOf,
+  writeNetrc,
+} from './trust.ts';
+
+describe('/upload', { concurrency: availableParallelism() }, () => {
+  for (const client of clients) {
+    const { name } = client;
+    const skip = client.skip || need('nginx');
+
+    for (const [how, warm] of [
+      ['the upstream has parts of it', false],
+      ['the cache has fetched parts of it from the upstream', true],
+    ] as const) {
+      test(`${name} pushes a whole closure there although ${how}`, { skip }, async (t) => {
+        const builder = await teamMachine(t, client);
+        const theirs = await keyOfNix(builder, 'theirs-1');
+        const closure = await buildClosure(builder, 1);
+        const part = {
+          ...closure,
+          top: [...closure.paths.keys()].find((path) => path.endsWith('-tool+g++_1.0')) ?? '',
+        };
+        await builder.output('nix', 'copy', '--to', 'file:///srv?secret-key=/root/theirs-1.secret', part.top);
+        const upstream = await serveFolder(t, builder.path('/srv'));
+        const own = await keygen(t);
+        const config = `${tokenTable('push')}${own.table}[[upstreams]]\nurl = "${upstream.url}"\n`;
+        const service = await startService(t, { config });
+        await writeNetrc(builder, TOKENS.push);
+        if (warm) {
+          const reader = await teamMachine(t, client, `extra-substituters = ${urlOf(service)}`, theirs.trust);
+          const { code, stderr } = await realise(reader, part);
+          assert.equal(code, 0, stderr);
+        }
+
+        await pushed(builder, urlOf(service), closure);
+        assert.equal(
+          await countPushed(service.url, closure.paths.keys()),
+          3,
+          'the plain URL leaves out parts',
+        );
+        await pushed(builder, `${urlOf(service)}/upload`, closure);
+        assert.equal(await countPushed(service.url, closure.paths.keys()), 5);
+        await upstream.stop();
+        assert.equal(await service.stop(), 0);
+        const restarted = await startService(t, { config, dir: service.dir });
+        await assertSubstitutes(t, client, urlOf(restarted), closure, own.trust);
+        await assertSubstitutes(t, client, `${urlOf(restarted)}/upload`, closure, own.trust);
+      });
+    }
+  }
+});
+
+/** How many of the paths are there of those that were pushed. */
+async function countPushed(url: string, paths: Iterable<string>): Promise<number> {
+  let count = 0;
+  for (const path of paths) if ((await fetch(`${url}/upload/${hashPart(path)}.narinfo`)).ok) count++;
+  return count;
+}
