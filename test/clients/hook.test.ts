@@ -7,6 +7,7 @@ import { projectRoot } from '../fixtures/project.ts';
 import { startService } from '../fixtures/service.ts';
 import { clients, type Machine } from './client.ts';
 import { buildClosure, hashPart } from './closure.ts';
+import { TOKENS, teamMachine, tokenTable, urlOf, writeNetrc } from './trust.ts';
 
 /** Puts the hook on the machine, pushing to `url`. */
 async function installHook(machine: Machine, url: string): Promise<string> {
@@ -18,11 +19,16 @@ async function installHook(machine: Machine, url: string): Promise<string> {
   return hook;
 }
 
-for (const { name, skip, machine: makeMachine } of clients) {
-  test(`${name} pushes with the README's hook whatever it builds`, { skip }, async (t) => {
-    const machine = await makeMachine(t);
-    const service = await startService(t);
-    const hook = await installHook(machine, service.url);
+for (const client of clients) {
+  const { name, skip, machine: makeMachine } = client;
+
+  test(`${name} pushes with the README's hook and a token in /etc/nix/netrc whatever it builds`, {
+    skip,
+  }, async (t) => {
+    const machine = await teamMachine(t, client);
+    const service = await startService(t, { config: `upstreams = []\n${tokenTable('push')}` });
+    await writeNetrc(machine, TOKENS.push);
+    const hook = await installHook(machine, urlOf(service));
     // Nix 2.8 leaves a chroot, which the machine is, before it runs a hook: there it is run by hand.
     const byNix = !(await machine.output('nix', '--version')).endsWith(' 2.8.0');
     const options = byNix ? ['--option', 'post-build-hook', hook] : [];
