@@ -73,7 +73,10 @@ export class Cache {
   async pushed(name: ObjectName): Promise<Found | undefined> {
     if (name.kind === 'narinfo') {
       const known = await this.#narInfos.local(name.hash);
-      return known?.origin === 'push' ? foundInMemory(known.body, 'hit') : undefined;
+      if (known?.origin !== 'push') return undefined;
+      // If its NAR was damaged and set aside, only another push can make up for that, and clients push what is not here.
+      const nar = await this.#store.version(pathOf({ kind: 'nar', name: known.narName, hash: undefined }));
+      return nar === undefined ? undefined : foundInMemory(known.body, 'hit');
     }
     const object = await this.#store.open(pathOf(name));
     if (object === undefined || object.meta.origin === 'push') return object && foundInStore(object);
