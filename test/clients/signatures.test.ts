@@ -70,34 +70,39 @@ describe('signatures', { concurrency: availableParallelism() }, () => {
       const own = await keygen(t);
       const service = await startService(t, { config: `upstreams = []\n${own.table}` });
       const url = urlOf(service);
-      const builder = await teamMachine(t, client);
-      const [one, two] = [await keyOfNix(builder, 'one-1'), await keyOfNix(builder, 'two-1')];
+      const [builder, another] = [await teamMachine(t, client), await teamMachine(t, client)];
+      const one = await keyOfNix(builder, 'one-1');
+      const two = await keyOfNix(another, 'two-1');
+      const three = await keyOfNix(builder, 'three-1');
       const closure = await buildClosure(builder, 1);
       await pushed(builder, url, closure);
+      // From then on it believes to know what the cache has: its upload will lack the signature of the first.
+      await another.output('nix', 'path-info', '--recursive', '--store', url, closure.top);
       const sign = ['nix', 'store', 'sign', '--recursive', '--key-file'];
       await builder.output(...sign, '/root/one-1.secret', '--store', url, closure.top);
       assert.deepEqual(await signersStored(service, closure), ['one-1']);
+      await another.output(...sign, '/root/two-1.secret', '--store', url, closure.top);
+      assert.deepEqual(await signersStored(service, closure), ['one-1', 'two-1']);
 
       // Into the cache from another one that knows a signature more.
-      await builder.output(...sign, '/root/two-1.secret', closure.top);
+      await builder.output(...sign, '/root/three-1.secret', closure.top);
       await builder.output('nix', 'copy', '--to', 'file:///srv', closure.top);
       const copySigs = ['nix', 'store', 'copy-sigs', '--recursive', '--substituter'];
-      await builder.forget();
       await builder.output(...copySigs, 'file:///srv', '--store', url, closure.top);
-      assert.deepEqual(await signersStored(service, closure), ['one-1', 'two-1']);
-      for (const { trust } of [own, one, two]) await assertSubstitutes(t, client, url, closure, trust);
+      assert.deepEqual(await signersStored(service, closure), ['one-1', 'three-1', 'two-1']);
+      for (const { trust } of [own, one, two, three]) await assertSubstitutes(t, client, url, closure, trust);
 
       // And out of it, into a store that has the paths with one.
       await builder.forget();
       await builder.output(...copySigs, url, closure.top);
       const info = await builder.output('nix', 'path-info', '--sigs', closure.top);
-      for (const signer of ['one-1', 'two-1', 'cache.example.org-1'])
+      for (const signer of ['one-1', 'two-1', 'three-1', 'cache.example.org-1'])
         assert.ok(info.includes(`${signer}:`), info);
 
       // A push from a store that has the cache's own signature does not plant it either.
       const fresh = await startService(t, { config: `upstreams = []\n${own.table}` });
       await pushed(builder, urlOf(fresh), closure);
-      assert.deepEqual(await signersStored(fresh, closure), ['one-1', 'two-1']);
+      assert.deepEqual(await signersStored(fresh, closure), ['one-1', 'three-1', 'two-1']);
       await assertSubstitutes(t, client, urlOf(fresh), closure, own.trust);
     });
 

@@ -59,6 +59,11 @@ describe('/upload', { concurrency: availableParallelism() }, () => {
         assert.equal(await countPushed(service.url, closure.paths.keys()), 5);
         await upstream.stop();
         assert.equal(await service.stop(), 0);
+        assert.equal(
+          service.log().match(/PUT \/(upload\/)?nar\/\S+ 200/g)?.length,
+          5,
+          'each NAR is pushed once',
+        );
         const restarted = await startService(t, { config, dir: service.dir });
         await assertSubstitutes(t, client, urlOf(restarted), closure, own.trust);
         await assertSubstitutes(t, client, `${urlOf(restarted)}/upload`, closure, own.trust);
