@@ -13,9 +13,9 @@ import { TOKENS, teamMachine, tokenTable, urlOf, writeNetrc } from './trust.ts';
 async function installHook(machine: Machine, url: string): Promise<string> {
   const readme = await readFile(join(projectRoot, 'README.md'), 'utf8');
   const script = /```sh\n(#!\/bin\/sh\n[^`]*OUT_PATHS[^`]*)```/.exec(readme)?.[1] ?? '';
-  assert.ok(script.includes('http://localhost:8080'), 'the README has the hook');
+  assert.ok(script.includes('http://cache.example.org:8080'), 'the README has the hook');
   const hook = '/root/hook.sh';
-  await writeFile(machine.path(hook), script.replace('http://localhost:8080', url), { mode: 0o755 });
+  await writeFile(machine.path(hook), script.replace('http://cache.example.org:8080', url), { mode: 0o755 });
   return hook;
 }
 
