@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
+import { checkAuthority } from './certificates.ts';
 import { parseToken } from './config/access.ts';
 import type { Config, Right, TlsConfig } from './config.ts';
 import { CacheError, describe } from './errors.ts';
@@ -65,7 +66,7 @@ async function readTls({ certFile, keyFile, clientCaFile }: TlsConfig): Promise<
   const cert = await fromFile('tls.cert_file', certFile, pem);
   const key = await fromFile('tls.key_file', keyFile, pem);
   const clientCa =
-    clientCaFile === undefined ? undefined : await fromFile('tls.client_ca_file', clientCaFile, pem);
+    clientCaFile === undefined ? undefined : await fromFile('tls.client_ca_file', clientCaFile, authorities);
   try {
     createSecureContext({ cert, key, ca: clientCa });
   } catch (error) {
@@ -76,6 +77,11 @@ async function readTls({ certFile, keyFile, clientCaFile }: TlsConfig): Promise<
     );
   }
   return { cert, key, clientCa };
+}
+
+function authorities(text: string): string {
+  checkAuthority(pem(text));
+  return text;
 }
 
 function pem(text: string): string {

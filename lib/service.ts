@@ -2,6 +2,7 @@
 import { setMaxListeners } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { Cache } from './cache.ts';
+import { checkAuthority } from './certificates.ts';
 import type { Config, Deadlines, UpstreamConfig } from './config.ts';
 import { NarInfos, type Signing } from './download/narinfos.ts';
 import { CacheError, describe } from './errors.ts';
@@ -13,7 +14,6 @@ import { loadSecrets, type Secrets } from './secrets.ts';
 import { FolderStore } from './store/folder-store.ts';
 import { type PushRules, Uploads } from './upload.ts';
 import { Breakers } from './upstream/breaker.ts';
-import { checkAuthority } from './upstream/tls.ts';
 import { Upstream } from './upstream/upstream.ts';
 import { Upstreams } from './upstream/upstreams.ts';
 

@@ -1,12 +1,11 @@
 // Takes what clients push: spooled, checked, then committed, so that nothing is visible before it is known to be
 // right, and nothing is acknowledged before it is safe on disk. Clients send NARs first and narinfos last.
 import { createHash } from 'node:crypto';
-import { isDecodable } from './codings.ts';
 import type { NarInfos } from './download/narinfos.ts';
 import { storeBytes } from './download/store-bytes.ts';
 import { CacheError } from './errors.ts';
 import type { Log } from './log.ts';
-import { sha256FromBytes, sha256ToHex } from './nix/hash.ts';
+import { sha256FromBytes } from './nix/hash.ts';
 import {
   MAX_NARINFO_BYTES,
   type NarInfo,
@@ -18,12 +17,10 @@ import {
 import { hashInNarName, isNarName, type NarName, type ObjectName, pathOf } from './nix/object-name.ts';
 import { checkSigned, type Keys, type PublicKey, readKeys } from './nix/signature.ts';
 import type { StoreHash } from './nix/store-path.ts';
-import { checkUnpacked } from './nix/unpacked.ts';
-import { ByteLru } from './store/byte-lru.ts';
-import type { ObjectMeta, PutOptions, Store, StoredObject } from './store/store.ts';
-import { collect, piecesOf, type Reader } from './streams.ts';
+import { PushedNars } from './pushed-nars.ts';
+import type { ObjectMeta, PutOptions, Store } from './store/store.ts';
+import { collect } from './streams.ts';
 import type { Misses } from './upstream/misses.ts';
-import { Slots } from './upstream/slots.ts';
 
 export interface UploadsOptions {
   readonly store: Store;
@@ -42,21 +39,17 @@ export interface PushRules {
   readonly maxBytes: number;
 }
 
-/** NARs that are unpacked at once: each keeps a core busy. */
-const UNPACKING = 2;
-const UNPACKED = 10_000;
 const PUSHED: PutOptions = { existing: 'replace', durable: true };
 
 export class Uploads {
   readonly #options: UploadsOptions;
-  readonly #unpacking = new Slots(UNPACKING);
-  /** NARs that were unpacked and found to be what a narinfo said: their version, with that. */
-  readonly #unpacked = new ByteLru<true>(UNPACKED);
+  readonly #nars: PushedNars;
   #trustedKeys: Keys;
   #maxBytes: number;
 
   constructor(options: UploadsOptions) {
     this.#options = options;
+    this.#nars = new PushedNars(options.store);
     this.#trustedKeys = readKeys(options.rules.trustedKeys);
     this.#maxBytes = options.rules.maxBytes;
   }
@@ -72,7 +65,8 @@ export class Uploads {
    * @throws CacheError `invalid` or `too-large`
    */
   check(name: ObjectName, length: number | undefined): void {
-    if (length !== undefined && length > this.#maxBytes) throw this.#tooLarge(length);
+    const most = this.#mostOf(name);
+    if (length !== undefined && length > most) throw tooLarge(most, length);
     if (name.kind === 'nar' && hashInNarName(name.name) === undefined) {
       throw new CacheError(
         'invalid',
@@ -81,8 +75,8 @@ export class Uploads {
     }
   }
 
-  #tooLarge(found: string | number): CacheError {
-    return new CacheError('too-large', `expected at most ${this.#maxBytes} bytes, found ${found}`);
+  #mostOf({ kind }: ObjectName): number {
+    return kind === 'narinfo' ? Math.min(this.#maxBytes, MAX_NARINFO_BYTES) : this.#maxBytes;
   }
 
   /**
@@ -91,7 +85,11 @@ export class Uploads {
    */
   async put(name: ObjectName, body: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
     this.check(name, undefined);
-    if (name.kind === 'narinfo') return this.#putNarInfo(name.hash, await readText(body), signal);
+    const most = this.#mostOf(name);
+    if (name.kind === 'narinfo') {
+      const text = await collect(body, most, () => tooLarge(most, 'more'));
+      return this.#putNarInfo(name.hash, text.toString(), signal);
+    }
     const spool = this.#options.store.spool();
     try {
       // Before the body is asked for.
@@ -103,7 +101,7 @@ export class Uploads {
         hash.update(chunk);
         await written;
         size += chunk.length;
-        if (size > this.#maxBytes) throw this.#tooLarge('more');
+        if (size > most) throw tooLarge(most, 'more');
       }
       const digest = hash.digest();
       if (name.kind === 'nar') checkNarHash(name.name, sha256FromBytes(digest));
@@ -130,7 +128,8 @@ export class Uploads {
     const own = narInfos.ownSig(info);
     const text = own === undefined ? received : withoutSig(received, own);
     // Signatures of several uploads at once are all kept: they are merged one after the other.
-    await narInfos.changing.run(hash, () => this.#merge(info, text, narName, signal));
+    const sigs = info.sigs.filter((sig) => sig !== own);
+    await narInfos.changing.run(hash, () => this.#merge({ ...info, sigs }, text, narName, signal));
   }
 
   async #merge(info: NarInfo, text: string, narName: NarName, signal: AbortSignal): Promise<void> {
@@ -145,14 +144,20 @@ export class Uploads {
       return;
     }
     const nar = await store.open(pathOf({ kind: 'nar', name: narName, hash: undefined }));
-    if (nar !== undefined) await this.#checkNar(info, nar, signal);
+    if (nar !== undefined) await this.#nars.check(info, nar, signal);
     const put = async (merged: string, origin: string) => {
-      await storeBytes(store, { kind: 'narinfo', hash: info.hashPart }, Buffer.from(merged), origin, PUSHED);
+      // Signatures come to one another without end.
+      const bytes = Buffer.from(merged);
+      if (bytes.length > MAX_NARINFO_BYTES) throw tooLarge(MAX_NARINFO_BYTES, bytes.length);
+      await storeBytes(store, { kind: 'narinfo', hash: info.hashPart }, bytes, origin, PUSHED);
       narInfos.forget(info.hashPart);
     };
-    if (nar !== undefined) {
+    const owned = nar?.meta.origin === 'push';
+    const fetched = existing !== undefined && existing.origin !== 'push' && existing.narName === narName;
+    if (nar !== undefined && (owned || !fetched)) {
       // It may have come from an upstream, and the client skipped its upload when it saw that.
-      await store.sync(nar.meta.path);
+      if (owned) await store.sync(nar.meta.path);
+      else await this.#nars.own(nar.meta.path);
       return put(withSigs(withUrl(text, `nar/${narName}`), existing?.info.sigs ?? []), 'push');
     }
     // `nix store sign` sends back a narinfo that we gave it, with a signature more; the NAR may be only upstream.
@@ -161,37 +166,6 @@ export class Uploads {
       'invalid',
       `the narinfo of ${info.storePath} names nar/${narName}, which is not here: push it first`,
     );
-  }
-
-  /**
-   * Whether the narinfo says of the NAR, which is closed, what is so.
-   * @throws CacheError `invalid` if not
-   */
-  async #checkNar(info: NarInfo, nar: StoredObject, signal: AbortSignal): Promise<void> {
-    try {
-      checkFits(info, nar.meta);
-      if (info.compression === 'none' || !isDecodable(info.compression)) return;
-      const { compression, narHash, narSize } = info;
-      const known = [nar.version, compression, narHash, narSize].join(' ');
-      // Several paths may share a NAR, and a narinfo may come again with another signature.
-      if (this.#unpacked.get(known)) return;
-      const leave = await this.#unpacking.acquire(signal);
-      try {
-        await checkUnpacked(info.storePath, info, unlessAborted(nar.reader(0, nar.meta.size), signal));
-      } finally {
-        leave();
-      }
-      this.#unpacked.set(known, true, 1);
-    } finally {
-      await nar.close();
-    }
-  }
-}
-
-async function* unlessAborted(reader: Reader, signal: AbortSignal): AsyncGenerator<Buffer> {
-  for await (const piece of piecesOf(reader)) {
-    signal.throwIfAborted();
-    yield piece;
   }
 }
 
@@ -213,19 +187,6 @@ function checkNarHash(name: NarName, found: string): void {
   );
 }
 
-function checkFits(info: NarInfo, nar: ObjectMeta): void {
-  const plain = info.compression === 'none';
-  const fits = (field: string, expected: string | number | undefined, found: string | number | undefined) => {
-    if (expected === undefined || found === undefined || expected === found) return;
-    throw new CacheError('invalid', `narinfo ${field} is ${expected}, but that of ${nar.path} is ${found}`);
-  };
-  fits('FileSize', info.fileSize, nar.size);
-  fits('FileHash', info.fileHash && sha256ToHex(info.fileHash), nar.sha256);
-  if (!plain) return;
-  fits('NarSize', info.narSize, nar.size);
-  fits('NarHash', sha256ToHex(info.narHash), nar.sha256);
-}
-
 /** Whether two narinfos are about the same bytes and references: all that signatures cover. */
 function sameContent(a: NarInfo, b: NarInfo): boolean {
   const key = (info: NarInfo) =>
@@ -233,8 +194,6 @@ function sameContent(a: NarInfo, b: NarInfo): boolean {
   return key(a) === key(b);
 }
 
-async function readText(body: AsyncIterable<Buffer>): Promise<string> {
-  const tooLong = () =>
-    new CacheError('too-large', `expected a narinfo of at most ${MAX_NARINFO_BYTES} bytes, found more`);
-  return (await collect(body, MAX_NARINFO_BYTES, tooLong)).toString();
+function tooLarge(most: number, found: string | number): CacheError {
+  return new CacheError('too-large', `expected at most ${most} bytes, found ${found}`);
 }

@@ -8,13 +8,14 @@ import { projectRoot } from './fixtures/project.ts';
 /** From the bottom; what stands in one row must not import one another. */
 const LAYERS: readonly (readonly string[])[] = [
   ['lib/errors.ts', 'lib/log.ts', 'lib/addresses.ts'],
-  ['lib/buffers.ts', 'lib/streams.ts', 'lib/zstd-frames.ts'],
+  ['lib/buffers.ts', 'lib/certificates.ts', 'lib/streams.ts', 'lib/zstd-frames.ts'],
   ['lib/codings.ts'],
   ['lib/nix'],
   ['lib/config', 'lib/config.ts'],
   ['lib/secrets.ts'],
   ['lib/store', 'lib/upstream'],
   ['lib/download'],
+  ['lib/pushed-nars.ts'],
   ['lib/cache.ts', 'lib/upload.ts'],
   ['lib/http'],
   ['lib/service.ts'],

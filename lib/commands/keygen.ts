@@ -41,6 +41,10 @@ async function writeNew(file: string, text: string, mode: number): Promise<void>
       // Whoever has told their clients of a key can't do without it.
       await handle.writeFile(text);
       await handle.sync();
+    } catch (error) {
+      // Half a key would be in the way of the next attempt.
+      await rm(file, { force: true });
+      throw error;
     } finally {
       await handle.close();
     }

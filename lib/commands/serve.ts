@@ -14,8 +14,10 @@ const GRACE_MS = 30_000;
  */
 export async function serve(load: () => Promise<Config>, log: Log): Promise<void> {
   const config = await load();
-  const service = await startService(config, log);
-  reloadAtHangup(async () => service.reload(await load()), log);
+  const starting = startService(config, log);
+  // From the first moment: until somebody listens for it, a SIGHUP ends the process.
+  reloadAtHangup(async () => (await starting).reload(await load()), log);
+  const service = await starting;
   log.info(`listening on ${service.url}, keeping ${config.cacheDir}, asking ${describeUpstreams(config)}`);
   await stopSignal(log);
   await service.stop(GRACE_MS);

@@ -11,6 +11,11 @@ import { Guesses } from './guesses.ts';
 /** What each right is worth: it includes those before it. */
 const RIGHTS: readonly Right[] = ['pull', 'push', 'admin'];
 
+/** What proxies add, each some of them. One that adds none can't be told from a program on its machine. */
+const SPOKEN_FOR = [
+  ...['x-forwarded-for', 'forwarded', 'via', 'x-real-ip', 'x-forwarded-host', 'x-forwarded-proto'],
+];
+
 interface Client {
   readonly address: string;
   /** Whether its address says nothing: a proxy that nobody vouches for, or a browser, speaks for somebody. */
@@ -71,7 +76,7 @@ export class Access {
     if (most >= RIGHTS.indexOf(right)) return;
     throw new CacheError(
       'forbidden',
-      `the token ${token.name} may ${token.allow.join(' and ')}, expected one that may ${right}`,
+      `the token ${token.name} may ${token.allow.join(' and ')}, expected one that may ${right} in the request from ${address}`,
     );
   }
 
@@ -97,8 +102,8 @@ export class Access {
         hidden: isIP(address) === 0 || fromBrowser(req),
       };
     }
-    const spokenFor = forwarded ?? headers.forwarded ?? headers.via;
-    return { address: peer, hidden: spokenFor !== undefined || fromBrowser(req) };
+    const spokenFor = SPOKEN_FOR.some((name) => headers[name] !== undefined);
+    return { address: peer, hidden: spokenFor || fromBrowser(req) };
   }
 }
 

@@ -41,10 +41,13 @@ export function createHandler(options: HandlerOptions): Handler {
     note: Note,
   ): Promise<void> {
     if (!isMethod(req.method)) return refuse(req, res, expects, 405);
-    const wanted = route(req.url ?? '/');
-    if (wanted.kind === 'health' && req.method !== 'PUT') return sendText(req, res, 200, 'ok');
+    const wanted = routeOf(req);
+    const { kind } = wanted;
+    if (kind === 'health' && req.method !== 'PUT') return sendText(req, res, 200, 'ok');
     const leave = access.check(req, req.method === 'PUT' ? 'push' : 'pull');
     if (leave !== undefined) await leave;
+    // Only now: whoever may not ask is not told either which names we know.
+    if (kind === 'none') throw wanted.reason;
     if (req.method === 'PUT') return put(req, res, expects, wanted, note);
     switch (wanted.kind) {
       case 'home':
@@ -170,7 +173,8 @@ async function refuse(
   if (hasBody) res.setHeader('Connection', 'close');
   if (hasBody && !expects) await drain(req);
   const text = detail === undefined ? `${STATUS_CODES[status]}` : `${STATUS_CODES[status]}: ${detail}`;
-  sendText(req, res, status, text.slice(0, 900));
+  // In bytes: names of keys, for one, may be in any script.
+  sendText(req, res, status, Buffer.from(text).toString('utf8', 0, 900));
 }
 
 function statusOf(code: ErrorCode): number {
@@ -199,6 +203,14 @@ function statusOf(code: ErrorCode): number {
     case 'config':
     case 'startup':
       return 500;
+  }
+}
+
+function routeOf(req: IncomingMessage): Route | { readonly kind: 'none'; readonly reason: unknown } {
+  try {
+    return route(req.url ?? '/');
+  } catch (reason) {
+    return { kind: 'none', reason };
   }
 }
 

@@ -7,6 +7,7 @@ import type { Listen } from '../config.ts';
 import { CacheError, describe, isErrno } from '../errors.ts';
 import type { TlsFiles } from '../secrets.ts';
 import type { Handler } from './handler.ts';
+import { Handshakes } from './handshakes.ts';
 import { Turns } from './turns.ts';
 
 /** Nix drops idle connections after 90 s at the latest, and must be the first to do so. */
@@ -46,6 +47,8 @@ export async function startServer(listen: Listen, handler: Handler, tls?: TlsFil
     return (req, res) => turns.take(req.socket, res, () => void handler(req, res, expects));
   };
   server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => turns.add(socket));
+  const handshaking = new Handshakes();
+  if (tls !== undefined) handshaking.watch(server as TlsServer);
   // Connections that fail before they are secure: no client of ours, and no concern of the others.
   server.on('tlsClientError', (_error, socket: Socket) => socket.destroy());
   server.setTimeout(SILENT_MS);
@@ -64,6 +67,7 @@ export async function startServer(listen: Listen, handler: Handler, tls?: TlsFil
     stop: async (graceMs) => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       turns.stop();
+      handshaking.stop();
       const timer = setTimeout(() => server.closeAllConnections(), graceMs);
       await closed;
       clearTimeout(timer);

@@ -174,5 +174,9 @@ export function withSigs(text: string, sigs: readonly string[]): string {
 
 /** `text`, a valid narinfo, without this signature. */
 export function withoutSig(text: string, sig: string): string {
-  return text.replaceAll(`\nSig: ${sig}\n`, '\n');
+  const line = `Sig: ${sig}`;
+  return text
+    .split('\n')
+    .filter((one) => one !== line)
+    .join('\n');
 }

@@ -27,6 +27,10 @@ export interface Signer {
 }
 
 const KEY_BYTES = 32;
+/** Signatures of a narinfo that are tried: it has room for ten thousand, which would take a second. */
+const MAX_TRIED = 100;
+/** Names of keys that an error tells. */
+const MAX_NAMED = 10;
 /** What stands before the key in DER (RFC 8410): an SPKI, and a PKCS #8, that say Ed25519. */
 const SPKI = Buffer.from('302a300506032b6570032100', 'hex');
 const PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex');
@@ -54,9 +58,10 @@ export function readKeys(keys: readonly PublicKey[]): Keys {
  * @throws CacheError `invalid`, which does not repeat it
  */
 export function readSecretKey(text: string): Signer {
-  const [name, base64] = split(text.trim());
+  // Without a colon there is no name, and all of it is secret.
+  const [, name = '', base64 = ''] = /^([^:\s]+):(\S*)$/.exec(text.trim()) ?? [];
   const bytes = Buffer.from(base64, 'base64');
-  if (!KEY_NAME.test(name) || bytes.length !== 2 * KEY_BYTES || bytes.toString('base64') !== base64) {
+  if (bytes.length !== 2 * KEY_BYTES || bytes.toString('base64') !== base64) {
     throw new CacheError('invalid', 'expected a secret key "name:base64", the base64 of 64 bytes');
   }
   const signer = signerOf(name, bytes.subarray(0, KEY_BYTES));
@@ -102,7 +107,9 @@ export function fingerprint(info: NarInfo, storeDir: string): string {
 /** The name of the first of the keys that has signed the narinfo; undefined if none has. */
 export function verify(info: NarInfo, keys: Keys, storeDir: string): string | undefined {
   const signed = Buffer.from(fingerprint(info, storeDir));
-  for (const sig of info.sigs) {
+  const names = new Set(keys.map((key) => key.name));
+  const ours = info.sigs.filter((sig) => names.has(keyName(sig)));
+  for (const sig of ours.slice(0, MAX_TRIED)) {
     const [name, base64] = split(sig);
     const bytes = Buffer.from(base64, 'base64');
     // Two keys may share a name while one replaces the other.
@@ -115,7 +122,9 @@ export function verify(info: NarInfo, keys: Keys, storeDir: string): string | un
 export function checkSigned(info: NarInfo, keys: Keys, storeDir: string): void {
   if (keys.length === 0 || verify(info, keys, storeDir) !== undefined) return;
   const expected = [...new Set(keys.map(({ name }) => name))].join(' or ');
-  const found = [...new Set(info.sigs.map(keyName))].join(', ') || 'none';
+  const names = [...new Set(info.sigs.map(keyName))];
+  const more = names.length > MAX_NAMED ? ` and ${names.length - MAX_NAMED} more` : '';
+  const found = names.length === 0 ? 'none' : names.slice(0, MAX_NAMED).join(', ') + more;
   throw new CacheError('invalid', `expected a signature of ${expected} that verifies, found ${found}`);
 }
 

@@ -1,10 +1,10 @@
 // TLS over a connected socket: to an upstream, or to a proxy (and then once more inside, to the upstream). The
 // peer's certificate is always verified, against Node's authorities and those given.
-import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
-import { CacheError, describe, isErrno } from '../errors.ts';
+import { checkAuthority } from '../certificates.ts';
+import { CacheError, isErrno } from '../errors.ts';
 import { clip, type Step, until } from './handshake.ts';
 
 const UNKNOWN_AUTHORITY = [
@@ -60,26 +60,6 @@ function contextFor(ca: readonly string[]): tls.SecureContext {
     contexts.set(key, context);
   }
   return context;
-}
-
-/**
- * Checks every certificate in `pem`: Node would ignore, in silence, what it can't read.
- *
- * @throws CacheError `config`
- */
-export function checkAuthority(pem: string): void {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs) ?? [pem];
-  for (const block of blocks) {
-    try {
-      new X509Certificate(block);
-    } catch (error) {
-      throw new CacheError(
-        'config',
-        `an additional authority is no PEM certificate: ${describe(error)}`,
-        error,
-      );
-    }
-  }
 }
 
 function defaultAuthorities(): readonly string[] {

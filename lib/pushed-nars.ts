@@ -1,0 +1,100 @@
+// The NARs behind pushed narinfos: whether they are what is said of them, and that they are kept like what was pushed.
+import { createHash } from 'node:crypto';
+import { isDecodable } from './codings.ts';
+import { CacheError } from './errors.ts';
+import { sha256ToHex } from './nix/hash.ts';
+import type { NarInfo } from './nix/narinfo.ts';
+import { checkUnpacked } from './nix/unpacked.ts';
+import { ByteLru } from './store/byte-lru.ts';
+import type { ObjectMeta, Store, StoredObject } from './store/store.ts';
+import { piecesOf, type Reader } from './streams.ts';
+import { Slots } from './upstream/slots.ts';
+
+/** NARs that are unpacked at once: each keeps a core busy. */
+const UNPACKING = 2;
+const UNPACKED = 10_000;
+
+export class PushedNars {
+  readonly #store: Store;
+  readonly #unpacking = new Slots(UNPACKING);
+  /** NARs that were unpacked and found to be what a narinfo said: their version, with that. */
+  readonly #unpacked = new ByteLru<true>(UNPACKED);
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /**
+   * Whether the narinfo says of the NAR, which is closed, what is so.
+   * @throws CacheError `invalid` if not
+   */
+  async check(info: NarInfo, nar: StoredObject, signal: AbortSignal): Promise<void> {
+    try {
+      checkFits(info, nar.meta);
+      if (info.compression === 'none' || !isDecodable(info.compression)) return;
+      const { compression, narHash, narSize } = info;
+      const known = [nar.version, compression, narHash, narSize].join(' ');
+      // Several paths may share a NAR, and a narinfo may come again with another signature.
+      if (this.#unpacked.get(known)) return;
+      const leave = await this.#unpacking.acquire(signal);
+      try {
+        await checkUnpacked(info.storePath, info, unlessAborted(nar.reader(0, nar.meta.size), signal));
+      } finally {
+        leave();
+      }
+      this.#unpacked.set(known, true, 1);
+    } finally {
+      await nar.close();
+    }
+  }
+
+  /**
+   * Has a NAR that came from elsewhere kept as if it had been pushed: what is pushed must not hang on what is not.
+   * @throws CacheError `storage` or `damaged`
+   */
+  async own(path: string): Promise<void> {
+    const object = await this.#store.open(path);
+    if (object === undefined) throw new CacheError('storage', `${path} does not stay in the store`);
+    const { meta } = object;
+    const spool = this.#store.spool();
+    try {
+      const hash = createHash('sha256');
+      let size = 0;
+      for await (const piece of piecesOf(object.reader(0, meta.size))) {
+        await spool.write(piece, size);
+        hash.update(piece);
+        size += piece.length;
+      }
+      const sha256 = hash.digest('hex');
+      // What was read a short while ago is not compared while it is read.
+      if (meta.sha256 !== undefined && meta.sha256 !== sha256) {
+        throw new CacheError('damaged', `${path}: expected the SHA-256 ${meta.sha256}, found ${sha256}`);
+      }
+      const owned: ObjectMeta = { ...meta, origin: 'push', storedAt: new Date(), sha256 };
+      await this.#store.put(spool, owned, { existing: 'replace', durable: true });
+    } finally {
+      await object.close();
+      await spool.close();
+    }
+  }
+}
+
+async function* unlessAborted(reader: Reader, signal: AbortSignal): AsyncGenerator<Buffer> {
+  for await (const piece of piecesOf(reader)) {
+    signal.throwIfAborted();
+    yield piece;
+  }
+}
+
+function checkFits(info: NarInfo, nar: ObjectMeta): void {
+  const plain = info.compression === 'none';
+  const fits = (field: string, expected: string | number | undefined, found: string | number | undefined) => {
+    if (expected === undefined || found === undefined || expected === found) return;
+    throw new CacheError('invalid', `narinfo ${field} is ${expected}, but that of ${nar.path} is ${found}`);
+  };
+  fits('FileSize', info.fileSize, nar.size);
+  fits('FileHash', info.fileHash && sha256ToHex(info.fileHash), nar.sha256);
+  if (!plain) return;
+  fits('NarSize', info.narSize, nar.size);
+  fits('NarHash', sha256ToHex(info.narHash), nar.sha256);
+}
