@@ -104,7 +104,6 @@ test('a certificate that can not be used: all stays as it was, tokens included',
   const cases: [Record<string, string>, RegExp][] = [
     [{ key: second.key }, /expected a certificate and its key/],
     [{ key: first.key, cert: 'nonsense' }, /tls\.cert_file, .*expected PEM/],
-    [{ cert: '' }, /tls\.cert_file, .*expected PEM/],
     [{ cert: first.cert, key: first.key.slice(0, 100) }, /expected a certificate and its key/],
   ];
   const closed = `read = "token"\n[[tokens]]\nname = "a"\ntoken = "0123456789abcdef"\nallow = ["pull"]\n${toml}`;
@@ -224,7 +223,7 @@ test('a stop ends idle connections and half handshakes at once, and lets a runni
   await pushOn(idle);
   const running = await secureConnect(t, service.url, TRUST);
   running.socket.pause();
-  running.client.send(requestText(`GET ${one.narPath} HTTP/1.1`).repeat(1));
+  running.client.send(requestText(`GET ${one.narPath} HTTP/1.1`));
   const silent = [await plain(t, service), await plain(t, service)];
   silent[1]?.write(Buffer.from([22, 3, 1, 0, 200, 1]));
   const closed = silent.map(closing);

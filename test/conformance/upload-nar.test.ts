@@ -1,12 +1,7 @@
 // Section 8 of protocol.md, "Upload": who may upload, what is answered before the body, and NARs.
 //
-// Not here, because they belong to later work:
-//   40, 64  tokens: now the only rule is that other machines are refused
-//   41      a limit on the size of an upload
-//   42      a full disk
-//   46      a body that stalls, 47 a PUT that lasts 300 s: they would take the test that long
-//   62      a base URL for uploads alone
-//   63      zstd NARs of several frames
+// Elsewhere: 40 and 64 with tokens in access, 41, 46 and 47 in push-limits, 42 in full-disk, 62 in upload-only, 63 in
+// push-rules.
 import assert from 'node:assert/strict';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { readdir } from 'node:fs/promises';

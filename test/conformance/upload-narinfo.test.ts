@@ -1,6 +1,6 @@
 // Section 8 of protocol.md, "Upload": narinfos, which must fit their name, their store and their NAR.
 //
-// Not here, because it belongs to later work: 50 NarHash and NarSize of compressed NARs.
+// Elsewhere: 50 of compressed NARs in push-rules, trusted keys in push-limits.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';

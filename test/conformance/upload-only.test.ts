@@ -50,6 +50,11 @@ async function copyTo(base: string, prefix: string, one: Package): Promise<numbe
   return sent + 1;
 }
 
+/** What was fetched may still be on its way into the store. */
+async function stored(service: TestService, { narPath }: Package): Promise<void> {
+  while ((await head(service.url, narPath)).status !== 200) await delay(10);
+}
+
 test('62: what only an upstream has → 404, and the upstream is not asked', async (t) => {
   const { service, upstream } = await start(t);
   for (const path of [
@@ -68,6 +73,7 @@ test('62: what only an upstream has → 404, and the upstream is not asked', asy
 test('62: what is here because an upstream had it → 404 too, after a restart as well', async (t) => {
   const { service } = await start(t);
   assert.deepEqual(await seen(service.url, far), [200, 200]);
+  await stored(service, far);
   for (let i = 0; i < 2; i++) {
     assert.equal((await get(service.url, `/upload${far.narInfoPath}`)).status, 404);
     assert.equal((await get(service.url, `/upload${far.narPath}`)).status, 404);
@@ -119,8 +125,7 @@ test('62: what came from an upstream becomes ours when it is pushed to /upload, 
 test('62: a NAR that a client need not send, as it is here from an upstream, becomes ours with the narinfo', async (t) => {
   const { service, upstream } = await start(t);
   assert.deepEqual(await seen(service.url, far), [200, 200]);
-  // It may still be on its way into the store.
-  while ((await head(service.url, far.narPath)).status !== 200) await delay(10);
+  await stored(service, far);
   // Another path with the same contents.
   const twin = makePackage('twin', { size: 50_000, seed: 'far' });
   assert.equal(twin.narPath, far.narPath);
@@ -138,6 +143,7 @@ test('62: a NAR that a client need not send, as it is here from an upstream, bec
 test('62: a signature that is added to what came from an upstream does not make it ours', async (t) => {
   const { service } = await start(t);
   assert.deepEqual(await seen(service.url, far), [200, 200]);
+  await stored(service, far);
   const signed = makePackage('far', { size: 50_000, keys: [{ name: 'k-1', seed: Buffer.alloc(32, 1) }] });
   assert.equal((await put(service.url, far.narInfoPath, signed.narInfo)).status, 200);
   const { text } = await get(service.url, far.narInfoPath);
