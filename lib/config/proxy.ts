@@ -1,6 +1,7 @@
 // A proxy as the configuration writes it: one URL. Checked here, once, so that the layers that dial never meet
 // a proxy they can't use. No message shows the credentials.
 import { CacheError } from '../errors.ts';
+import { parseUrl } from '../url.ts';
 
 /** A proxy in front of an upstream. */
 export type ProxyServer = HttpProxy | SocksProxy;
@@ -77,8 +78,7 @@ export function parseProxy(text: string): ProxyServer {
 function canonicalHost(name: string): string | undefined {
   // The URL parser would drop tabs and line ends, and read a backslash as a slash.
   if (name === '' || /[\s\\]/.test(name)) return undefined;
-  const url = `http://${name}/`;
-  return URL.canParse(url) ? new URL(url).hostname : undefined;
+  return parseUrl(`http://${name}/`)?.hostname;
 }
 
 function parsePort(digits: string): number | undefined {

@@ -5,6 +5,7 @@ import { isIP, isIPv6 } from 'node:net';
 import { resolve } from 'node:path';
 import { CacheError } from '../errors.ts';
 import { isPublicKey, type PublicKey } from '../nix/signature.ts';
+import { parseUrl } from '../url.ts';
 import type { Credentials } from './proxy.ts';
 import { show } from './show.ts';
 
@@ -41,8 +42,8 @@ export function parseUpstreamUrl(text: string): UpstreamUrl {
   // URL() would forgive all of these: "https:host", "https:\host", and spaces and line ends anywhere.
   if (!/^https?:\/\/[^/?#]/i.test(text)) throw unexpected(text, `${expected}, with http:// or https://`);
   if (/[\s\p{Cc}\\]/u.test(text)) throw unexpected(text, `${expected}, without spaces or backslashes`);
-  if (!URL.canParse(text)) throw unexpected(text, `${expected}, with a valid host and port`);
-  const url = new URL(text);
+  const url = parseUrl(text);
+  if (url === undefined) throw unexpected(text, `${expected}, with a valid host and port`);
   if (/[?#]/.test(text)) throw unexpected(text, `${expected}, without a query or a fragment`);
   if (url.port === '0') throw unexpected(text, `${expected}, with a port from 1 to 65535`);
   const normalised = (url.origin + url.pathname).replace(/\/+$/, '');

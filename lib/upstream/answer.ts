@@ -32,18 +32,22 @@ export function rangeHeader({ start, end }: Part): string {
   return `bytes=${start}-${end === undefined ? '' : end - 1}`;
 }
 
-/** What the body of a 200 or 206 is of the whole; undefined if a 206 does not say it. */
+/** What the body of a 200 or 206 is of the whole; undefined if a 206 does not say it, or in numbers that can't be counted in. */
 export function extentOf(response: IncomingMessage): Extent | undefined {
   const { 'content-length': length, 'content-range': range } = response.headers;
   const coded = codingOf(response.headers['content-encoding']) !== undefined;
   if (response.statusCode !== 206) {
     const size = length === undefined || coded ? undefined : Number(length);
-    return { size, start: 0, end: size, partial: false };
+    return size === undefined || Number.isSafeInteger(size)
+      ? { size, start: 0, end: size, partial: false }
+      : undefined;
   }
   const [, first, last, total] = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(range?.trim() ?? '') ?? [];
-  if (first === undefined || Number(last) < Number(first) || coded) return undefined;
+  if (first === undefined || coded) return undefined;
+  const [start, end] = [Number(first), Number(last) + 1];
   const size = total === '*' ? undefined : Number(total);
-  return { size, start: Number(first), end: Number(last) + 1, partial: true };
+  const fits = start < end && end <= (size ?? end) && Number.isSafeInteger(size ?? end);
+  return fits ? { size, start, end, partial: true } : undefined;
 }
 
 /** See {@link Answer.validator}. */

@@ -157,8 +157,9 @@ export class Upstream {
     }
     const extent = extentOf(response);
     if (extent === undefined) {
-      const range = JSON.stringify(response.headers['content-range'] ?? '');
-      throw refuse(`answered 206 with Content-Range ${range.slice(0, 100)}`);
+      const { 'content-length': length = '', 'content-range': range = '' } = response.headers;
+      const found = status === 206 ? `Content-Range ${JSON.stringify(range)}` : `Content-Length ${length}`;
+      throw refuse(`answered ${status} with ${found.slice(0, 100)}`);
     }
     const body = new Body(response, url.href, this.#deadlines.stallMs, watch, way.signal);
     return { body, ...extent, validator: validatorOf(response) };

@@ -1,12 +1,13 @@
 // URLs that others write: in narinfos, and as where a redirect leads to.
 import { CacheError } from '../errors.ts';
+import { parseUrl } from '../url.ts';
 
 /**
  * `reference` as seen from `base`, without the credentials that somebody else may have written into it.
  * @throws CacheError `upstream`, beginning with `what`
  */
 export function httpUrl(reference: string, base: string, what: string): URL {
-  const url = URL.canParse(reference, base) ? new URL(reference, base) : undefined;
+  const url = parseUrl(reference, base);
   if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     throw new CacheError(
       'upstream',

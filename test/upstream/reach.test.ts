@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { isCacheError } from '../../lib/errors.ts';
 import { dial } from '../../lib/upstream/dial.ts';
 import { isPrivate, isPrivateByName, lookupPublic } from '../../lib/upstream/reach.ts';
+import { redirected } from '../../lib/upstream/urls.ts';
 import { createWorld } from '../fixtures/upstreams.ts';
 import { startWholeWorld } from '../fixtures/whole-world.ts';
 
@@ -106,4 +107,15 @@ test('one to another public host is followed, and a private upstream may lead an
   const own = createWorld(t).upstream('http://10.9.9.9', { proxy: inside.proxy });
   assert.equal(await own.get(own.resolve('x.narinfo'), false, signal), undefined);
   assert.deepEqual(inside.targets, ['10.9.9.9:80', '127.0.0.1:1']);
+});
+
+test('a redirect to what is no URL fails, whatever it looks like', () => {
+  const from = new URL('https://cache.example.org/x.narinfo');
+  for (const location of ['http://[', 'ftp://h/', 'https://a b/', '//', 'https:/\\@:']) {
+    assert.throws(
+      () => redirected(from, from, location),
+      (error) => isCacheError(error, 'upstream'),
+      location,
+    );
+  }
 });
