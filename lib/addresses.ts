@@ -36,7 +36,7 @@ export class Addresses {
 
 /** An IPv4 address that IPv6 sockets show as `::ffff:10.0.0.1`, as it is; any other text unchanged. */
 export function plainAddress(address: string): string {
-  return /^::ffff:([0-9.]+)$/i.exec(address)?.[1] ?? address;
+  return /^::ffff:(\d+\.[0-9.]+)$/i.exec(address)?.[1] ?? address;
 }
 
 function ranges(...texts: string[]): AddressRange[] {

@@ -108,6 +108,11 @@ export function pathOf(name: ObjectName): string {
   }
 }
 
+/** Whether `text` is one of the kinds. */
+export function isObjectKind(text: unknown): text is ObjectKind {
+  return typeof text === 'string' && Object.hasOwn(MIME, text);
+}
+
 /** The media type that clients and other caches use for this kind of object. */
 export function mimeOf(kind: ObjectKind): string {
   return MIME[kind];

@@ -1,7 +1,7 @@
 // The first line of an object's file: JSON that explains the body behind it, padded with spaces to a fixed length so
 // that the body can be written before its hash is known. `head -1` shows it.
 import { CacheError } from '../errors.ts';
-import type { ObjectKind } from '../nix/object-name.ts';
+import { isObjectKind } from '../nix/object-name.ts';
 import type { ObjectMeta } from './store.ts';
 
 /** Bytes of the first line as this version writes it, newline included. */
@@ -45,24 +45,20 @@ export function decodeHeader(bytes: Buffer): { meta: ObjectMeta; length: number 
     throw new CacheError('damaged', `its format is ${JSON.stringify(format)}, expected ${FORMAT}`);
   if (
     typeof path !== 'string' ||
-    typeof kind !== 'string' ||
+    !isObjectKind(kind) ||
     typeof origin !== 'string' ||
     typeof storedAt !== 'string' ||
     Number.isNaN(Date.parse(storedAt)) ||
-    typeof size !== 'number' ||
+    !isSize(size) ||
     typeof sha256 !== 'string' ||
     (narHash !== undefined && typeof narHash !== 'string')
   ) {
-    throw new CacheError('damaged', 'its header lacks a field');
+    throw new CacheError('damaged', 'its header lacks a field, or one is not what it should be');
   }
-  const meta = {
-    path,
-    kind: kind as ObjectKind,
-    origin,
-    storedAt: new Date(storedAt),
-    size,
-    sha256,
-    narHash,
-  };
+  const meta = { path, kind, origin, storedAt: new Date(storedAt), size, sha256, narHash };
   return { meta, length: end + 1 };
+}
+
+function isSize(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
