@@ -40,5 +40,7 @@ function inString(
     report.add(path, `found \${${name}}, expected the name of an environment variable that is set`);
     return '';
   });
-  return complete ? replaced : undefined;
+  if (!complete) return undefined;
+  if (replaced !== text) report.conceal(path);
+  return replaced;
 }

@@ -102,3 +102,18 @@ test('a token never stands in a message, whatever is wrong with the file', () =>
   ];
   for (const text of wrong) mistakes(text);
 });
+
+test('what comes from the environment is not quoted, wherever it stands and is wrong', () => {
+  for (const text of [
+    'read = "x${TOKEN}"',
+    'listen = "${TOKEN}"',
+    '[[upstreams]]\nurl = "htt${TOKEN}"',
+    '[[upstreams]]\nurl = "https://a.example.org"\nproxy = "${TOKEN}"',
+    '[[upstreams]]\nurl = "https://a.example.org/${TOKEN}"\n[[upstreams]]\nurl = "https://a.example.org/${TOKEN}"',
+    token().replace('name = "a"', 'name = "a ${TOKEN}"'),
+  ]) {
+    const said = mistakes(text, { TOKEN: 'hunter2-hunter2' });
+    assert.match(said, /found something with a value of the environment in it, expected .{10}/, text);
+    assert.doesNotMatch(said, /hunter2/, text);
+  }
+});
