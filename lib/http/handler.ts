@@ -2,7 +2,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Cache } from '../cache.ts';
 import { CacheError, describe, type ErrorCode, isCacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { type Log, printable } from '../log.ts';
 import { type CacheInfo, formatCacheInfo, storeDirOf } from '../nix/cache-info.ts';
 import type { ObjectName } from '../nix/object-name.ts';
 import { collect } from '../streams.ts';
@@ -28,6 +28,7 @@ export type Handler = (req: IncomingMessage, res: ServerResponse, expects: boole
 type Note = (how: string) => void;
 
 const MAX_CACHE_INFO_BYTES = 4096;
+const MAX_ERROR_BYTES = 900;
 
 export function createHandler(options: HandlerOptions): Handler {
   const { access, cache, uploads, log } = options;
@@ -173,8 +174,13 @@ async function refuse(
   if (hasBody) res.setHeader('Connection', 'close');
   if (hasBody && !expects) await drain(req);
   const text = detail === undefined ? `${STATUS_CODES[status]}` : `${STATUS_CODES[status]}: ${detail}`;
-  // In bytes: names of keys, for one, may be in any script.
-  sendText(req, res, status, Buffer.from(text).toString('utf8', 0, 900));
+  sendText(req, res, status, short(printable(text)));
+}
+
+/** No more of it than clients should have to show. */
+function short(text: string): string {
+  const bytes = Buffer.from(text);
+  return bytes.length > MAX_ERROR_BYTES ? `${bytes.toString('utf8', 0, MAX_ERROR_BYTES - 3)}…` : text;
 }
 
 function statusOf(code: ErrorCode): number {

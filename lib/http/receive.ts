@@ -24,7 +24,18 @@ export function receive(
   const coding = codingOf(req.headers['content-encoding']);
   if (coding !== undefined && !isDecodable(coding)) {
     const known = DECODABLE.join(', ');
-    throw new CacheError('unsupported', `expected Content-Encoding ${known} or none, found ${coding}`);
+    throw new CacheError(
+      'unsupported',
+      `expected Content-Encoding ${known} or none, found ${coding.slice(0, 100)}`,
+    );
+  }
+  const transfer = req.headers['transfer-encoding'];
+  // Of others node:http only takes off the chunks.
+  if (transfer !== undefined && transfer.trim().toLowerCase() !== 'chunked') {
+    throw new CacheError(
+      'unsupported',
+      `expected Transfer-Encoding chunked or none, found ${transfer.slice(0, 100)}`,
+    );
   }
   const chunks = received(req, expects ? res : undefined, stallMs);
   return coding === undefined ? chunks : bounded(decode(coding, chunks), coding);

@@ -12,6 +12,7 @@ import { Turns } from './turns.ts';
 
 /** Nix drops idle connections after 90 s at the latest, and must be the first to do so. */
 const KEEP_ALIVE_MS = 150_000;
+/** From a request's first byte, or the connection's beginning, to the end of its headers. */
 const HEADERS_MS = 30_000;
 /** A connection on which nothing has moved in either direction for so long is dead; Nix gives up after as much. */
 const SILENT_MS = 300_000;
@@ -29,11 +30,17 @@ export interface RunningServer {
  * Starts to listen, with TLS if there is a certificate.
  * @throws CacheError `startup` if it can't
  */
-export async function startServer(listen: Listen, handler: Handler, tls?: TlsFiles): Promise<RunningServer> {
+export async function startServer(
+  listen: Listen,
+  handler: Handler,
+  tls?: TlsFiles,
+  headersMs = HEADERS_MS,
+): Promise<RunningServer> {
   const options = {
     // No deadline on a whole request: a large upload over a slow link takes what it takes.
     requestTimeout: 0,
-    headersTimeout: HEADERS_MS,
+    headersTimeout: headersMs,
+    connectionsCheckingInterval: headersMs / 10,
     keepAliveTimeout: KEEP_ALIVE_MS,
     noDelay: true,
     keepAlive: true,
@@ -41,7 +48,9 @@ export async function startServer(listen: Listen, handler: Handler, tls?: TlsFil
   const server =
     tls === undefined
       ? createServer(options)
-      : createTlsServer({ ...options, ...contextOf(tls), handshakeTimeout: HEADERS_MS });
+      : createTlsServer({ ...options, ...contextOf(tls), handshakeTimeout: headersMs });
+  // Their bytes are bounded. Of more than 1000 Node would drop the rest in silence, among them what a proxy has added.
+  server.maxHeadersCount = 0;
   const turns = new Turns();
   const handle = (expects: boolean): RequestListener => {
     return (req, res) => turns.take(req.socket, res, () => void handler(req, res, expects));
