@@ -1,6 +1,6 @@
 // Who may supply a body, in the order in which they are asked.
 import { isDecodable } from '../codings.ts';
-import { describe } from '../errors.ts';
+import { CacheError, describe } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type NarInfo, narPromisedBy } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName } from '../nix/object-name.ts';
@@ -16,6 +16,9 @@ export interface Wanted {
   readonly sources: readonly Source[];
   readonly expected: Expected;
 }
+
+/** Of a log and the like, unpacked: nothing says beforehand how long it is, or when an upstream should have ended. */
+const MAX_OTHER_BYTES = 256 << 20;
 
 const NOTHING: Expected = { fileHash: undefined, fileSize: undefined, nar: undefined };
 
@@ -35,7 +38,7 @@ export class NarSources {
     // The one character of our names that a URL would take for something else.
     const reference = path.slice(1).replaceAll('?', '%3F');
     return {
-      sources: this.#upstreams.all.map((one) => source(one, one.resolve(reference), false, false)),
+      sources: this.#upstreams.all.map((one) => bounded(source(one, one.resolve(reference), false, false))),
       expected: NOTHING,
     };
   }
@@ -108,6 +111,29 @@ function source(upstream: Upstream, url: URL, large: boolean, certain: boolean):
     certain,
     ask: (signal, start, end) => {
       return upstream.get(url, large, signal, start === undefined ? undefined : { start, end });
+    },
+  };
+}
+
+/** The same source, whose answers come to an end. */
+function bounded(source: Source): Source {
+  const { label } = source;
+  const tooLong = () => new CacheError('upstream', `${label}: is longer than ${MAX_OTHER_BYTES} bytes`);
+  return {
+    ...source,
+    ask: async (...part) => {
+      const answer = await source.ask(...part);
+      if (answer === undefined) return undefined;
+      const { body } = answer;
+      async function* chunks() {
+        let size = 0;
+        for await (const chunk of body) {
+          size += chunk.length;
+          if (size > MAX_OTHER_BYTES) throw tooLong();
+          yield chunk;
+        }
+      }
+      return { ...answer, body: { destroy: (error) => body.destroy(error), [Symbol.asyncIterator]: chunks } };
     },
   };
 }
