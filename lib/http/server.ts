@@ -1,6 +1,13 @@
 // The listening socket: limits that fit this protocol (uploads may take hours, idle connections are kept longer than
 // clients keep theirs), and a stop that lets running answers finish.
-import { createServer, type Server as HttpServer, type RequestListener, STATUS_CODES } from 'node:http';
+import {
+  createServer,
+  type Server as HttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Listen } from '../config.ts';
@@ -63,6 +70,9 @@ export async function startServer(
   server.setTimeout(SILENT_MS);
   server.on('request', handle(false));
   server.on('checkContinue', handle(true));
+  server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => {
+    turns.take(req.socket, res, () => refuseExpectation(res));
+  });
   server.on('clientError', (error, socket: Socket) => answerUnreadable(error, socket, turns.isBusy(socket)));
   await bind(server, listen);
   server.on('error', () => {});
@@ -104,6 +114,17 @@ function bind(server: HttpServer | TlsServer, listen: Listen): Promise<void> {
       resolve();
     });
   });
+}
+
+/** Whether the body comes all the same nobody knows: the next request could not be found behind it. */
+function refuseExpectation(res: ServerResponse): void {
+  const body = 'Expectation Failed: expected 100-continue or none\n';
+  res.writeHead(417, {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': body.length,
+    Connection: 'close',
+  });
+  res.end(body);
 }
 
 /** What can't be parsed as a request gets its status and is cut off. */

@@ -9,7 +9,12 @@ const MAX_WAITING = 100;
 interface Connection {
   /** Whether a request is being answered. */
   busy: boolean;
-  readonly waiting: (() => void)[];
+  readonly waiting: Waiting[];
+}
+
+interface Waiting {
+  readonly res: ServerResponse;
+  readonly begin: () => void;
 }
 
 export class Turns {
@@ -38,7 +43,7 @@ export class Turns {
       answer();
     };
     if (!connection.busy) begin();
-    else if (connection.waiting.length < MAX_WAITING) connection.waiting.push(begin);
+    else if (connection.waiting.length < MAX_WAITING) connection.waiting.push({ res, begin });
     else socket.destroy();
   }
 
@@ -46,7 +51,8 @@ export class Turns {
     connection.busy = false;
     if (socket.destroyed) return;
     const next = connection.waiting.shift();
-    if (next !== undefined) next();
+    // Behind an answer that ends the connection Node gives the next one no socket: it would be written, and waited for, in vain.
+    if (next !== undefined && next.res.socket !== null) next.begin();
     // The answer may have promised to keep the connection.
     else if (this.#stopping) socket.destroySoon();
   }

@@ -49,6 +49,35 @@ test('pipelined requests are answered one after the other, and none once the con
   assert.deepEqual(begun, ['/a', '/b']);
 });
 
+test('behind an answer that ends the connection no request begins', async (t) => {
+  const begun: string[] = [];
+  const server = await start(t, (req, res) => {
+    begun.push(req.url ?? '');
+    res.setHeader('Connection', 'close');
+    res.end('x');
+  });
+  const socket = await open(t, server);
+  const closed = once(socket, 'close');
+  socket.resume().write(GET('/a') + GET('/b') + GET('/c'));
+  await closed;
+  assert.deepEqual(begun, ['/a']);
+});
+
+test('an expectation that nobody can meet is refused in its turn, and the connection closed', async (t) => {
+  const server = await start(t, (_req, res) => void setImmediate(() => res.end('x')));
+  const socket = await open(t, server);
+  let received = '';
+  socket.setEncoding('latin1').on('data', (text: string) => {
+    received += text;
+  });
+  const closed = once(socket, 'close');
+  const expecting = `PUT /b HTTP/1.1\r\nHost: x\r\nExpect: tea\r\nContent-Length: ${GET('/c').length}\r\n\r\n`;
+  socket.write(GET('/a') + expecting + GET('/c') + GET('/d'));
+  await closed;
+  const statuses = [...received.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status);
+  assert.deepEqual(statuses, ['200', '417']);
+});
+
 test('a connection that piles up requests is cut', async (t) => {
   const server = await start(t, () => {});
   const socket = await open(t, server);
