@@ -42,7 +42,7 @@ export class Turns {
       res.once('close', () => this.#ended(socket, connection));
       answer();
     };
-    if (!connection.busy) begin();
+    if (!connection.busy) beginUnlessLate({ res, begin });
     else if (connection.waiting.length < MAX_WAITING) connection.waiting.push({ res, begin });
     else socket.destroy();
   }
@@ -51,8 +51,7 @@ export class Turns {
     connection.busy = false;
     if (socket.destroyed) return;
     const next = connection.waiting.shift();
-    // Behind an answer that ends the connection Node gives the next one no socket: it would be written, and waited for, in vain.
-    if (next !== undefined && next.res.socket !== null) next.begin();
+    if (next !== undefined) beginUnlessLate(next);
     // The answer may have promised to keep the connection.
     else if (this.#stopping) socket.destroySoon();
   }
@@ -62,4 +61,12 @@ export class Turns {
     this.#stopping = true;
     for (const [socket, { busy }] of this.#connections) if (!busy) socket.destroy();
   }
+}
+
+/**
+ * Behind an answer that ends the connection, ours or one that Node gives by itself (to a request without a Host), Node gives
+ * the next one no socket: it would be written, and waited for, in vain.
+ */
+function beginUnlessLate({ begin, res }: Waiting): void {
+  if (res.socket !== null) begin();
 }

@@ -61,6 +61,12 @@ test('behind an answer that ends the connection no request begins', async (t) =>
   socket.resume().write(GET('/a') + GET('/b') + GET('/c'));
   await closed;
   assert.deepEqual(begun, ['/a']);
+  // Node answers this by itself.
+  const other = await open(t, server);
+  const otherClosed = once(other, 'close');
+  other.resume().write(`GET /d HTTP/1.1\r\n\r\n${GET('/e')}${GET('/f')}`);
+  await otherClosed;
+  assert.deepEqual(begun, ['/a']);
 });
 
 test('an expectation that nobody can meet is refused in its turn, and the connection closed', async (t) => {
