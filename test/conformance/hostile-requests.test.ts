@@ -202,7 +202,7 @@ test('headers that come slowly, or never → 408, the connection closed', async 
     '',
     'GET / HT',
     'GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n',
-    requestText('GET / HTTP/1.1') + 'GET / HTTP/1.1\r\n',
+    `${requestText('GET / HTTP/1.1')}GET / HTTP/1.1\r\n`,
   ].map(async (text) => {
     const client = await rawConnect(t, server.url);
     client.send(text);

@@ -188,7 +188,7 @@ test('a log that unpacks to more than 256 MiB is cut, and nothing of it is kept'
 
 test('what upstreams write gets into the log without control characters', async (t) => {
   const upstream = await startUpstream(t);
-  const evil = '\x1b]0;evil\x07'.replace(/[^ -~]/g, '') + '\x80\x9b2J\x85';
+  const evil = `${'\x1b]0;evil\x07'.replace(/[^ -~]/g, '')}\x80\x9b2J\x85`;
   upstream.on(
     one.narInfoPath,
     raw(Buffer.from(`HTTP/1.1 500 ${evil}\r\nContent-Length: 0\r\n\r\n`, 'latin1')),
