@@ -7,10 +7,11 @@ import { firstByte } from './first-byte.ts';
 import { hits } from './hits.ts';
 import { lookup } from './lookup.ts';
 import { memory } from './memory.ts';
+import { scale } from './scale.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   ...{ connections, crowd, 'first-byte': firstByte },
-  ...{ lookup, hits, memory },
+  ...{ lookup, hits, memory, scale },
 };
 
 /** What a benchmark has started; ended after it, and when the program is interrupted. */

@@ -52,7 +52,7 @@ export async function memory(t: Owner): Promise<Figure[]> {
 }
 
 /** Of the process's memory, what is not in a file or swapped out. */
-async function residentBytes(pid: number): Promise<number> {
+export async function residentBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => undefined);
   const [, kib] = /VmRSS:\s+(\d+) kB/.exec(status ?? '') ?? [];
   return 1024 * Number(kib ?? (await output('ps', ['-o', 'rss=', '-p', String(pid)])));

@@ -15,6 +15,7 @@ import type {
   AccessConfig,
   Config,
   Deadlines,
+  GcConfig,
   Right,
   SigningConfig,
   TlsConfig,
@@ -37,6 +38,7 @@ export type {
   Config,
   Credentials,
   Deadlines,
+  GcConfig,
   Listen,
   ProxyServer,
   Right,
@@ -75,13 +77,22 @@ export function parseConfig(text: string, { file, env = {} }: { file: string; en
     stall_timeout: timeout,
     connections: integer(1, 16),
     max_downloads: integer(1, 10_000),
-    max_spool_size: string(parseSize),
+    max_spool_size: string((text) => parseSize(text)),
     upstreams: array(upstream(path), 'an array of tables, each under a header [[upstreams]]'),
     read: choice('anyone', 'token'),
     trusted_proxies: addresses,
-    max_upload_size: string(parseSize),
+    max_upload_size: string((text) => parseSize(text)),
     tokens: array(token(path), 'an array of tables, each under a header [[tokens]]'),
     push,
+    gc: table({
+      max_size: string((text) => parseSize(text)),
+      max_age: string((text) => parseDuration(text, 3_600_000, '3650d')),
+      min_free: string((text) => parseSize(text, 0)),
+      keep_pushed: boolean,
+      every: string((text) => parseDuration(text, 1000)),
+    }),
+    scrub: string((text) => parseDuration(text, 60_000, '3650d')),
+    durability: choice('full', 'relaxed'),
     signing: table({ key_file: path, sign: choice('pushed', 'all') }, ['key_file']),
     tls: table({ cert_file: path, key_file: path, client_ca_file: path }, ['cert_file', 'key_file']),
   };
@@ -95,7 +106,7 @@ export function parseConfig(text: string, { file, env = {} }: { file: string; en
     report,
   );
   report.throwIfAny();
-  const { signing, tls } = values ?? {};
+  const { gc, signing, tls } = values ?? {};
   return deepFreeze({
     listen: values?.listen ?? { host: undefined, port: 8080 },
     cacheDir: values?.cache_dir ?? resolve(folder, 'cache'),
@@ -121,6 +132,15 @@ export function parseConfig(text: string, { file, env = {} }: { file: string; en
       signing?.key_file === undefined
         ? undefined
         : { keyFile: signing.key_file, sign: signing.sign ?? 'pushed' },
+    gc: {
+      maxBytes: gc?.max_size,
+      maxAgeMs: gc?.max_age,
+      minFreeBytes: gc?.min_free,
+      keepPushed: gc?.keep_pushed ?? true,
+      everyMs: gc?.every ?? 3_600_000,
+    },
+    scrubMs: values?.scrub,
+    durability: values?.durability ?? 'full',
     tls:
       tls?.cert_file === undefined || tls.key_file === undefined
         ? undefined

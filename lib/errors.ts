@@ -14,6 +14,7 @@
  * - `proxy`: the proxy in front of an upstream failed or refused.
  * - `timeout`: an upstream, a proxy or a client took longer than its deadline.
  * - `storage`: the disk refused (full, read-only, gone); `damaged`: a stored file is not what it was.
+ * - `full`: the disk has no room for what is offered.
  * - `aborted`: the other side left, or the service is stopping.
  */
 export type ErrorCode =
@@ -31,6 +32,7 @@ export type ErrorCode =
   | 'timeout'
   | 'storage'
   | 'damaged'
+  | 'full'
   | 'aborted';
 
 /** Everything this project throws on purpose. */

@@ -9,6 +9,7 @@ import { CacheError, describe } from './errors.ts';
 import { Access } from './http/auth.ts';
 import { createHandler } from './http/handler.ts';
 import { startServer } from './http/server.ts';
+import { Collector } from './keep/collector.ts';
 import type { Log } from './log.ts';
 import { loadSecrets, type Secrets } from './secrets.ts';
 import { FolderStore } from './store/folder-store.ts';
@@ -49,8 +50,9 @@ export async function startService(
     await Promise.all(config.upstreams.map((one) => createUpstream(one, config.deadlines, breakers))),
     { ...config, log, signal: stopping.signal, now },
   );
-  const store = new FolderStore(config.cacheDir, log);
+  const store = new FolderStore(config.cacheDir, log, config.durability);
   await store.prepare();
+  const collector = new Collector({ store, config, log, signal: stopping.signal });
   const signing = signingOf(config, secrets);
   const options = { store, upstreams, storeDir, log, now, signing, signal: stopping.signal };
   const narInfos = new NarInfos(options);
@@ -61,6 +63,7 @@ export async function startService(
   const { stallMs } = config.deadlines;
   const handler = createHandler({ cache, uploads, cacheInfo: config, log, access, stallMs });
   const server = await startServer(config.listen, handler, secrets.tls);
+  collector.start();
   return {
     url: server.url,
     reload: async (next) => {
@@ -79,6 +82,7 @@ export async function startService(
       await server.stop(graceMs);
       // Only now: until here an answer may have depended on a download. The next start would not know of its rest.
       stopping.abort(new CacheError('aborted', 'the service is stopping'));
+      await collector.idle();
       await cache.idle();
       await store.idle();
       upstreams.close();

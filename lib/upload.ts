@@ -62,9 +62,14 @@ export class Uploads {
 
   /**
    * What can be said against an upload of `length` bytes, if that is known, before its body is here.
-   * @throws CacheError `invalid` or `too-large`
+   * @throws CacheError `invalid`, `too-large`, `full` or `storage`
    */
-  check(name: ObjectName, length: number | undefined): void {
+  async check(name: ObjectName, length: number | undefined): Promise<void> {
+    this.#checkName(name, length);
+    await this.#options.store.checkRoom(length);
+  }
+
+  #checkName(name: ObjectName, length?: number): void {
     const most = this.#mostOf(name);
     if (length !== undefined && length > most) throw tooLarge(most, length);
     if (name.kind === 'nar' && hashInNarName(name.name) === undefined) {
@@ -84,7 +89,7 @@ export class Uploads {
    * @throws CacheError `invalid`, `too-large`, `storage`, or what reading `body` throws
    */
   async put(name: ObjectName, body: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
-    this.check(name, undefined);
+    this.#checkName(name);
     const most = this.#mostOf(name);
     if (name.kind === 'narinfo') {
       const text = await collect(body, most, () => tooLarge(most, 'more'));
@@ -158,10 +163,14 @@ export class Uploads {
       // It may have come from an upstream, and the client skipped its upload when it saw that.
       if (owned) await store.sync(nar.meta.path);
       else await this.#nars.own(nar.meta.path);
-      return put(withSigs(withUrl(text, `nar/${narName}`), existing?.info.sigs ?? []), 'push');
+      await put(withSigs(withUrl(text, `nar/${narName}`), existing?.info.sigs ?? []), 'push');
+      // A collection may have taken the NAR in this very moment, while nothing named it.
+      if ((await store.version(nar.meta.path)) !== undefined) return;
+      await store.delete(pathOf({ kind: 'narinfo', hash: info.hashPart }));
+      narInfos.forget(info.hashPart);
     }
     // `nix store sign` sends back a narinfo that we gave it, with a signature more; the NAR may be only upstream.
-    if (existing?.narName === narName) return put(withSigs(existing.text, info.sigs), existing.origin);
+    else if (existing?.narName === narName) return put(withSigs(existing.text, info.sigs), existing.origin);
     throw new CacheError(
       'invalid',
       `the narinfo of ${info.storePath} names nar/${narName}, which is not here: push it first`,

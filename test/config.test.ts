@@ -22,6 +22,15 @@ const DEFAULTS = {
   access: { tokens: [], read: 'anyone', pushFrom: LOOPBACK, trustedProxies: [] },
   trustedKeys: [],
   maxUploadBytes: 32 * 2 ** 30,
+  gc: {
+    maxBytes: undefined,
+    maxAgeMs: undefined,
+    minFreeBytes: undefined,
+    keepPushed: true,
+    everyMs: 3_600_000,
+  },
+  scrubMs: undefined,
+  durability: 'full',
   signing: undefined,
   tls: undefined,
 };
@@ -78,6 +87,15 @@ test('every key is read', () => {
     read = "token"
     trusted_proxies = ["10.0.0.1", "fd00::/8"]
     max_upload_size = "1 GiB"
+    scrub = "30d"
+    durability = "relaxed"
+
+    [gc]
+    max_size = "200 GiB"
+    max_age = "90d"
+    min_free = "0 B"
+    keep_pushed = false
+    every = "10m"
 
     [push]
     from = ["10.0.0.0/8"]
@@ -147,6 +165,15 @@ test('every key is read', () => {
       },
       trustedKeys: [NIXOS_KEY],
       maxUploadBytes: 2 ** 30,
+      gc: {
+        maxBytes: 200 * 2 ** 30,
+        maxAgeMs: 90 * 86_400_000,
+        minFreeBytes: 0,
+        keepPushed: false,
+        everyMs: 600_000,
+      },
+      scrubMs: 30 * 86_400_000,
+      durability: 'relaxed',
       signing: { keyFile: '/etc/nix-cache/secret.key', sign: 'all' },
       tls: {
         certFile: '/etc/nix-cache/tls/cert.pem',

@@ -7,7 +7,7 @@ import { projectRoot } from './fixtures/project.ts';
 
 /** From the bottom; what stands in one row must not import one another. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['lib/errors.ts', 'lib/log.ts', 'lib/addresses.ts', 'lib/url.ts'],
+  ['lib/errors.ts', 'lib/log.ts', 'lib/addresses.ts', 'lib/url.ts', 'lib/format.ts'],
   ['lib/buffers.ts', 'lib/certificates.ts', 'lib/streams.ts', 'lib/zstd-frames.ts'],
   ['lib/codings.ts'],
   ['lib/nix'],
@@ -17,6 +17,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['lib/download'],
   ['lib/pushed-nars.ts'],
   ['lib/cache.ts', 'lib/upload.ts'],
+  ['lib/keep'],
   ['lib/http'],
   ['lib/service.ts'],
   ['lib/commands'],

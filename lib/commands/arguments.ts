@@ -6,6 +6,11 @@ export const HELP = `nix-binary-cache: a Nix binary cache for several upstreams,
 
 usage: nix-binary-cache [serve] [options]    run the service
        nix-binary-cache list [options]       show what the cache folder holds
+       nix-binary-cache gc [--dry-run]       remove what the limits of [gc] say must go
+       nix-binary-cache pin PATH [--name N]  keep a store path and all it refers to for ever
+       nix-binary-cache unpin PIN|PATH       end that
+       nix-binary-cache pins                 show what is kept so
+       nix-binary-cache rm PATH              remove a store path at once
        nix-binary-cache keygen NAME          make a key pair to sign with, in NAME.secret and NAME.public
 
 options:
@@ -13,11 +18,13 @@ options:
   --listen ADDRESS  where to listen, HOST:PORT or :PORT (serve; default :8080)
   --cache-dir DIR   the cache folder (default: cache)
   --json            one JSON object a line (list)
+  --dry-run         only tell what would go (gc)
+  --name N          the pin's name (pin; default: the path's own)
   --help, -h        this text
   --version, -V     the version
 
 Point Nix at it with --option substituters http://HOST:8080, and push with nix copy --to http://HOST:8080.
-SIGHUP has a running service read its tokens, keys and certificates again.
+All but serve work beside a running service. SIGHUP has it read its tokens, keys and certificates again.
 `;
 
 const OPTIONS = {
@@ -25,6 +32,8 @@ const OPTIONS = {
   listen: { type: 'string' },
   'cache-dir': { type: 'string' },
   json: { type: 'boolean' },
+  'dry-run': { type: 'boolean' },
+  name: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'V' },
 } as const;
@@ -40,6 +49,11 @@ interface Form {
 const COMMANDS = {
   serve: { options: ['config', 'listen', 'cache-dir'], operands: [] },
   list: { options: ['config', 'listen', 'cache-dir', 'json'], operands: [] },
+  gc: { options: ['config', 'cache-dir', 'dry-run'], operands: [] },
+  pin: { options: ['config', 'cache-dir', 'name'], operands: ['PATH'] },
+  unpin: { options: ['config', 'cache-dir'], operands: ['PIN|PATH'] },
+  pins: { options: ['config', 'cache-dir'], operands: [] },
+  rm: { options: ['config', 'cache-dir'], operands: ['PATH'] },
   keygen: { options: [], operands: ['NAME'] },
 } as const satisfies Record<string, Form>;
 

@@ -4,8 +4,11 @@ import { loadConfig } from '../config.ts';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
 import { createLog, printable } from '../log.ts';
 import { HELP, parseArguments } from './arguments.ts';
+import { gc } from './gc.ts';
 import { keygen } from './keygen.ts';
 import { list } from './list.ts';
+import { listPins, pin, unpin } from './pins.ts';
+import { rm } from './rm.ts';
 import { serve } from './serve.ts';
 
 /** Runs the command in `args`; resolves to the exit code. Never rejects. */
@@ -32,6 +35,7 @@ export async function main(args: readonly string[]): Promise<number> {
 
   async function run(args: readonly string[]): Promise<number> {
     const { command, operands, values } = parseArguments(args);
+    const [operand = ''] = operands;
     if (values.help) {
       process.stdout.write(HELP);
       return 0;
@@ -51,8 +55,23 @@ export async function main(args: readonly string[]): Promise<number> {
       case 'list':
         await list(await load(), values.json ?? false, process.stdout, log);
         break;
+      case 'gc':
+        await gc(await load(), values['dry-run'] ?? false, process.stdout, log);
+        break;
+      case 'pin':
+        await pin(await load(), operand, values.name, process.stdout, log);
+        break;
+      case 'unpin':
+        await unpin(await load(), operand, process.stdout, log);
+        break;
+      case 'pins':
+        await listPins(await load(), process.stdout, log);
+        break;
+      case 'rm':
+        await rm(await load(), operand, process.stdout, log);
+        break;
       case 'keygen':
-        await keygen(operands[0] as string, '.', process.stdout);
+        await keygen(operand, '.', process.stdout);
         break;
       case 'serve':
         await serve(load, log);

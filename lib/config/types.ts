@@ -60,6 +60,19 @@ export interface TlsConfig {
   readonly clientCaFile: string | undefined;
 }
 
+/** When objects are removed, and which. */
+export interface GcConfig {
+  /** Undefined for no limit. */
+  readonly maxBytes: number | undefined;
+  /** Since the last use; undefined for no limit. */
+  readonly maxAgeMs: number | undefined;
+  /** To be left free on the disk; undefined for 5 % of it, or 10 GiB if that is less. */
+  readonly minFreeBytes: number | undefined;
+  readonly keepPushed: boolean;
+  /** How often it is looked at anyway. */
+  readonly everyMs: number;
+}
+
 export interface Config {
   readonly listen: Listen;
   readonly cacheDir: string;
@@ -87,6 +100,11 @@ export interface Config {
   readonly maxUploadBytes: number;
   /** Undefined where nothing is signed. */
   readonly signing: SigningConfig | undefined;
+  readonly gc: GcConfig;
+  /** In what time all that is stored is to be read once and checked; undefined for never. */
+  readonly scrubMs: number | undefined;
+  /** Whether what was stored must survive a power loss, which `relaxed` risks for the last seconds. */
+  readonly durability: 'full' | 'relaxed';
   /** Undefined for plain HTTP. */
   readonly tls: TlsConfig | undefined;
 }

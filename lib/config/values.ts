@@ -84,15 +84,17 @@ const MILLISECONDS = new Map([
   ['h', 3_600_000],
   ['d', 86_400_000],
 ]);
-/** What a timer can be set to, in whole days. */
-const LONGEST = 24 * 86_400_000;
+const DAY_MS = 86_400_000;
 
-/** Reads `300ms`, `20s`, `5m`, `1h` or `7d`, of at least `least` milliseconds. */
-export function parseDuration(text: string, least: number): number {
+/** Reads `300ms`, `20s`, `5m`, `1h` or `7d`, of at least `least` milliseconds. A timer can be set to 24 days. */
+export function parseDuration(text: string, least: number, longest: '24d' | '3650d' = '24d'): number {
   const [, digits = '', unit = ''] = /^(\d{1,10})(ms|s|m|h|d)$/.exec(text) ?? [];
   const duration = digits === '' ? Number.NaN : Number(digits) * (MILLISECONDS.get(unit) ?? Number.NaN);
-  if (duration >= least && duration <= LONGEST) return duration;
-  throw unexpected(text, `a duration such as "300ms", "20s", "5m", "1h" or "7d", from "${least}ms" to "24d"`);
+  if (duration >= least && duration <= Number.parseInt(longest, 10) * DAY_MS) return duration;
+  throw unexpected(
+    text,
+    `a duration such as "300ms", "20s", "5m", "1h" or "7d", from "${least}ms" to "${longest}"`,
+  );
 }
 
 const UNITS = new Map([
@@ -100,11 +102,11 @@ const UNITS = new Map([
   ...['kB', 'MB', 'GB', 'TB'].map((unit, power) => [unit, 1000 ** (power + 1)] as const),
 ]);
 
-/** Reads `512 MiB` or `1.5 TB` as a number of bytes, at least one. */
-export function parseSize(text: string): number {
+/** Reads `512 MiB` or `1.5 TB` as a number of bytes, `least` at least. */
+export function parseSize(text: string, least = 1): number {
   const [, digits = '', unit = ''] = /^(\d{1,9}(?:\.\d{1,3})?) ?([A-Za-z]{1,3})$/.exec(text) ?? [];
   const size = digits === '' ? Number.NaN : Math.round(Number(digits) * (UNITS.get(unit) ?? Number.NaN));
-  if (size >= 1 && size <= Number.MAX_SAFE_INTEGER) return size;
+  if (size >= least && size <= Number.MAX_SAFE_INTEGER) return size;
   throw unexpected(text, 'a size such as "512 MiB", "200 GiB" or "1.5 TB"');
 }
 

@@ -4,8 +4,8 @@
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { isContentAddressed } from '../nix/content-address.ts';
-import { type NarInfo, parseNarInfo, servedNarName, withSigs, withUrl } from '../nix/narinfo.ts';
-import { isNarName, type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
+import { type NarInfo, narNameOf, parseNarInfo, withSigs, withUrl } from '../nix/narinfo.ts';
+import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import { checkSigned, type Signer } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { ByteLru } from '../store/byte-lru.ts';
@@ -181,9 +181,7 @@ export class NarInfos {
       throw new CacheError('invalid', `narinfo of ${hash} is about ${info.storePath}`);
     }
     const pushed = origin === 'push';
-    // The Go service kept NARs under the names its upstreams gave them.
-    const asNamed = pushed || origin === 'unknown' ? narNameIn(info.url) : undefined;
-    const narName = asNamed ?? servedNarName(info);
+    const narName = narNameOf(info, origin);
     const served = pushed ? text : withUrl(text, `nar/${narName}?hash=${hash}`);
     const signed = pushed || this.#signing?.sign === 'all' ? this.ownSig(info) : undefined;
     const body = Buffer.from(signed === undefined ? served : withSigs(served, [signed]));
@@ -239,10 +237,4 @@ export class NarInfos {
   idle(): Promise<void> {
     return this.#lookups.idle();
   }
-}
-
-/** The NAR's name in a URL as pushed narinfos and most caches have it, `nar/<name>`. */
-function narNameIn(url: string): NarName | undefined {
-  const name = /^nar\/([^/?]+)$/.exec(url)?.[1] ?? '';
-  return isNarName(name) ? name : undefined;
 }

@@ -98,7 +98,7 @@ export function createHandler(options: HandlerOptions): Handler {
       throw new CacheError('bad-request', 'expected the path of a file to upload');
     if (wanted.kind === 'cache-info') await checkCacheInfo(receive(req, res, expects, options.stallMs));
     else {
-      uploads.check(wanted.name, lengthOf(req));
+      await uploads.check(wanted.name, lengthOf(req));
       const gone = new AbortController();
       res.once('close', () => gone.abort(new CacheError('aborted', 'the client left')));
       await uploads.put(wanted.name, receive(req, res, expects, options.stallMs), gone.signal);
@@ -203,6 +203,8 @@ function statusOf(code: ErrorCode): number {
       return 502;
     case 'timeout':
       return 504;
+    case 'full':
+      return 507;
     case 'storage':
     case 'damaged':
     case 'aborted':

@@ -3,7 +3,7 @@
 import { CacheError } from '../errors.ts';
 import { type Compression, compressionBy, endingOf, extensionOf, isCompression } from './compression.ts';
 import { isSha256, parseHash, type Sha256 } from './hash.ts';
-import type { NarName } from './object-name.ts';
+import { isNarName, type NarName } from './object-name.ts';
 import { basenameIn, hashPartOf, isBasename, type StoreHash } from './store-path.ts';
 
 export interface NarInfo {
@@ -154,6 +154,21 @@ export function narPromisedBy(
   const compression = compressionBy(extension);
   if (path !== hashPart || !isSha256(narHash) || compression === undefined) return undefined;
   return { compression, narHash };
+}
+
+/**
+ * The name of the NAR of a stored narinfo: the one in its URL where that is ours, as in what was pushed (`push`) and in what
+ * the Go service kept (`unknown`); else the one under which we serve it.
+ */
+export function narNameOf(info: NarInfo, origin: string): NarName {
+  const ownName = origin === 'push' || origin === 'unknown';
+  return (ownName ? narNameIn(info.url) : undefined) ?? servedNarName(info);
+}
+
+/** The NAR's name in a URL as pushed narinfos and most caches have it, `nar/<name>`. */
+function narNameIn(url: string): NarName | undefined {
+  const name = /^nar\/([^/?]+)$/.exec(url)?.[1] ?? '';
+  return isNarName(name) ? name : undefined;
 }
 
 /** `text`, a valid narinfo, with its URL replaced and an absent Compression spelled out. Signatures cover neither. */

@@ -14,6 +14,8 @@ export interface FileReaderOptions {
   readonly check: ((sha256: string) => Promise<void>) | undefined;
   /** Has the reader fail because the file ended at this place. */
   readonly short: (at: number) => Promise<never>;
+  /** Called for every piece. */
+  readonly onPiece: () => void;
   /** Called once, at the end or when it is closed. */
   readonly onClose: () => void;
 }
@@ -44,6 +46,7 @@ export class FileReader implements Reader {
     this.#lent = piece?.buffer;
     const bytes = piece?.buffer.subarray(0, piece.length);
     if (bytes !== undefined) this.#hash?.update(bytes);
+    this.#options.onPiece();
     if (this.#at >= this.#options.to) {
       this.#ahead = undefined;
       if (bytes !== undefined) await this.#checked();

@@ -1,11 +1,11 @@
 // What the store's files have in common: how they are named, opened, told apart, marked as used and made durable.
 import { createHash } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { type FileHandle, open, utimes } from 'node:fs/promises';
+import { type FileHandle, open, stat, utimes } from 'node:fs/promises';
 import { CacheError, describe, isErrno } from '../errors.ts';
 
 /** How stale an object's last use may be on disk. */
-const TOUCH_INTERVAL_MS = 10 * 60_000;
+export const TOUCH_INTERVAL_MS = 10 * 60_000;
 
 /** The name of an object's file: the SHA-256 of its path, in hexadecimal. */
 export function fileNameOf(path: string): string {
@@ -27,11 +27,25 @@ export function versionOf(stats: Stats): string {
   return `${stats.dev}:${stats.ino}:${stats.size}`;
 }
 
-/** Notes a use on disk, at most every ten minutes. A reader does not wait for it, and a read-only disk is no reason to fail. */
-export function touch(file: string, stats: Stats): void {
+/**
+ * Notes a use on disk, at most every ten minutes. A reader does not wait for it, and a read-only disk is no reason to fail. By a
+ * handle it is noted even if the file is being moved, which whoever moves it will see.
+ */
+export function touch(file: string | FileHandle, mtimeMs: number): void {
   const now = Date.now();
-  if (Math.abs(now - stats.mtimeMs) < TOUCH_INTERVAL_MS) return;
-  utimes(file, now / 1000, now / 1000).catch(() => {});
+  if (Math.abs(now - mtimeMs) < TOUCH_INTERVAL_MS) return;
+  const noted =
+    typeof file === 'string' ? utimes(file, now / 1000, now / 1000) : file.utimes(now / 1000, now / 1000);
+  noted.catch(() => {});
+}
+
+/** Bytes of the file; undefined if there is none. */
+export async function sizeOf(file: string): Promise<number | undefined> {
+  const stats = await stat(file).catch((error) => {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
+    throw storageError(`can't read ${file}`, error);
+  });
+  return stats?.size;
 }
 
 /** Makes the names in `folder` survive a power loss; false if there is no such folder. */
@@ -52,6 +66,11 @@ export async function syncFolder(folder: string): Promise<boolean> {
 
 /** A refusal of the disk, in words for the operator. */
 export function storageError(what: string, error: unknown): CacheError {
-  const hint = isErrno(error, 'ENOSPC', 'EDQUOT') ? ' (the disk is full)' : '';
+  const hint = isFull(error) ? ' (the disk is full)' : '';
   return new CacheError('storage', `${what}: ${describe(error)}${hint}`, error);
+}
+
+/** Whether the disk, or a quota on it, has no more room. */
+export function isFull(error: unknown): boolean {
+  return isErrno(error, 'ENOSPC', 'EDQUOT');
 }

@@ -2,23 +2,32 @@
 // `tmp/` for what is being written and `quarantine/` for what turned out damaged. There is no index: the files are
 // the truth, so a start reads nothing but `tmp/`, and the command line works beside a running service.
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, rm, stat } from 'node:fs/promises';
+import { type FileHandle, mkdir, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
+import { CacheError, isCacheError, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { fileNameOf, openForReading, storageError, syncFolder, touch, versionOf } from './files.ts';
+import { fileNameOf, openForReading, sizeOf, storageError, syncFolder, touch, versionOf } from './files.ts';
 import { FlatFiles } from './flat-files.ts';
-import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
+import { HEADER_BYTES, readHeader } from './header.ts';
+import { listFolder } from './listing.ts';
 import { OpenFile } from './open-file.ts';
 import { Partials } from './partials.ts';
+import { prepareFolder } from './prepare.ts';
 import { quarantine } from './quarantine.ts';
 import { ReadLately } from './read-lately.ts';
 import type { Beginning, ListedObject, ObjectMeta, PutOptions, Spool, Store, StoredObject } from './store.ts';
-import { TempFile } from './temp-file.ts';
+import { Tally } from './tally.ts';
+import { TempFile, type TempFileWatch } from './temp-file.ts';
+
+/** What an upload leaves free: its narinfo and other small files need room too. */
+const SPARE_BYTES = 1 << 20;
 
 export class FolderStore implements Store {
   readonly folder: string;
+  /** How much it holds. */
+  readonly tally = new Tally();
   readonly #log: Log;
+  readonly #durability: 'full' | 'relaxed';
   readonly #flat: FlatFiles;
   readonly #partials: Partials;
   readonly #readLately = new ReadLately();
@@ -27,39 +36,20 @@ export class FolderStore implements Store {
   /** Spools that are open. */
   #spools = 0;
   #idle: () => void = () => {};
+  readonly #spoolWatch: TempFileWatch = { closed: () => this.#spoolEnded(), full: () => this.tally.full() };
 
-  constructor(folder: string, log: Log) {
+  /** `relaxed` leaves it to the kernel when what is stored is on the disk. */
+  constructor(folder: string, log: Log, durability: 'full' | 'relaxed' = 'full') {
     this.folder = folder;
     this.#log = log;
+    this.#durability = durability;
     this.#flat = new FlatFiles(folder);
     this.#partials = new Partials(join(folder, 'partial'), log);
   }
 
-  /**
-   * Makes the folder usable by the one service that writes to it: removes what a crash left half-written, and shows
-   * that the disk takes writes.
-   * @throws CacheError `startup`
-   */
-  async prepare(): Promise<void> {
-    const tmp = join(this.folder, 'tmp');
-    try {
-      await mkdir(tmp, { recursive: true });
-      await this.#partials.rescue(tmp);
-      for (const name of await readdir(tmp)) await rm(join(tmp, name), { recursive: true, force: true });
-      await this.#partials.prune();
-      const probe = join(tmp, 'probe');
-      const handle = await open(probe, 'w');
-      try {
-        await handle.writeFile(Buffer.alloc(64 * 1024, 1));
-        await handle.sync();
-      } finally {
-        await handle.close();
-        await rm(probe, { force: true });
-      }
-    } catch (error) {
-      const why = isErrno(error, 'ENOSPC', 'EDQUOT') ? 'the disk is full' : describe(error);
-      throw new CacheError('startup', `can't use the cache folder ${this.folder}: ${why}`, error);
-    }
+  /** See {@link prepareFolder}. */
+  prepare(): Promise<void> {
+    return prepareFolder(this.folder, this.#partials);
   }
 
   async open(path: string): Promise<StoredObject | undefined> {
@@ -76,7 +66,7 @@ export class FolderStore implements Store {
       if (size !== meta.size) {
         throw new CacheError('damaged', `its body has ${size} bytes, its header says ${meta.size}`);
       }
-      touch(file, stats);
+      touch(handle, stats.mtimeMs);
       return this.#opened(handle, meta, length, file, version);
     } catch (error) {
       await handle.close();
@@ -93,7 +83,7 @@ export class FolderStore implements Store {
       await this.#quarantine(path, found.file, found.version, found.damage);
       return undefined;
     }
-    touch(found.file, found.stats);
+    touch(found.handle, found.stats.mtimeMs);
     return this.#opened(found.handle, found.meta, 0, found.file, versionOf(found.stats));
   }
 
@@ -107,8 +97,9 @@ export class FolderStore implements Store {
     });
   }
 
-  #quarantine(path: string, file: string, version: string, reason: string): Promise<void> {
-    return quarantine(join(this.folder, 'quarantine'), path, file, version, reason, this.#log);
+  async #quarantine(path: string, file: string, version: string, reason: string): Promise<void> {
+    const bytes = await quarantine(join(this.folder, 'quarantine'), path, file, version, reason, this.#log);
+    if (bytes !== undefined) this.tally.changed(-1, -bytes);
   }
 
   async version(path: string): Promise<string | undefined> {
@@ -118,15 +109,28 @@ export class FolderStore implements Store {
         throw storageError(`can't read ${file}`, error);
       });
       if (stats === undefined) continue;
-      touch(file, stats);
+      touch(file, stats.mtimeMs);
       return versionOf(stats);
     }
     return undefined;
   }
 
+  async checkRoom(bytes = 0): Promise<void> {
+    const { bavail, bsize } = await statfs(this.folder).catch((error) => {
+      throw storageError(`can't see how much is free in ${this.folder}`, error);
+    });
+    const free = bavail * bsize;
+    if (free >= bytes + SPARE_BYTES) return;
+    this.tally.full();
+    throw new CacheError(
+      'full',
+      `the disk has room for ${free} bytes, expected ${bytes + SPARE_BYTES} for this upload`,
+    );
+  }
+
   spool(): Spool {
     this.#spools++;
-    return TempFile.create(join(this.folder, 'tmp'), () => this.#spoolEnded());
+    return TempFile.create(join(this.folder, 'tmp'), this.#spoolWatch);
   }
 
   #spoolEnded(): void {
@@ -152,7 +156,7 @@ export class FolderStore implements Store {
     if (taken === undefined) return undefined;
     this.#spools++;
     try {
-      return { spool: await TempFile.adopt(taken.path, () => this.#spoolEnded()), length: taken.length };
+      return { spool: await TempFile.adopt(taken.path, this.#spoolWatch), length: taken.length };
     } catch (error) {
       this.#spoolEnded();
       throw error;
@@ -170,19 +174,24 @@ export class FolderStore implements Store {
     if (!(spool instanceof TempFile)) throw new TypeError('a folder store takes the spools it made');
     const file = this.#fileOf(meta.path);
     const replace = options.existing === 'replace';
-    const stored = await spool.commit(meta, file, replace).catch(async (error) => {
+    const sync = this.#durability === 'full';
+    // What is replaced counts no more; by far the most files are new.
+    const before = replace ? await sizeOf(file) : undefined;
+    const stored = await spool.commit(meta, file, { replace, sync }).catch(async (error) => {
       if (!isErrno(error, 'ENOENT')) throw error;
       await mkdir(dirname(file), { recursive: true });
-      return spool.commit(meta, file, replace).catch((again) => {
+      return spool.commit(meta, file, { replace, sync }).catch((again) => {
         throw storageError(`can't write ${file}`, again);
       });
     });
+    if (stored) this.tally.changed(before === undefined ? 1 : 0, HEADER_BYTES + meta.size - (before ?? 0));
     // Also for what exists: it may have come from a download, whose name nobody made durable.
     if (options.durable) await this.sync(meta.path);
     return stored ? 'stored' : 'exists';
   }
 
   async sync(path: string): Promise<void> {
+    if (this.#durability === 'relaxed') return;
     const folder = dirname(this.#fileOf(path));
     const exists = await syncFolder(folder);
     if (this.#durableFolders.has(folder)) return;
@@ -192,11 +201,18 @@ export class FolderStore implements Store {
   }
 
   async delete(path: string): Promise<boolean> {
-    let deleted = false;
-    for (const file of [this.#fileOf(path), this.#flat.fileOf(path)]) {
+    return (await this.deleteFile(fileNameOf(path))) !== undefined;
+  }
+
+  /** Deletes the object with this id, the SHA-256 of its path; the bytes of its files, undefined if there were none. */
+  async deleteFile(id: string): Promise<number | undefined> {
+    let deleted: number | undefined;
+    for (const file of [join(this.folder, id.slice(0, 2), id), join(this.folder, id)]) {
       try {
+        const bytes = await sizeOf(file);
         await rm(file);
-        deleted = true;
+        this.tally.changed(-1, -(bytes ?? 0));
+        deleted = (deleted ?? 0) + (bytes ?? 0);
       } catch (error) {
         if (!isErrno(error, 'ENOENT')) throw storageError(`can't delete ${file}`, error);
       }
@@ -204,44 +220,12 @@ export class FolderStore implements Store {
     return deleted;
   }
 
-  async *list(): AsyncIterable<ListedObject> {
-    const folders = (await readdir(this.folder)).filter((name) => /^[0-9a-f]{2}$/.test(name)).sort();
-    for (const folder of folders) {
-      const names = await readdir(join(this.folder, folder)).catch((error) => {
-        this.#log.warn(`${join(this.folder, folder)} can't be listed: ${describe(error)}`);
-        return [];
-      });
-      for (const name of names.sort()) {
-        const listed = await this.#describe(join(this.folder, folder, name));
-        if (listed !== undefined) yield listed;
-      }
-    }
-    yield* this.#flat.list();
-  }
-
-  /** What one file says of itself; undefined if it vanished or is not ours, for a running service may delete. */
-  async #describe(file: string): Promise<ListedObject | undefined> {
-    const handle = await openForReading(file);
-    if (handle === undefined) return undefined;
-    try {
-      const { meta } = await readHeader(handle);
-      return { ...meta, lastUse: (await handle.stat()).mtime };
-    } catch (error) {
-      this.#log.warn(`${file} is not a cache object: ${describe(error)}`);
-      return undefined;
-    } finally {
-      await handle.close();
-    }
+  list(): AsyncIterable<ListedObject> {
+    return listFolder(this.folder, this.#flat, this.#log);
   }
 
   #fileOf(path: string): string {
     const name = fileNameOf(path);
     return join(this.folder, name.slice(0, 2), name);
   }
-}
-
-async function readHeader(handle: FileHandle): Promise<ReturnType<typeof decodeHeader>> {
-  const head = Buffer.alloc(MAX_HEADER_BYTES);
-  const { bytesRead } = await handle.read(head, 0, head.length, 0);
-  return decodeHeader(head.subarray(0, bytesRead));
 }

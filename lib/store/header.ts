@@ -1,5 +1,6 @@
 // The first line of an object's file: JSON that explains the body behind it, padded with spaces to a fixed length so
 // that the body can be written before its hash is known. `head -1` shows it.
+import type { FileHandle } from 'node:fs/promises';
 import { CacheError } from '../errors.ts';
 import { isObjectKind } from '../nix/object-name.ts';
 import type { ObjectMeta } from './store.ts';
@@ -61,4 +62,14 @@ export function decodeHeader(bytes: Buffer): { meta: ObjectMeta; length: number 
 
 function isSize(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+/**
+ * The header of an open file.
+ * @throws CacheError `damaged` if it has none
+ */
+export async function readHeader(handle: FileHandle): Promise<ReturnType<typeof decodeHeader>> {
+  const head = Buffer.alloc(MAX_HEADER_BYTES);
+  const { bytesRead } = await handle.read(head, 0, head.length, 0);
+  return decodeHeader(head.subarray(0, bytesRead));
 }

@@ -4,6 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { CacheError } from '../errors.ts';
 import type { Reader } from '../streams.ts';
 import { FileReader } from './file-reader.ts';
+import { TOUCH_INTERVAL_MS, touch } from './files.ts';
 import type { ObjectMeta, StoredObject } from './store.ts';
 
 export interface OpenFileOptions {
@@ -38,12 +39,18 @@ export class OpenFile implements StoredObject {
   reader(start: number, end: number): Reader {
     const { bodyAt, handle, meta, trusted } = this.#options;
     const whole = start === 0 && end === meta.size;
+    let touchedAt = Date.now();
     return new FileReader({
       handle,
       from: bodyAt + start,
       to: bodyAt + end,
       check: whole && !trusted && meta.sha256 !== undefined ? (sha256) => this.#check(sha256) : undefined,
       short: (at) => this.#damaged(`it ends after ${at - bodyAt} of ${meta.size} bytes`),
+      // Who reads for hours uses it all the time.
+      onPiece: () => {
+        touch(handle, touchedAt);
+        if (Date.now() - touchedAt >= TOUCH_INTERVAL_MS) touchedAt = Date.now();
+      },
       onClose: () => void this.close().catch(() => {}),
     });
   }

@@ -4,27 +4,34 @@ import { randomBytes } from 'node:crypto';
 import { type FileHandle, link, mkdir, open, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isCacheError, isErrno } from '../errors.ts';
-import { storageError } from './files.ts';
+import { isFull, storageError } from './files.ts';
 import { encodeHeader, HEADER_BYTES } from './header.ts';
 import type { ObjectMeta, Spool } from './store.ts';
+
+/** Who is told how a temporary file fares. */
+export interface TempFileWatch {
+  closed(): void;
+  /** The disk takes no more. */
+  full(): void;
+}
 
 export class TempFile implements Spool {
   readonly #handle: Promise<FileHandle>;
   readonly #path: string;
-  readonly #onClosed: () => void;
+  readonly #watch: TempFileWatch;
   #closed: Promise<void> | undefined;
   #kept = false;
 
-  private constructor(handle: Promise<FileHandle>, path: string, onClosed: () => void) {
+  private constructor(handle: Promise<FileHandle>, path: string, watch: TempFileWatch) {
     this.#handle = handle;
     this.#path = path;
-    this.#onClosed = onClosed;
+    this.#watch = watch;
     // Whoever uses it hears of a failure; nobody need.
     handle.catch(() => {});
   }
 
   /** Nobody waits for the file: a download shows its first bytes meanwhile. */
-  static create(folder: string, onClosed: () => void): TempFile {
+  static create(folder: string, watch: TempFileWatch): TempFile {
     const path = join(folder, randomBytes(12).toString('hex'));
     const handle = open(path, 'wx+', 0o644)
       .catch(async (error) => {
@@ -36,15 +43,15 @@ export class TempFile implements Spool {
       .catch((error) => {
         throw storageError(`can't create a temporary file in ${folder}`, error);
       });
-    return new TempFile(handle, path, onClosed);
+    return new TempFile(handle, path, watch);
   }
 
   /** Takes over a file that has room for a header in front. */
-  static async adopt(path: string, onClosed: () => void): Promise<TempFile> {
+  static async adopt(path: string, watch: TempFileWatch): Promise<TempFile> {
     const handle = await open(path, 'r+').catch((error) => {
       throw storageError(`can't open ${path}`, error);
     });
-    return new TempFile(Promise.resolve(handle), path, onClosed);
+    return new TempFile(Promise.resolve(handle), path, watch);
   }
 
   async ready(): Promise<void> {
@@ -66,6 +73,7 @@ export class TempFile implements Spool {
       await this.#writeAll(chunk, HEADER_BYTES + offset);
     } catch (error) {
       if (isCacheError(error, 'storage')) throw error;
+      if (isFull(error)) this.#watch.full();
       throw storageError(`can't write ${this.#path}`, error);
     }
   }
@@ -85,11 +93,15 @@ export class TempFile implements Spool {
   }
 
   /** Moves the finished file to `target`; false if something is there and `replace` is not wished. */
-  async commit(meta: ObjectMeta, target: string, replace: boolean): Promise<boolean> {
+  async commit(
+    meta: ObjectMeta,
+    target: string,
+    { replace, sync }: { readonly replace: boolean; readonly sync: boolean },
+  ): Promise<boolean> {
     try {
       await this.#writeAll(encodeHeader(meta), 0);
       // A rename may reach the disk before the bytes do: sync, or power loss leaves a whole name on half a file.
-      await (await this.#handle).sync();
+      if (sync) await (await this.#handle).sync();
       if (replace) {
         await rename(this.#path, target);
         this.#kept = true;
@@ -118,7 +130,7 @@ export class TempFile implements Spool {
   }
 
   close(): Promise<void> {
-    this.#closed ??= this.#close().finally(this.#onClosed);
+    this.#closed ??= this.#close().finally(this.#watch.closed);
     return this.#closed;
   }
 

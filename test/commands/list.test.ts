@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { age, bytes } from '../../lib/commands/list.ts';
+import { formatAge, formatBytes } from '../../lib/format.ts';
 import { temporaryFolder } from '../fixtures/defer.ts';
 import { projectRoot } from '../fixtures/project.ts';
 import { run } from '../fixtures/run.ts';
@@ -54,10 +54,10 @@ test('list of a folder that is not there is one line and exit 1', async (t) => {
 });
 
 test('sizes and ages are written for people', () => {
-  assert.deepEqual([0, 999, 1000, 1536, 1024 ** 2 * 100, 1024 ** 3 * 2.5].map(bytes), [
+  assert.deepEqual([0, 999, 1000, 1536, 1024 ** 2 * 100, 1024 ** 3 * 2.5].map(formatBytes), [
     ...['0 B', '999 B', '1.0 KiB', '1.5 KiB', '100 MiB', '2.5 GiB'],
   ]);
-  assert.deepEqual([0, 59_000, 60_000, 3_600_000, 86_400_000 * 40].map(age), [
+  assert.deepEqual([0, 59_000, 60_000, 3_600_000, 86_400_000 * 40].map(formatAge), [
     '0 s',
     '59 s',
     '1 min',

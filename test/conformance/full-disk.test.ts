@@ -51,7 +51,7 @@ test('a body larger than the disk reaches every client whole; with room again, i
   assert.ok(full.complete && full.body.equals(large.file), 'not even a file could be made');
   assert.ok((await get(service.url, smallPath)).body.equals(small.file), 'a hit');
   const refused = await put(service.url, `/log/${'0'.repeat(32)}-x.drv`, Buffer.alloc(MIB));
-  assert.equal(refused.status, 500);
+  assert.equal(refused.status, 507);
 
   await rm(join(disk, 'filler'));
   assert.equal((await put(service.url, `/log/${'0'.repeat(32)}-x.drv`, Buffer.alloc(MIB))).status, 200);

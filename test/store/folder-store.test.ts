@@ -148,7 +148,7 @@ test('a damaged object is absent, set aside with a word in the log, and can be p
     await put(store, PATH, Buffer.from('hello\n'));
     await damage(join(folder, name.slice(0, 2), name));
     assert.equal(await store.open(PATH), undefined, what);
-    assert.equal((await readdir(join(folder, 'quarantine'))).length, 1, what);
+    assert.equal((await readdir(join(folder, 'quarantine'))).length, 2, what);
     assert.match(log.join(''), /damaged/, what);
     assert.equal(await put(store, PATH, Buffer.from('again'), KEEP), 'stored');
     assert.equal(await bodyOf(store, PATH), 'again');
@@ -192,7 +192,7 @@ test('a NAR of the Go service that is not what its name says is never served', a
   await writeFile(join(folder, hex(narPath)), 'cut off');
   assert.equal(await store.open(narPath), undefined);
   assert.match(log.join(''), /damaged \(its SHA-256/);
-  assert.equal((await readdir(join(folder, 'quarantine'))).length, 1);
+  assert.equal((await readdir(join(folder, 'quarantine'))).length, 2);
 });
 
 test('list names what is stored, and of the Go service what narinfos explain', async (t) => {

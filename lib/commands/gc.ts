@@ -1,0 +1,41 @@
+// `gc`: removes by the limits of the configuration, beside a running service or without one.
+import type { Writable } from 'node:stream';
+import type { Config } from '../config.ts';
+import { formatBytes } from '../format.ts';
+import { collect } from '../keep/collect.ts';
+import { collectedLine, stillTooMuchLine } from '../keep/collector.ts';
+import type { Log } from '../log.ts';
+import { openForReading } from '../store/files.ts';
+import { readHeader } from '../store/header.ts';
+import type { Unit } from '../store/plan.ts';
+import { fileOf } from '../store/removal.ts';
+import { openStore } from './open-store.ts';
+
+/**
+ * Tells on `out` what goes, and what could not; removes it, unless `dryRun`.
+ * @throws CacheError `startup` or `storage`
+ */
+export async function gc(config: Config, dryRun: boolean, out: Writable, log: Log): Promise<void> {
+  const store = await openStore(config, log);
+  const onUnits = async (units: readonly Unit[]) => {
+    for (const unit of units) out.write(`${await line(store.folder, unit)}\n`);
+  };
+  const { gc, storeDir } = config;
+  const { signal } = new AbortController();
+  const done = await collect({ store, storeDir, gc, signal, onUnits, dryRun });
+  out.write(`${dryRun ? 'would have ' : ''}${collectedLine(done)}\n`);
+  if (done.stillTooMuch > 0) out.write(`${stillTooMuchLine(done)}\n`);
+}
+
+/** What goes, and how large it is together. */
+async function line(folder: string, unit: Unit): Promise<string> {
+  const bytes = unit.reduce((sum, part) => sum + part.bytes, 0);
+  const [first] = unit;
+  const handle = first && !first.flat ? await openForReading(fileOf(folder, first)) : undefined;
+  try {
+    const path = handle === undefined ? undefined : (await readHeader(handle)).meta.path;
+    return `${formatBytes(bytes).padStart(10)}  ${path ?? first?.id}`;
+  } finally {
+    await handle?.close();
+  }
+}

@@ -1,0 +1,27 @@
+// The folder for a command that works beside a running service, or without one.
+import { readdir } from 'node:fs/promises';
+import type { Config } from '../config.ts';
+import { CacheError, describe } from '../errors.ts';
+import { hashIn } from '../keep/collect.ts';
+import type { Log } from '../log.ts';
+import type { StoreHash } from '../nix/store-path.ts';
+import { FolderStore } from '../store/folder-store.ts';
+
+/** @throws CacheError `startup` if there is no such folder */
+export async function openStore({ cacheDir, durability }: Config, log: Log): Promise<FolderStore> {
+  await readdir(cacheDir).catch((error) => {
+    throw new CacheError('startup', `can't read the cache folder ${cacheDir}: ${describe(error)}`, error);
+  });
+  return new FolderStore(cacheDir, log, durability);
+}
+
+/**
+ * The hash part of a store path on the command line.
+ * @throws CacheError `config`
+ */
+export function hashOperand(storePath: string, { storeDir }: Config): StoreHash {
+  const hash = hashIn(storePath, storeDir);
+  if (hash !== undefined) return hash;
+  const expected = `a store path such as ${storeDir}/00000000000000000000000000000000-name, or its hash`;
+  throw new CacheError('config', `found ${JSON.stringify(storePath)}, expected ${expected}`);
+}

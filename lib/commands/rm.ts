@@ -1,0 +1,67 @@
+// `rm`: takes one path out at once, whoever pushed it.
+import type { Writable } from 'node:stream';
+import type { Config } from '../config.ts';
+import { CacheError } from '../errors.ts';
+import { formatBytes } from '../format.ts';
+import type { Log } from '../log.ts';
+import { parseNarInfo } from '../nix/narinfo.ts';
+import { pathOf } from '../nix/object-name.ts';
+import { folderFiles, idOf, readFacts } from '../store/facts.ts';
+import { Pins } from '../store/pins.ts';
+import { hashOperand, openStore } from './open-store.ts';
+
+/**
+ * Removes the path's narinfo and listing, then its NAR, unless another path has the same one. A running service notices
+ * within a second.
+ * @throws CacheError `config`, `startup` or `storage`
+ */
+export async function rm(config: Config, storePath: string, out: Writable, log: Log): Promise<void> {
+  const store = await openStore(config, log);
+  const { storeDir } = config;
+  const hash = hashOperand(storePath, config);
+  const narInfoPath = pathOf({ kind: 'narinfo', hash });
+  const object = await store.open(narInfoPath);
+  if (object === undefined) throw new CacheError('config', `${storePath} is not in the cache`);
+  const text = (await object.bytes()).toString();
+  const info = parseNarInfo(text, storeDir);
+  const pinned = (await new Pins(store.folder).list()).filter((one) => one.storePath === info.storePath);
+  for (const { name } of pinned) out.write(`it is pinned as ${name}: the pin stays\n`);
+  const ref = factsRef(store.folder, idOf(narInfoPath), storeDir);
+  await store.delete(narInfoPath);
+  await store.delete(pathOf({ kind: 'listing', hash }));
+  out.write(`removed ${info.storePath}\n`);
+  if (ref === undefined) return;
+  const others = narInfosWith(store.folder, ref, storeDir);
+  if (others > 0) {
+    out.write(`its NAR stays: ${others} other paths have the same contents\n`);
+    return;
+  }
+  const bytes = await store.deleteFile(ref);
+  if (bytes !== undefined) out.write(`removed its NAR, ${formatBytes(bytes)}\n`);
+}
+
+/** The id of the NAR of the narinfo with this id. */
+function factsRef(folder: string, id: string, storeDir: string): string | undefined {
+  for (const file of filesOf(folder, id)) {
+    const ref = readFacts(file, storeDir)?.ref;
+    if (ref !== undefined) return ref;
+  }
+  return undefined;
+}
+
+function filesOf(folder: string, id: string) {
+  return [
+    { id, file: `${folder}/${id.slice(0, 2)}/${id}`, flat: false },
+    { id, file: `${folder}/${id}`, flat: true },
+  ];
+}
+
+/** How many narinfos need the NAR with this id. */
+function narInfosWith(folder: string, nar: string, storeDir: string): number {
+  let count = 0;
+  for (const file of folderFiles(folder)) {
+    const facts = readFacts(file, storeDir);
+    if (facts?.kind === 'narinfo' && facts.ref === nar) count++;
+  }
+  return count;
+}

@@ -1,0 +1,108 @@
+// One collection: how much must go by the limits, what that is, and its removal, step by step beside whoever reads and writes.
+import { statfs } from 'node:fs/promises';
+import type { GcConfig } from '../config.ts';
+import { isStoreHash, type StoreHash } from '../nix/store-path.ts';
+import { closureOf } from '../store/closure.ts';
+import { idOf } from '../store/facts.ts';
+import { storageError } from '../store/files.ts';
+import type { FolderStore } from '../store/folder-store.ts';
+import { Pins } from '../store/pins.ts';
+import type { Limits, Unit } from '../store/plan.ts';
+import { removeUnits } from '../store/removal.ts';
+import { planFolder } from '../store/scan.ts';
+
+export interface CollectOptions {
+  readonly store: FolderStore;
+  readonly storeDir: string;
+  readonly gc: GcConfig;
+  readonly signal: AbortSignal;
+  /** Told of units before they go. */
+  readonly onUnits?: (units: readonly Unit[]) => Promise<void> | void;
+  /** Whether to remove nothing, only to tell. */
+  readonly dryRun?: boolean;
+}
+
+export interface Collected {
+  /** In the folder, before. */
+  readonly objects: number;
+  readonly bytes: number;
+  readonly removedObjects: number;
+  readonly removedBytes: number;
+  /** Bytes that the limits want and that must stay all the same, whatever the reason. */
+  readonly stillTooMuch: number;
+  readonly kept: { readonly pushed: number; readonly pinned: number; readonly used: number };
+}
+
+/** What was used within the last hour stays. */
+const FRESH_MS = 3_600_000;
+/** Uploads of a closure send its narinfos hours after its first NARs. */
+const ORPHAN_MS = 24 * 3_600_000;
+/** How far below `max_size` a collection goes, so that the next object does not begin another. */
+const LOW_WATER = 0.95;
+
+/** @throws CacheError `storage`, or the signal's reason */
+export async function collect(options: CollectOptions): Promise<Collected> {
+  const { dryRun, gc, onUnits, signal, store, storeDir } = options;
+  const now = Date.now();
+  const freeBytes = await missingFree(store.folder, gc);
+  const limits: Limits = {
+    freeBytes,
+    mostBytes: gc.maxBytes === undefined ? Number.POSITIVE_INFINITY : gc.maxBytes * LOW_WATER,
+    expireBeforeMs: gc.maxAgeMs === undefined ? Number.NEGATIVE_INFINITY : now - gc.maxAgeMs,
+    keepSinceMs: now - FRESH_MS,
+    nowMs: now,
+    keepPushed: gc.keepPushed,
+    orphanBeforeMs: now - ORPHAN_MS,
+    pinned: await pinnedIds(store, storeDir),
+  };
+  const expected = Math.ceil((store.tally.totals?.objects ?? 10_000) * 1.1);
+  const done = { removedObjects: 0, removedBytes: 0 };
+  let summary = { objects: 0, totalBytes: 0, kept: { pushed: 0, pinned: 0, used: 0 } };
+  for await (const reply of planFolder({ folder: store.folder, storeDir, expected }, limits, signal)) {
+    if (reply.kind === 'summary') {
+      summary = reply;
+      store.tally.counted({ objects: reply.objects, bytes: reply.totalBytes });
+    }
+    if (reply.kind !== 'units') continue;
+    await onUnits?.(reply.units);
+    const removed = dryRun ? sum(reply.units) : await removeUnits(store.folder, reply.units, signal);
+    if (!dryRun) store.tally.changed(-removed.objects, -removed.bytes);
+    done.removedObjects += removed.objects;
+    done.removedBytes += removed.bytes;
+  }
+  const { objects, totalBytes: bytes, kept } = summary;
+  const wanted = Math.max(freeBytes, gc.maxBytes === undefined ? 0 : bytes - gc.maxBytes);
+  return { objects, bytes, kept, ...done, stillTooMuch: Math.max(0, wanted - done.removedBytes) };
+}
+
+function sum(units: readonly Unit[]): { objects: number; bytes: number } {
+  const parts = units.flat();
+  return { objects: parts.length, bytes: parts.reduce((total, { bytes }) => total + bytes, 0) };
+}
+
+/**
+ * Bytes that are to be freed so that the disk has as much free as the configuration wants.
+ * @throws CacheError `storage`
+ */
+export async function missingFree(folder: string, { minFreeBytes }: GcConfig): Promise<number> {
+  const { bavail, blocks, bsize } = await statfs(folder).catch((error) => {
+    throw storageError(`can't see how much is free in ${folder}`, error);
+  });
+  const wanted = minFreeBytes ?? Math.min(0.05 * blocks * bsize, 10 * 2 ** 30);
+  return Math.max(0, wanted - bavail * bsize);
+}
+
+/** The narinfos of all that pins keep. */
+async function pinnedIds(store: FolderStore, storeDir: string): Promise<Set<string>> {
+  const pins = await new Pins(store.folder).list();
+  const roots = pins.map(({ storePath }) => hashIn(storePath, storeDir)).filter((hash) => hash !== undefined);
+  const { infos } = await closureOf(store, storeDir, roots);
+  return new Set([...infos.keys()].map((hash) => idOf(`/${hash}.narinfo`)));
+}
+
+/** The hash part of a store path, also of one inside it, or of a hash alone. */
+export function hashIn(storePath: string, storeDir: string): StoreHash | undefined {
+  const rest = storePath.startsWith(`${storeDir}/`) ? storePath.slice(storeDir.length + 1) : storePath;
+  const hash = rest.slice(0, 32);
+  return isStoreHash(hash) && /^(?:$|[-.])/.test(rest.slice(32)) ? hash : undefined;
+}

@@ -1,0 +1,121 @@
+// Collects in the service: when a limit is passed, when a disk is full, and every so often. One collection at a time; no answer
+// waits for it.
+import type { Config } from '../config.ts';
+import { describe } from '../errors.ts';
+import { formatBytes } from '../format.ts';
+import type { Log } from '../log.ts';
+import type { FolderStore } from '../store/folder-store.ts';
+import { countFolder } from '../store/scan.ts';
+import { type Collected, collect, missingFree } from './collect.ts';
+
+export interface CollectorOptions {
+  readonly store: FolderStore;
+  readonly config: Pick<Config, 'gc' | 'storeDir'>;
+  readonly log: Log;
+  /** Ends it when the service stops. */
+  readonly signal: AbortSignal;
+}
+
+/** How often at most it is looked at how much is free, and a collection is begun. */
+const LOOK_MS = 5_000;
+const PAUSE_MS = 30_000;
+/** After one that could not free enough: the next would not either, until something gets older. */
+const FUTILE_MS = 10 * 60_000;
+
+export class Collector {
+  readonly #options: CollectorOptions;
+  #running: Promise<void> | undefined;
+  #notBefore = 0;
+  #lookedAt = Number.NEGATIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: CollectorOptions) {
+    this.#options = options;
+  }
+
+  /** Counts what is there, in the background, and watches from then on. */
+  start(): void {
+    const { config, log, signal, store } = this.#options;
+    this.#running = countFolder(store.folder, signal)
+      .then(
+        (totals) => {
+          log.info(`holding ${totals.objects} objects, ${formatBytes(totals.bytes)}`);
+          store.tally.counted(totals);
+        },
+        (error) =>
+          signal.aborted || log.warn(`what the cache holds could not be counted: ${describe(error)}`),
+      )
+      .then(() => this.#ended())
+      // It may be too much.
+      .then(() => this.#look());
+    store.tally.watch((full) => (full ? this.request() : void this.#look()));
+    this.#timer = setInterval(() => void this.#look(true), config.gc.everyMs);
+    this.#timer.unref();
+  }
+
+  #ended(): void {
+    this.#running = undefined;
+  }
+
+  /** Begins a collection if a limit is passed; `anyway` also for what is too old. */
+  async #look(anyway = false): Promise<void> {
+    const { config, log, signal, store } = this.#options;
+    const { maxAgeMs, maxBytes } = config.gc;
+    const now = performance.now();
+    if (signal.aborted || this.#running !== undefined || now < this.#notBefore) return;
+    const tooLarge = maxBytes !== undefined && (store.tally.totals?.bytes ?? 0) > maxBytes;
+    if (!tooLarge && !anyway && now - this.#lookedAt < LOOK_MS) return;
+    this.#lookedAt = now;
+    try {
+      const tooFull = tooLarge || (await missingFree(store.folder, config.gc)) > 0;
+      if (tooFull || (anyway && maxAgeMs !== undefined)) this.request();
+    } catch (error) {
+      log.warn(describe(error));
+    }
+  }
+
+  /** Begins a collection if none is under way and the last was not just now. */
+  request(): void {
+    const { signal } = this.#options;
+    if (signal.aborted || this.#running !== undefined || performance.now() < this.#notBefore) return;
+    this.#running = this.#collect().finally(() => this.#ended());
+  }
+
+  async #collect(): Promise<void> {
+    const { config, log, signal, store } = this.#options;
+    const { gc, storeDir } = config;
+    const started = performance.now();
+    try {
+      const done = await collect({ store, storeDir, gc, signal });
+      log.info(`collection: ${collectedLine(done)}, ${((performance.now() - started) / 1000).toFixed(1)} s`);
+      if (done.stillTooMuch > 0) log.warn(`collection: ${stillTooMuchLine(done)}`);
+      this.#notBefore = performance.now() + (done.stillTooMuch > 0 ? FUTILE_MS : PAUSE_MS);
+    } catch (error) {
+      if (signal.aborted) return;
+      log.warn(`collection failed: ${describe(error)}`);
+      this.#notBefore = performance.now() + PAUSE_MS;
+    }
+  }
+
+  /** When nothing of it is under way; it must have been told to end. */
+  async idle(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#running;
+  }
+}
+
+/** What was done, for people. */
+export function collectedLine({ bytes, objects, removedBytes, removedObjects }: Collected): string {
+  const removed = `removed ${removedObjects} objects, ${formatBytes(removedBytes)}`;
+  return `${removed}, of ${objects}, ${formatBytes(bytes)}`;
+}
+
+/** What could not be done, and why. */
+export function stillTooMuchLine({ kept, stillTooMuch }: Collected): string {
+  const why = [
+    `${formatBytes(kept.pushed)} were pushed`,
+    `${formatBytes(kept.pinned)} are pinned`,
+    `${formatBytes(kept.used)} were used within the last hour`,
+  ];
+  return `${formatBytes(stillTooMuch)} more than the limits allow must stay: ${why.join(', ')}`;
+}

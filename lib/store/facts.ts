@@ -1,0 +1,146 @@
+// What one file of the folder tells of itself in as few reads as possible: for whoever looks at all of them. Synchronous,
+// because a million of them are read by a thread that does nothing else (see scan-thread.ts), or by a command.
+import { createHash } from 'node:crypto';
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { isCacheError, isErrno } from '../errors.ts';
+import { type NarInfo, narNameOf, parseNarInfo } from '../nix/narinfo.ts';
+import { type ObjectName, pathOf } from '../nix/object-name.ts';
+import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
+import type { ObjectMeta } from './store.ts';
+
+/** A file that may be an object: `id` is the SHA-256 of its path in hexadecimal, which is its name. */
+export interface FolderFile {
+  readonly id: string;
+  readonly file: string;
+  /** Left by the Go service: without a header, and not in a folder of its own. */
+  readonly flat: boolean;
+}
+
+export interface Facts {
+  /** Of the file, header included. */
+  readonly bytes: number;
+  /** Last use, by the clock of the disk. */
+  readonly usedMs: number;
+  readonly kind: 'narinfo' | 'nar' | 'listing' | 'other';
+  readonly pushed: boolean;
+  /** The object it makes no sense without, or that makes none without it: a narinfo's NAR, a listing's narinfo. */
+  readonly ref: string | undefined;
+}
+
+const FIRST_READ = 4096;
+/** Linux alone has the second one. */
+const QUIETLY = constants.O_RDONLY | (constants.O_NOATIME ?? 0);
+const LARGEST_FLAT_NARINFO = 1 << 20;
+
+/** All files of the folder that are named like objects, in the order of their names; those of the Go service last. */
+export function* folderFiles(folder: string): Generator<FolderFile> {
+  const top = readdirSync(folder);
+  for (const name of top.filter((one) => /^[0-9a-f]{2}$/.test(one)).sort()) {
+    for (const id of namesIn(join(folder, name))) yield { id, file: join(folder, name, id), flat: false };
+  }
+  for (const id of top.filter(isId).sort()) yield { id, file: join(folder, id), flat: true };
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder).filter(isId).sort();
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
+    throw error;
+  }
+}
+
+function isId(name: string): boolean {
+  return /^[0-9a-f]{64}$/.test(name);
+}
+
+/** The name of the file of the object with this path. */
+export function idOf(path: string): string {
+  return createHash('sha256').update(path).digest('hex');
+}
+
+/** What the file tells; undefined if it is gone, or no object. */
+export function readFacts({ file, flat }: FolderFile, storeDir: string): Facts | undefined {
+  const fd = openQuietly(file);
+  if (fd === undefined) return undefined;
+  try {
+    const stats = fstatSync(fd);
+    if (!stats.isFile()) return undefined;
+    const known = { bytes: stats.size, usedMs: stats.mtimeMs };
+    if (flat) return { ...known, ...flatFacts(fd, stats.size, storeDir) };
+    const head = readAt(fd, 0, Math.min(FIRST_READ, stats.size));
+    const { meta, length } = decodeHeader(head.subarray(0, MAX_HEADER_BYTES));
+    const text = () => {
+      if (head.length >= length + meta.size) return head.toString('utf8', length, length + meta.size);
+      return readAt(fd, length, meta.size).toString();
+    };
+    return { ...known, ...factsOf(meta, text, storeDir) };
+  } catch (error) {
+    if (isCacheError(error, 'damaged')) return undefined;
+    throw error;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Without noting on the disk when each of a million files was read; undefined if there is none. */
+function openQuietly(file: string): number | undefined {
+  try {
+    return openSync(file, QUIETLY);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
+    // The owner of a file alone may ask for that.
+    if (isErrno(error, 'EPERM', 'EINVAL')) return openSync(file, constants.O_RDONLY);
+    throw error;
+  }
+}
+
+function factsOf(
+  meta: ObjectMeta,
+  text: () => string,
+  storeDir: string,
+): Pick<Facts, 'kind' | 'pushed' | 'ref'> {
+  const pushed = meta.origin === 'push';
+  switch (meta.kind) {
+    case 'narinfo':
+      return { kind: 'narinfo', pushed, ref: narRef(text(), meta.origin, storeDir) };
+    case 'listing':
+      return { kind: 'listing', pushed, ref: idOf(meta.path.replace(/\.ls$/, '.narinfo')) };
+    case 'nar':
+      return { kind: 'nar', pushed, ref: undefined };
+    default:
+      return { kind: 'other', pushed, ref: undefined };
+  }
+}
+
+/** The Go service's narinfos are known by how they begin, its NARs by the narinfos that name them. */
+function flatFacts(fd: number, size: number, storeDir: string): Pick<Facts, 'kind' | 'pushed' | 'ref'> {
+  const nothing = { kind: 'other', pushed: false, ref: undefined } as const;
+  if (size > LARGEST_FLAT_NARINFO || !readAt(fd, 0, 11).equals(Buffer.from('StorePath: '))) return nothing;
+  const ref = narRef(readAt(fd, 0, size).toString(), 'unknown', storeDir);
+  return ref === undefined ? nothing : { kind: 'narinfo', pushed: false, ref };
+}
+
+function narRef(text: string, origin: string, storeDir: string): string | undefined {
+  let info: NarInfo;
+  try {
+    info = parseNarInfo(text, storeDir);
+  } catch (error) {
+    if (isCacheError(error, 'invalid')) return undefined;
+    throw error;
+  }
+  const name: ObjectName = { kind: 'nar', name: narNameOf(info, origin), hash: undefined };
+  return idOf(pathOf(name));
+}
+
+function readAt(fd: number, position: number, length: number): Buffer {
+  const buffer = Buffer.allocUnsafe(length);
+  let done = 0;
+  while (done < length) {
+    const read = readSync(fd, buffer, done, length - done, position + done);
+    if (read === 0) break;
+    done += read;
+  }
+  return buffer.subarray(0, done);
+}

@@ -1,0 +1,81 @@
+// Pins: files in `pins/`, named by the pin, each with the store path that it keeps. Whoever collects reads them each time, so
+// that a pin set by a command holds for a running service too.
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CacheError, isErrno } from '../errors.ts';
+import { storageError, syncFolder } from './files.ts';
+
+export interface Pin {
+  readonly name: string;
+  readonly storePath: string;
+}
+
+const NAME = /^\w[\w.+?=-]{0,219}$/;
+
+export class Pins {
+  readonly #folder: string;
+
+  constructor(cacheDir: string) {
+    this.#folder = join(cacheDir, 'pins');
+  }
+
+  /** @throws CacheError `storage` if they can't be read: then nothing may be collected */
+  async list(): Promise<Pin[]> {
+    const names = await readdir(this.#folder).catch((error) => {
+      if (isErrno(error, 'ENOENT')) return [];
+      throw storageError(`can't read ${this.#folder}`, error);
+    });
+    const pins = names
+      .filter((name) => NAME.test(name))
+      .sort()
+      .map(async (name) => {
+        const text = await readFile(join(this.#folder, name), 'utf8').catch((error) => {
+          if (isErrno(error, 'ENOENT')) return undefined;
+          throw storageError(`can't read the pin ${name}`, error);
+        });
+        return text === undefined ? [] : [{ name, storePath: text.trim() }];
+      });
+    return (await Promise.all(pins)).flat();
+  }
+
+  /**
+   * Sets a pin, in the place of another one of that name.
+   * @throws CacheError `config` for a name that makes no file, `storage`
+   */
+  async set({ name, storePath }: Pin): Promise<void> {
+    if (!NAME.test(name)) {
+      throw new CacheError(
+        'config',
+        `found the name ${JSON.stringify(name)}, expected letters, digits and . _ + ? = -`,
+      );
+    }
+    const temporary = join(this.#folder, `.${name}`);
+    try {
+      await mkdir(this.#folder, { recursive: true });
+      const handle = await open(temporary, 'w');
+      try {
+        await handle.writeFile(`${storePath}\n`);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await rename(temporary, join(this.#folder, name));
+      await syncFolder(this.#folder);
+    } catch (error) {
+      throw storageError(`can't write the pin ${name}`, error);
+    }
+  }
+
+  /** Whether there was such a pin. */
+  async remove(name: string): Promise<boolean> {
+    if (!NAME.test(name)) return false;
+    try {
+      await rm(join(this.#folder, name));
+      await syncFolder(this.#folder);
+      return true;
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return false;
+      throw storageError(`can't remove the pin ${name}`, error);
+    }
+  }
+}

@@ -1,0 +1,146 @@
+// Which objects go, least recently used first, until the limits hold. A store path is one unit: its narinfo, its listing, and
+// its NAR if no other narinfo needs that. Pure: from a catalogue to a list.
+import type { Catalogue } from './catalogue.ts';
+
+/** A disk on the network has a clock of its own. */
+const CLOCKS_DIFFER_MS = 60_000;
+
+export interface Limits {
+  /** Bytes that are to be freed at least, as far as that can be done; and to be left at most. */
+  readonly freeBytes: number;
+  readonly mostBytes: number;
+  /** What was not used since then goes in any case; by the clock of the disk. */
+  readonly expireBeforeMs: number;
+  /** What was used since then stays in any case. */
+  readonly keepSinceMs: number;
+  /** Now. What was used later than that was used before the clock was set back. */
+  readonly nowMs: number;
+  readonly keepPushed: boolean;
+  /** A pushed NAR that no narinfo has named since then is no package: its upload was never finished, or replaced. */
+  readonly orphanBeforeMs: number;
+  /** Ids of narinfos whose paths are pinned. */
+  readonly pinned: ReadonlySet<string>;
+}
+
+/** An object that goes. */
+export interface Removal {
+  readonly id: string;
+  readonly flat: boolean;
+  readonly kind: 'narinfo' | 'nar' | 'listing' | 'other';
+  readonly bytes: number;
+  /** When it was last used, as far as the plan knows. */
+  readonly usedMs: number;
+}
+
+/** Objects that go together, the narinfo first. */
+export type Unit = readonly Removal[];
+
+export interface Plan {
+  /** In the order in which they are to go, until the limits hold; to be read once. */
+  readonly units: Iterable<Unit>;
+  /** Of all objects in the catalogue. */
+  readonly totalBytes: number;
+  readonly objects: number;
+  /** Bytes of what must not go, by reason. */
+  readonly kept: { readonly pushed: number; readonly pinned: number; readonly used: number };
+}
+
+/** What belongs to what. */
+interface Relations {
+  /** By row of a NAR: how many narinfos need it. */
+  readonly users: Uint32Array;
+  /** By row of a narinfo: one more than the row of its listing; 0 if it has none. */
+  readonly listings: Uint32Array;
+}
+
+export function planRemovals(catalogue: Catalogue, limits: Limits): Plan {
+  const relations = relationsOf(catalogue);
+  const kept = { pushed: 0, pinned: 0, used: 0 };
+  let totalBytes = 0;
+  const lastUse = new Float64Array(catalogue.size);
+  const candidates: number[] = [];
+  for (let row = 0; row < catalogue.size; row++) {
+    totalBytes += catalogue.bytes(row);
+    if (isPart(catalogue, relations, row)) continue;
+    const parts = partsOf(catalogue, relations, row);
+    const used = Math.max(...parts.map((part) => catalogue.usedMs(part)));
+    const usedMs = used > limits.nowMs + CLOCKS_DIFFER_MS ? limits.keepSinceMs - 1 : used;
+    const why = whyKept(catalogue, limits, row, parts, usedMs);
+    if (why === undefined) candidates.push(row);
+    else kept[why] += parts.reduce((sum, part) => sum + catalogue.bytes(part), 0);
+    lastUse[row] = usedMs;
+  }
+  const at = (row: number) => lastUse[row] as number;
+  candidates.sort((a, b) => at(a) - at(b));
+  const freeBytes = Math.max(limits.freeBytes, totalBytes - limits.mostBytes);
+  const units = function* (): Generator<Unit> {
+    let freedBytes = 0;
+    for (const row of candidates) {
+      if (freedBytes >= freeBytes && at(row) >= limits.expireBeforeMs) return;
+      const unit = unitOf(catalogue, relations, row);
+      for (const { bytes } of unit) freedBytes += bytes;
+      yield unit;
+    }
+  };
+  return { units: units(), totalBytes, objects: catalogue.size, kept };
+}
+
+/** The narinfo of this row with what goes with it, given that those before it are gone. */
+function unitOf(catalogue: Catalogue, relations: Relations, row: number): Unit {
+  const { users } = relations;
+  return partsOf(catalogue, relations, row)
+    .filter((part) => {
+      if (part === row || catalogue.kind(part) !== 'nar') return true;
+      users[part] = (users[part] as number) - 1;
+      return users[part] === 0;
+    })
+    .map((part) => removal(catalogue, part));
+}
+
+function relationsOf(catalogue: Catalogue): Relations {
+  const users = new Uint32Array(catalogue.size);
+  const listings = new Uint32Array(catalogue.size);
+  for (let row = 0; row < catalogue.size; row++) {
+    const ref = catalogue.refOf(row);
+    if (ref === undefined) continue;
+    if (catalogue.kind(row) === 'narinfo') users[ref] = (users[ref] as number) + 1;
+    else if (catalogue.kind(row) === 'listing') listings[ref] = row + 1;
+  }
+  return { users, listings };
+}
+
+/** Whether it belongs to the unit of a narinfo. */
+function isPart(catalogue: Catalogue, { users }: Relations, row: number): boolean {
+  const kind = catalogue.kind(row);
+  if (kind === 'listing') return catalogue.refOf(row) !== undefined;
+  return kind !== 'narinfo' && (users[row] as number) > 0;
+}
+
+function partsOf(catalogue: Catalogue, { listings }: Relations, row: number): number[] {
+  if (catalogue.kind(row) !== 'narinfo') return [row];
+  const listing = (listings[row] as number) - 1;
+  return [row, listing < 0 ? undefined : listing, catalogue.refOf(row)].filter((part) => part !== undefined);
+}
+
+function whyKept(
+  catalogue: Catalogue,
+  limits: Limits,
+  row: number,
+  parts: readonly number[],
+  usedMs: number,
+): 'pushed' | 'pinned' | 'used' | undefined {
+  if (catalogue.kind(row) === 'narinfo' && limits.pinned.has(catalogue.id(row))) return 'pinned';
+  const isOrphan = catalogue.kind(row) === 'nar' && usedMs < limits.orphanBeforeMs;
+  if (limits.keepPushed && !isOrphan && parts.some((part) => catalogue.pushed(part))) return 'pushed';
+  return usedMs >= limits.keepSinceMs ? 'used' : undefined;
+}
+
+function removal(catalogue: Catalogue, row: number): Removal {
+  return {
+    id: catalogue.id(row),
+    flat: catalogue.flat(row),
+    kind: catalogue.kind(row),
+    bytes: catalogue.bytes(row),
+    usedMs: catalogue.usedMs(row),
+  };
+}

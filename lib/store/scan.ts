@@ -1,0 +1,88 @@
+// Questions about all of a folder, answered by a thread of its own: how much there is, and what should go.
+import { Worker } from 'node:worker_threads';
+import { CacheError } from '../errors.ts';
+import type { Limits, Plan, Unit } from './plan.ts';
+
+export interface Totals {
+  readonly objects: number;
+  /** Of the files, headers included. */
+  readonly bytes: number;
+}
+
+/** What the thread is asked. */
+export interface Task {
+  readonly folder: string;
+  readonly storeDir: string;
+  /** Objects to make room for. */
+  readonly expected: number;
+  /** Undefined to count only. */
+  readonly plan: (Omit<Limits, 'pinned'> & { readonly pinned: readonly string[] }) | undefined;
+}
+
+export type Reply =
+  | ({ readonly kind: 'totals' } & Totals)
+  | ({ readonly kind: 'summary' } & Omit<Plan, 'units'>)
+  | { readonly kind: 'units'; readonly units: readonly Unit[] }
+  | { readonly kind: 'failed'; readonly reason: string };
+
+/** What the folder holds, as it is while it is counted. */
+export async function countFolder(folder: string, signal: AbortSignal): Promise<Totals> {
+  const task = { folder, storeDir: '', expected: 0, plan: undefined };
+  for await (const reply of ask(task, signal)) if (reply.kind === 'totals') return reply;
+  throw new CacheError('storage', `${folder} could not be counted`);
+}
+
+/**
+ * What should go from the folder: first a summary, then units in their order, as they are asked for.
+ * @throws CacheError `storage` if it can't be read, or the signal's reason
+ */
+export function planFolder(
+  options: { readonly folder: string; readonly storeDir: string; readonly expected: number },
+  limits: Limits,
+  signal: AbortSignal,
+): AsyncGenerator<Exclude<Reply, { kind: 'failed' }>> {
+  return ask({ ...options, plan: { ...limits, pinned: [...limits.pinned] } }, signal);
+}
+
+async function* ask(task: Task, signal: AbortSignal): AsyncGenerator<Exclude<Reply, { kind: 'failed' }>> {
+  signal.throwIfAborted();
+  // The same file, whether it was built or runs as it was written.
+  const file = new URL(import.meta.url.replace(/scan(\.[jt]s)$/, 'scan-thread$1'));
+  const worker = new Worker(file, { workerData: task, resourceLimits: { maxOldGenerationSizeMb: 512 } });
+  const abort = () => void worker.terminate();
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    for (;;) {
+      const reply = await next(worker);
+      signal.throwIfAborted();
+      if (reply === undefined) return;
+      if (reply.kind === 'failed')
+        throw new CacheError('storage', `can't read all of ${task.folder}: ${reply.reason}`);
+      yield reply;
+    }
+  } finally {
+    signal.removeEventListener('abort', abort);
+    await worker.terminate();
+  }
+}
+
+/** Has the thread go on; undefined when it has ended. */
+function next(worker: Worker): Promise<Reply | undefined> {
+  return new Promise((resolve, reject) => {
+    const settle = () => worker.off('message', onMessage).off('error', onError).off('exit', onExit);
+    const onMessage = (reply: Reply) => {
+      settle();
+      resolve(reply);
+    };
+    const onError = (error: Error) => {
+      settle();
+      reject(new CacheError('storage', 'looking through the folder failed', error));
+    };
+    const onExit = () => {
+      settle();
+      resolve(undefined);
+    };
+    worker.on('message', onMessage).on('error', onError).on('exit', onExit);
+    worker.postMessage('next');
+  });
+}

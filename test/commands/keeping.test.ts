@@ -1,0 +1,110 @@
+// gc, pin, unpin, pins and rm, by the built program beside a running service.
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { fetched, isStored, pushed } from '../fixtures/aged.ts';
+import { get, head, push } from '../fixtures/client.ts';
+import { startTestService, type TestService } from '../fixtures/in-process.ts';
+import { field, makePackage } from '../fixtures/nar.ts';
+import { projectRoot } from '../fixtures/project.ts';
+import { type Outcome, run } from '../fixtures/run.ts';
+import { startUpstream, type TestUpstream } from '../fixtures/upstream.ts';
+
+const program = join(projectRoot, 'dist/bin/nix-binary-cache.js');
+
+interface Kept {
+  readonly upstream: TestUpstream;
+  readonly service: TestService;
+  command(...args: string[]): Promise<Outcome>;
+}
+
+async function setUp(t: TestContext, toml = '[gc]\nmax_age = "50h"\nmin_free = "0 B"\n'): Promise<Kept> {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const config = join(service.dir, '..', 'gc.toml');
+  await writeFile(config, toml);
+  const command = (...args: string[]) =>
+    run(process.execPath, [program, ...args, '--config', config, '--cache-dir', service.dir]);
+  return { upstream, service, command };
+}
+
+test('gc tells what goes and removes it; with --dry-run it only tells', async (t) => {
+  const { upstream, service, command } = await setUp(t);
+  const old = await fetched(service, upstream, 'old', 100);
+  const dry = await command('gc', '--dry-run');
+  assert.equal(dry.code, 0, dry.stderr);
+  assert.match(
+    dry.stdout,
+    new RegExp(`KiB {2}${old.narInfoPath}\\nwould have removed 2 objects, 1\\d.*KiB, of 2`),
+  );
+  assert.ok(await isStored(service.dir, old.narInfoPath));
+  const done = await command('gc');
+  assert.equal(done.code, 0, done.stderr);
+  assert.match(done.stdout, new RegExp(`${old.narInfoPath}\\nremoved 2 objects, .*, of 2, .*\\n$`));
+  assert.ok(!(await isStored(service.dir, old.narInfoPath)) && !(await isStored(service.dir, old.narPath)));
+  assert.match((await command('gc')).stdout, /^removed 0 objects, 0 B, of 0, 0 B\n$/);
+});
+
+test('pin, pins, unpin', async (t) => {
+  const { upstream, service, command } = await setUp(t);
+  const one = await fetched(service, upstream, 'one', 100);
+  const two = await fetched(service, upstream, 'two', 100);
+  assert.match(
+    (await command('pin', one.storePath)).stdout,
+    new RegExp(`^pinned ${one.storePath} as .*-one: 1 paths\n$`),
+  );
+  assert.equal((await command('pin', two.hash, '--name', 'release')).code, 0);
+  const pins = (await command('pins')).stdout;
+  assert.equal(pins, `${one.base}  ${one.storePath}\nrelease  ${two.storePath}\n`);
+  assert.match((await command('gc')).stdout, /removed 0 objects/);
+  assert.equal((await command('unpin', 'release')).stdout, `unpinned release: ${two.storePath}\n`);
+  assert.match((await command('unpin', one.storePath)).stdout, /^unpinned .*-one/);
+  assert.equal((await command('pins')).stdout, '');
+  const missing = await command('unpin', 'release');
+  assert.equal(missing.code, 2);
+  assert.equal(missing.stderr, 'nix-binary-cache: found no pin release; see pins for what there is\n');
+});
+
+test('what is not here, and what is no store path, can not be pinned', async (t) => {
+  const { command } = await setUp(t);
+  const absent = await command('pin', makePackage('absent').storePath);
+  assert.equal(absent.code, 2);
+  assert.match(absent.stderr, /is not in the cache: push it, or have a client fetch it, first\n$/);
+  for (const bad of ['/etc/passwd', 'x', '/nix/store/../x', '']) {
+    const refused = await command('pin', bad);
+    assert.equal(refused.code, 2, bad);
+    assert.match(refused.stderr, /expected a store path such as \/nix\/store\/0/);
+  }
+  const named = await command('pin', makePackage('absent').storePath, '--name', '../x');
+  assert.equal(named.code, 2);
+});
+
+test('rm takes a path out at once, and the running service does not show it any more', async (t) => {
+  const { service, command } = await setUp(t);
+  const secret = await pushed(service, 'secret', 0);
+  assert.equal((await get(service.url, secret.narInfoPath)).status, 200);
+  const done = await command('rm', secret.storePath);
+  assert.equal(done.code, 0, done.stderr);
+  assert.match(done.stdout, new RegExp(`^removed ${secret.storePath}\nremoved its NAR, 1\\d.* KiB\n$`));
+  assert.equal((await get(service.url, secret.narPath)).status, 404);
+  // A narinfo in its memory is believed for a second.
+  const until = performance.now() + 5000;
+  while ((await get(service.url, secret.narInfoPath)).status !== 404) assert.ok(performance.now() < until);
+  assert.equal((await command('rm', secret.storePath)).code, 2);
+  await push(service.url, secret);
+  assert.equal((await get(service.url, secret.narInfoPath)).status, 200, 'and it may come back');
+});
+
+test('rm leaves a NAR that another path has too, and says so', async (t) => {
+  const { service, command } = await setUp(t);
+  const one = await pushed(service, 'one', 0);
+  const same = makePackage('same', { seed: 'one', size: 10_000 });
+  assert.equal(field(same.narInfo, 'URL'), field(one.narInfo, 'URL'));
+  await push(service.url, same);
+  assert.match(
+    (await command('rm', one.storePath)).stdout,
+    /its NAR stays: 1 other paths have the same contents/,
+  );
+  assert.equal((await head(service.url, same.narPath)).status, 200);
+});

@@ -1,0 +1,166 @@
+// Collections in a real folder, with the service beside them: what goes, what stays, and that nobody is shown a narinfo
+// whose NAR is gone.
+import assert from 'node:assert/strict';
+import { mkdir, readdir, rename, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { GcConfig } from '../../lib/config.ts';
+import { collect } from '../../lib/keep/collect.ts';
+import { createLog } from '../../lib/log.ts';
+import { FolderStore } from '../../lib/store/folder-store.ts';
+import { Pins } from '../../lib/store/pins.ts';
+import type { Unit } from '../../lib/store/plan.ts';
+import { removeUnits } from '../../lib/store/removal.ts';
+import { age, fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
+import { get, head } from '../fixtures/client.ts';
+import { startTestService } from '../fixtures/in-process.ts';
+import { field, makePackage } from '../fixtures/nar.ts';
+import { startUpstream, whole } from '../fixtures/upstream.ts';
+
+const GC: GcConfig = {
+  ...{ maxBytes: undefined, maxAgeMs: undefined, minFreeBytes: 0 },
+  ...{ keepPushed: true, everyMs: 3_600_000 },
+};
+const HOUR = 3_600_000;
+const { signal } = new AbortController();
+
+function collectIn(dir: string, gc: Partial<GcConfig>, dryRun = false) {
+  const store = new FolderStore(
+    dir,
+    createLog(() => {}),
+  );
+  return collect({ store, storeDir: '/nix/store', gc: { ...GC, ...gc }, signal, dryRun });
+}
+
+test('what is too old goes, with its NAR; what was pushed, used lately or pinned stays', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const old = await fetched(service, upstream, 'old', 100);
+  const young = await fetched(service, upstream, 'young', 10);
+  const kept = await fetched(service, upstream, 'kept', 100);
+  const own = await pushed(service, 'own', 100);
+  await new Pins(service.dir).set({ name: 'kept', storePath: kept.storePath });
+  const planned = await collectIn(service.dir, { maxAgeMs: 50 * HOUR }, true);
+  assert.equal(planned.removedObjects, 2);
+  assert.ok(await isStored(service.dir, old.narPath), 'a dry run removes nothing');
+  const done = await collectIn(service.dir, { maxAgeMs: 50 * HOUR });
+  assert.deepEqual([done.objects, done.removedObjects], [8, 2]);
+  for (const [one, stays] of [
+    [old, false],
+    [young, true],
+    [kept, true],
+    [own, true],
+  ] as const) {
+    for (const path of [one.narInfoPath, one.narPath]) {
+      assert.equal(await isStored(service.dir, path), stays, `${one.storePath} ${path}`);
+    }
+  }
+  assert.deepEqual(await readdir(join(service.dir, 'trash')), []);
+});
+
+test('a pin keeps all that its path refers to, and unpinned it goes', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const leaf = await fetched(service, upstream, 'leaf', 100);
+  const root = makePackage('root', { references: [leaf.storePath.slice('/nix/store/'.length)] });
+  upstream.on(root.narInfoPath, whole(root.narInfo));
+  await get(service.url, root.narInfoPath);
+  while (!(await isStored(service.dir, root.narInfoPath))) await new Promise(setImmediate);
+  const pins = new Pins(service.dir);
+  await pins.set({ name: 'root', storePath: root.storePath });
+  assert.equal((await collectIn(service.dir, { maxAgeMs: HOUR })).removedObjects, 0);
+  assert.ok(await pins.remove('root'));
+  await age(service.dir, leaf, 100);
+  assert.equal((await collectIn(service.dir, { maxAgeMs: HOUR })).removedObjects, 2);
+});
+
+test('no more than the size that is allowed stays, the least recently used going first', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const all = [];
+  for (const hours of [9, 8, 7, 6]) all.push(await fetched(service, upstream, `p${hours}`, hours, 100_000));
+  const done = await collectIn(service.dir, { maxBytes: 320_000 });
+  assert.equal(done.stillTooMuch, 0);
+  const left = await Promise.all(all.map((one) => isStored(service.dir, one.narPath)));
+  assert.deepEqual(left, [false, false, true, true]);
+});
+
+test('what has to stay although it is too much is told, by reason', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  await pushed(service, 'own', 100);
+  await fetched(service, upstream, 'fresh', 0);
+  const done = await collectIn(service.dir, { maxBytes: 1 });
+  assert.equal(done.removedObjects, 0);
+  assert.ok(done.stillTooMuch > 20_000);
+  assert.ok(done.kept.pushed > 10_000 && done.kept.used > 10_000 && done.kept.pinned === 0);
+});
+
+test('the service notices what went beside it: no narinfo without its NAR, and both had again from upstream', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const one = await fetched(service, upstream, 'old', 100);
+  assert.equal((await collectIn(service.dir, { maxAgeMs: 50 * HOUR })).removedObjects, 2);
+  assert.equal((await head(service.url, one.narPath)).status, 404);
+  const asked = upstream.count(one.narInfoPath);
+  const { text } = await get(service.url, one.narInfoPath);
+  assert.equal(upstream.count(one.narInfoPath), asked + 1, 'it is not believed to be here any more');
+  assert.ok((await get(service.url, `/${field(text, 'URL')}`)).body.equals(one.file));
+});
+
+test('what was used since the plan was made stays; also a NAR that is opened at the last moment', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const read = await fetched(service, upstream, 'read', 100);
+  const late = await fetched(service, upstream, 'late', 100);
+  const units: Unit[] = [];
+  const store = new FolderStore(
+    service.dir,
+    createLog(() => {}),
+  );
+  const gc = { ...GC, maxAgeMs: HOUR };
+  await collect({
+    store,
+    storeDir: '/nix/store',
+    gc,
+    signal,
+    dryRun: true,
+    onUnits: (more) => void units.push(...more),
+  });
+  assert.equal(units.length, 2);
+  await get(service.url, read.narPath);
+  const removing = removeUnits(service.dir, units, signal);
+  // Its narinfo is gone at once, its NAR only later: a push of another narinfo that names it finds it until then.
+  while (await isStored(service.dir, late.narInfoPath)) await new Promise(setImmediate);
+  assert.equal((await head(service.url, late.narPath)).status, 200);
+  assert.equal((await removing).objects, 1);
+  assert.ok((await isStored(service.dir, read.narInfoPath)) && (await isStored(service.dir, read.narPath)));
+  assert.ok(await isStored(service.dir, late.narPath));
+  assert.deepEqual(await readdir(join(service.dir, 'trash')), []);
+});
+
+test('what a crash left half-removed is back after a start', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const one = await fetched(service, upstream, 'one', 100);
+  await service.stop();
+  const file = fileOf(service.dir, one.narPath);
+  await mkdir(join(service.dir, 'trash'), { recursive: true });
+  await rename(file, join(service.dir, 'trash', file.slice(-64)));
+  await service.restart();
+  assert.ok((await get(service.url, one.narPath)).body.equals(one.file));
+  assert.deepEqual(await readdir(join(service.dir, 'trash')), []);
+});
+
+test('a clock that was ahead protects nothing for ever', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const one = await fetched(service, upstream, 'future', -10_000);
+  assert.equal((await collectIn(service.dir, { maxBytes: 1 })).removedObjects, 2);
+  assert.equal(await isStored(service.dir, one.narPath), false);
+  const used = await fetched(service, upstream, 'used', -10_000);
+  await get(service.url, used.narPath);
+  await utimes(fileOf(service.dir, used.narInfoPath), new Date(), new Date());
+  while ((await collectIn(service.dir, { maxBytes: 1 }, true)).removedObjects > 0)
+    await new Promise(setImmediate);
+});

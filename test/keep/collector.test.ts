@@ -1,0 +1,57 @@
+// The service collects by itself: when it holds too much, and every so often; and counts what it holds.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { GcConfig } from '../../lib/config.ts';
+import { fetched, isStored, pushed } from '../fixtures/aged.ts';
+import { get } from '../fixtures/client.ts';
+import { startTestService } from '../fixtures/in-process.ts';
+import { makePackage } from '../fixtures/nar.ts';
+import { startUpstream, whole } from '../fixtures/upstream.ts';
+
+const GC: GcConfig = {
+  ...{ maxBytes: undefined, maxAgeMs: undefined, minFreeBytes: 0 },
+  ...{ keepPushed: true, everyMs: 3_600_000 },
+};
+
+test('the object that is too much begins a collection, and is answered all the same', async (t) => {
+  const upstream = await startUpstream(t);
+  const gc = { ...GC, maxBytes: 250_000 };
+  const service = await startTestService(t, { upstreams: [upstream.url], config: { gc } });
+  const old = await fetched(service, upstream, 'old', 5, 100_000);
+  const own = await pushed(service, 'own', 50);
+  const young = await fetched(service, upstream, 'young', 2, 100_000);
+  const next = makePackage('next', { size: 100_000 });
+  upstream.on(next.narInfoPath, whole(next.narInfo));
+  upstream.on(next.narPath, whole(next.file));
+  await get(service.url, next.narInfoPath);
+  assert.ok((await get(service.url, next.narPath)).body.equals(next.file));
+  await service.logged(/collection: removed 4 objects, 20\d KiB, of 8/);
+  assert.equal(await isStored(service.dir, old.narPath), false);
+  assert.equal(await isStored(service.dir, young.narPath), false);
+  assert.equal(await isStored(service.dir, own.narPath), true);
+  assert.equal(await isStored(service.dir, next.narPath), true);
+});
+
+test('what gets too old goes after a while, without a request', async (t) => {
+  const upstream = await startUpstream(t);
+  const gc = { ...GC, maxAgeMs: 10 * 3_600_000, everyMs: 100 };
+  const service = await startTestService(t, { upstreams: [upstream.url], config: { gc: GC } });
+  const old = await fetched(service, upstream, 'old', 20);
+  await service.stop();
+  const again = await startTestService(t, { config: { gc, cacheDir: service.dir } });
+  await again.logged(/collection: removed 2 objects/);
+  assert.equal(await isStored(service.dir, old.narPath), false);
+});
+
+test('a stop does not wait for a collection', async (t) => {
+  const upstream = await startUpstream(t);
+  const gc = { ...GC, maxAgeMs: 3_600_000, everyMs: 50 };
+  const service = await startTestService(t, { upstreams: [upstream.url], config: { gc } });
+  await fetched(service, upstream, 'old', 20);
+  while (await isStored(service.dir, makePackage('old').narInfoPath)) await delay(5);
+  // Its NAR follows in a second or two.
+  const started = performance.now();
+  await service.stop();
+  assert.ok(performance.now() - started < 1000);
+});
