@@ -8,7 +8,7 @@ import { storageError } from '../store/files.ts';
 import type { FolderStore } from '../store/folder-store.ts';
 import { Pins } from '../store/pins.ts';
 import type { Limits, Unit } from '../store/plan.ts';
-import { removeUnits } from '../store/removal.ts';
+import type { Removed } from '../store/removal.ts';
 import { planFolder } from '../store/scan.ts';
 
 export interface CollectOptions {
@@ -42,7 +42,7 @@ const LOW_WATER = 0.95;
 
 /** @throws CacheError `storage`, or the signal's reason */
 export async function collect(options: CollectOptions): Promise<Collected> {
-  const { dryRun, gc, onUnits, signal, store, storeDir } = options;
+  const { dryRun = false, gc, onUnits, signal, store, storeDir } = options;
   const now = Date.now();
   const freeBytes = await missingFree(store.folder, gc);
   const limits: Limits = {
@@ -57,25 +57,32 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   };
   const expected = Math.ceil((store.tally.totals?.objects ?? 10_000) * 1.1);
   const done = { removedObjects: 0, removedBytes: 0 };
+  const add = ({ objects, bytes }: Removed) => {
+    done.removedObjects += objects;
+    done.removedBytes += bytes;
+  };
   let summary = { objects: 0, totalBytes: 0, kept: { pushed: 0, pinned: 0, used: 0 } };
-  for await (const reply of planFolder({ folder: store.folder, storeDir, expected }, limits, signal)) {
+  const folder = { folder: store.folder, storeDir, expected };
+  for await (const reply of planFolder(folder, limits, !dryRun, signal)) {
     if (reply.kind === 'summary') {
       summary = reply;
       store.tally.counted({ objects: reply.objects, bytes: reply.totalBytes });
     }
-    if (reply.kind !== 'units') continue;
-    await onUnits?.(reply.units);
-    const removed = dryRun ? sum(reply.units) : await removeUnits(store.folder, reply.units, signal);
-    if (!dryRun) store.tally.changed(-removed.objects, -removed.bytes);
-    done.removedObjects += removed.objects;
-    done.removedBytes += removed.bytes;
+    if (reply.kind === 'units') {
+      await onUnits?.(reply.units);
+      if (dryRun) add(sum(reply.units));
+    }
+    if (reply.kind === 'removed') {
+      store.tally.changed(-reply.objects, -reply.bytes);
+      add(reply);
+    }
   }
   const { objects, totalBytes: bytes, kept } = summary;
   const wanted = Math.max(freeBytes, gc.maxBytes === undefined ? 0 : bytes - gc.maxBytes);
   return { objects, bytes, kept, ...done, stillTooMuch: Math.max(0, wanted - done.removedBytes) };
 }
 
-function sum(units: readonly Unit[]): { objects: number; bytes: number } {
+function sum(units: readonly Unit[]): Removed {
   const parts = units.flat();
   return { objects: parts.length, bytes: parts.reduce((total, { bytes }) => total + bytes, 0) };
 }

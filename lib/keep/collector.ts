@@ -1,5 +1,6 @@
 // Collects in the service: when a limit is passed, when a disk is full, and every so often. One collection at a time; no answer
 // waits for it.
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from '../config.ts';
 import { describe } from '../errors.ts';
 import { formatBytes } from '../format.ts';
@@ -21,6 +22,7 @@ const LOOK_MS = 5_000;
 const PAUSE_MS = 30_000;
 /** After one that could not free enough: the next would not either, until something gets older. */
 const FUTILE_MS = 10 * 60_000;
+const COUNT_AFTER_MS = 1000;
 
 export class Collector {
   readonly #options: CollectorOptions;
@@ -36,7 +38,9 @@ export class Collector {
   /** Counts what is there, in the background, and watches from then on. */
   start(): void {
     const { config, log, signal, store } = this.#options;
-    this.#running = countFolder(store.folder, signal)
+    // The first requests after a start have waited long enough.
+    this.#running = delay(COUNT_AFTER_MS, undefined, { signal, ref: false })
+      .then(() => countFolder(store.folder, signal))
       .then(
         (totals) => {
           log.info(`holding ${totals.objects} objects, ${formatBytes(totals.bytes)}`);

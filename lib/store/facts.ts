@@ -134,8 +134,11 @@ function narRef(text: string, origin: string, storeDir: string): string | undefi
   return idOf(pathOf(name));
 }
 
+/** What is read is looked at before the next is read. */
+const scratch = Buffer.alloc(64 * 1024);
+
 function readAt(fd: number, position: number, length: number): Buffer {
-  const buffer = Buffer.allocUnsafe(length);
+  const buffer = length <= scratch.length ? scratch.subarray(0, length) : Buffer.allocUnsafe(length);
   let done = 0;
   while (done < length) {
     const read = readSync(fd, buffer, done, length - done, position + done);

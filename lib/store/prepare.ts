@@ -39,7 +39,7 @@ async function emptyTrash(folder: string): Promise<void> {
     const file = join(trash, id);
     if (/^[0-9a-f]{64}$/.test(id)) {
       await mkdir(join(folder, id.slice(0, 2)), { recursive: true });
-      await putBack(file, fileOf(folder, { id, flat: false }));
+      putBack(file, fileOf(folder, { id, flat: false }));
     }
     await rm(file, { recursive: true, force: true });
   }

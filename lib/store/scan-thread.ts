@@ -1,30 +1,39 @@
-// The thread that looks at all files of a folder while the service answers: its reads wait for the disk without anybody else
-// waiting for them. What it finds goes back in batches, each fetched when the one before has been dealt with.
+// The thread that looks at all files of a folder, and removes some, while the service answers: nobody else waits for the disk
+// when it does. What it finds goes back in batches, each fetched when the one before has been dealt with.
 import { statSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { describe } from '../errors.ts';
 import { Catalogue } from './catalogue.ts';
 import { folderFiles, readFacts } from './facts.ts';
-import { type Limits, planRemovals } from './plan.ts';
+import { type Limits, planRemovals, type Unit } from './plan.ts';
+import { removeUnits } from './removal.ts';
 import type { Reply, Task } from './scan.ts';
 
 const BATCH = 5000;
 
-function* run({ folder, storeDir, expected, plan }: Task): Generator<Reply> {
+function* run({ folder, storeDir, expected, plan, remove }: Task): Generator<Reply> {
   if (plan === undefined) {
     yield { kind: 'totals', ...totals(folder) };
     return;
   }
   const { units, ...summary } = planRemovals(catalogueOf(folder, storeDir, expected), limitsOf(plan));
   yield { kind: 'summary', ...summary };
-  let batch = [];
+  for (const batch of batches(units)) {
+    yield { kind: 'units', units: batch };
+    if (remove) yield { kind: 'removed', ...removeUnits(folder, batch) };
+  }
+}
+
+function* batches(units: Iterable<Unit>): Generator<Unit[]> {
+  let batch: Unit[] = [];
   for (const unit of units) {
     batch.push(unit);
     if (batch.length < BATCH) continue;
-    yield { kind: 'units', units: batch };
+    yield batch;
     batch = [];
   }
-  yield { kind: 'units', units: batch };
+  yield batch;
 }
 
 function limitsOf(plan: NonNullable<Task['plan']>): Limits {
@@ -54,6 +63,8 @@ export function catalogueOf(folder: string, storeDir: string, expected: number):
 
 const port = parentPort;
 if (port !== null) {
+  // On Linux this is the priority of the thread alone; elsewhere it may be refused, or hold for all.
+  if (process.platform === 'linux') setPriority(constants.priority.PRIORITY_LOW);
   const replies = run(workerData as Task);
   port.on('message', () => {
     try {

@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import { CacheError } from '../errors.ts';
 import type { Limits, Plan, Unit } from './plan.ts';
+import type { Removed } from './removal.ts';
 
 export interface Totals {
   readonly objects: number;
@@ -17,38 +18,47 @@ export interface Task {
   readonly expected: number;
   /** Undefined to count only. */
   readonly plan: (Omit<Limits, 'pinned'> & { readonly pinned: readonly string[] }) | undefined;
+  /** Whether what is planned is to be done. */
+  readonly remove: boolean;
 }
 
 export type Reply =
   | ({ readonly kind: 'totals' } & Totals)
   | ({ readonly kind: 'summary' } & Omit<Plan, 'units'>)
   | { readonly kind: 'units'; readonly units: readonly Unit[] }
+  /** Of the units before. */
+  | ({ readonly kind: 'removed' } & Removed)
   | { readonly kind: 'failed'; readonly reason: string };
 
 /** What the folder holds, as it is while it is counted. */
 export async function countFolder(folder: string, signal: AbortSignal): Promise<Totals> {
-  const task = { folder, storeDir: '', expected: 0, plan: undefined };
+  const task = { folder, storeDir: '', expected: 0, plan: undefined, remove: false };
   for await (const reply of ask(task, signal)) if (reply.kind === 'totals') return reply;
   throw new CacheError('storage', `${folder} could not be counted`);
 }
 
 /**
- * What should go from the folder: first a summary, then units in their order, as they are asked for.
+ * What should go from the folder: first a summary, then units in their order, each time followed, if they are to be removed, by
+ * what was removed of them. Nothing goes on before the next is asked for.
  * @throws CacheError `storage` if it can't be read, or the signal's reason
  */
 export function planFolder(
   options: { readonly folder: string; readonly storeDir: string; readonly expected: number },
   limits: Limits,
+  remove: boolean,
   signal: AbortSignal,
 ): AsyncGenerator<Exclude<Reply, { kind: 'failed' }>> {
-  return ask({ ...options, plan: { ...limits, pinned: [...limits.pinned] } }, signal);
+  return ask({ ...options, plan: { ...limits, pinned: [...limits.pinned] }, remove }, signal);
 }
+
+/** Small, so that what is dropped goes soon; what is known of the objects lies outside of it. */
+const HEAP = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 4 };
 
 async function* ask(task: Task, signal: AbortSignal): AsyncGenerator<Exclude<Reply, { kind: 'failed' }>> {
   signal.throwIfAborted();
   // The same file, whether it was built or runs as it was written.
   const file = new URL(import.meta.url.replace(/scan(\.[jt]s)$/, 'scan-thread$1'));
-  const worker = new Worker(file, { workerData: task, resourceLimits: { maxOldGenerationSizeMb: 512 } });
+  const worker = new Worker(file, { workerData: task, resourceLimits: HEAP });
   const abort = () => void worker.terminate();
   signal.addEventListener('abort', abort, { once: true });
   try {

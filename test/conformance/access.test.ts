@@ -234,7 +234,11 @@ test('tokens from the environment and from files; what is amiss stops the start 
   await service.stop();
   const broken: [string, NodeJS.ProcessEnv, RegExp][] = [
     [config, {}, /CI_TOKEN/],
-    [config, { CI_TOKEN: 'short' }, /tokens\[0\]\.token: found something with a value of the environment in it, expected 16 to 512/],
+    [
+      config,
+      { CI_TOKEN: 'short' },
+      /tokens\[0\]\.token: found something with a value of the environment in it, expected 16 to 512/,
+    ],
     [config, { CI_TOKEN: PULL }, /are the same/],
     [config.replace(file, `${file}.none`), { CI_TOKEN: PUSH }, /token_file of reader/],
   ];

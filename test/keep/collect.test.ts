@@ -10,7 +10,6 @@ import { createLog } from '../../lib/log.ts';
 import { FolderStore } from '../../lib/store/folder-store.ts';
 import { Pins } from '../../lib/store/pins.ts';
 import type { Unit } from '../../lib/store/plan.ts';
-import { removeUnits } from '../../lib/store/removal.ts';
 import { age, fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
 import { get, head } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
@@ -113,27 +112,20 @@ test('what was used since the plan was made stays; also a NAR that is opened at 
   const service = await startTestService(t, { upstreams: [upstream.url] });
   const read = await fetched(service, upstream, 'read', 100);
   const late = await fetched(service, upstream, 'late', 100);
-  const units: Unit[] = [];
   const store = new FolderStore(
     service.dir,
     createLog(() => {}),
   );
   const gc = { ...GC, maxAgeMs: HOUR };
-  await collect({
-    store,
-    storeDir: '/nix/store',
-    gc,
-    signal,
-    dryRun: true,
-    onUnits: (more) => void units.push(...more),
-  });
-  assert.equal(units.length, 2);
-  await get(service.url, read.narPath);
-  const removing = removeUnits(service.dir, units, signal);
+  const onUnits = async (units: readonly Unit[]) => {
+    assert.equal(units.length, 2);
+    await get(service.url, read.narPath);
+  };
+  const removing = collect({ store, storeDir: '/nix/store', gc, signal, onUnits });
   // Its narinfo is gone at once, its NAR only later: a push of another narinfo that names it finds it until then.
   while (await isStored(service.dir, late.narInfoPath)) await new Promise(setImmediate);
   assert.equal((await head(service.url, late.narPath)).status, 200);
-  assert.equal((await removing).objects, 1);
+  assert.equal((await removing).removedObjects, 1);
   assert.ok((await isStored(service.dir, read.narInfoPath)) && (await isStored(service.dir, read.narPath)));
   assert.ok(await isStored(service.dir, late.narPath));
   assert.deepEqual(await readdir(join(service.dir, 'trash')), []);
