@@ -2,7 +2,8 @@
 // `tmp/` for what is being written and `quarantine/` for what turned out damaged. There is no index: the files are
 // the truth, so a start reads nothing but `tmp/`, and the command line works beside a running service.
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, rm, stat, statfs } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, type FileHandle, mkdir, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CacheError, isCacheError, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -116,6 +117,7 @@ export class FolderStore implements Store {
   }
 
   async checkRoom(bytes = 0): Promise<void> {
+    await this.#checkWritable();
     const { bavail, bsize } = await statfs(this.folder).catch((error) => {
       throw storageError(`can't see how much is free in ${this.folder}`, error);
     });
@@ -126,6 +128,17 @@ export class FolderStore implements Store {
       'full',
       `the disk has room for ${free} bytes, expected ${bytes + SPARE_BYTES} for this upload`,
     );
+  }
+
+  /** Somebody may have removed the folder, or the disk may have become read-only: that is seen without writing anything. */
+  async #checkWritable(): Promise<void> {
+    const tmp = join(this.folder, 'tmp');
+    try {
+      await mkdir(tmp, { recursive: true });
+      await access(tmp, constants.W_OK);
+    } catch (error) {
+      throw new CacheError('full', 'the disk takes no writes now', error);
+    }
   }
 
   spool(): Spool {
@@ -179,6 +192,8 @@ export class FolderStore implements Store {
     const before = replace ? await sizeOf(file) : undefined;
     const stored = await spool.commit(meta, file, { replace, sync }).catch(async (error) => {
       if (!isErrno(error, 'ENOENT')) throw error;
+      // Its name is new, also if it had survived once and was removed.
+      this.#durableFolders.delete(dirname(file));
       await mkdir(dirname(file), { recursive: true });
       return spool.commit(meta, file, { replace, sync }).catch((again) => {
         throw storageError(`can't write ${file}`, again);

@@ -1,0 +1,76 @@
+// A disk that takes no writes for a while, and a folder that is removed under a running service.
+import assert from 'node:assert/strict';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { get, push, put } from '../fixtures/client.ts';
+import { defer, type Owner, temporaryFolder } from '../fixtures/defer.ts';
+import { field, makePackage } from '../fixtures/nar.ts';
+import { needRoot } from '../fixtures/need-root.ts';
+import { output } from '../fixtures/run.ts';
+import { startService } from '../fixtures/service.ts';
+import { startUpstream, type TestUpstream, whole } from '../fixtures/upstream.ts';
+
+const held = makePackage('held', { size: 100_000 });
+const passing = makePackage('passing', { size: 200_000 });
+const pushed = makePackage('pushed', { size: 50_000 });
+
+async function upstreamOf(t: Parameters<typeof startUpstream>[0]): Promise<TestUpstream> {
+  const upstream = await startUpstream(t);
+  for (const one of [held, passing]) {
+    upstream.on(one.narInfoPath, whole(one.narInfo));
+    upstream.on(one.narPath, whole(one.file));
+  }
+  return upstream;
+}
+
+async function disk(t: Owner): Promise<string> {
+  const mounted = join(await temporaryFolder(t, 'disk'), 'disk');
+  await mkdir(mounted);
+  await output('mount', ['-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', mounted]);
+  defer(t, () => output('umount', [mounted]));
+  return mounted;
+}
+
+async function pull(url: string, one: typeof held): Promise<void> {
+  const narInfo = await get(url, one.narInfoPath);
+  assert.equal(narInfo.status, 200);
+  const reply = await get(url, `/${field(narInfo.text, 'URL')}`);
+  assert.ok(reply.complete && reply.body.equals(one.file));
+}
+
+test('read-only: hits go on, misses pass through, uploads are refused before their body; then all is as before', {
+  skip: needRoot('mount'),
+}, async (t) => {
+  const mounted = await disk(t);
+  const upstream = await upstreamOf(t);
+  const config = `[[upstreams]]\nurl = "${upstream.url}"\n`;
+  const service = await startService(t, { config, dir: join(mounted, 'cache') });
+  await push(service.url, held);
+  await output('mount', ['-o', 'remount,ro', mounted]);
+  await pull(service.url, held);
+  await pull(service.url, passing);
+  for (const [path, body] of [
+    [pushed.narPath, pushed.file],
+    [pushed.narInfoPath, pushed.narInfo],
+  ] as const) {
+    const refused = await put(service.url, path, body, { expect: '100-continue' });
+    assert.equal(refused.status, 507, path);
+  }
+  await output('mount', ['-o', 'remount,rw', mounted]);
+  await push(service.url, pushed);
+  await pull(service.url, pushed);
+  assert.equal(await service.stop(), 0);
+});
+
+test('a folder that is removed under the service is made again, and filled again', async (t) => {
+  const upstream = await upstreamOf(t);
+  const service = await startService(t, { config: `[[upstreams]]\nurl = "${upstream.url}"\n` });
+  await pull(service.url, held);
+  await rm(service.dir, { recursive: true });
+  await push(service.url, pushed);
+  await pull(service.url, pushed);
+  await pull(service.url, held);
+  await pull(service.url, passing);
+  assert.equal(await service.stop(), 0);
+});
