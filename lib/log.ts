@@ -14,6 +14,29 @@ export function createLog(write: (line: string) => void): Log {
   return { info: line('info'), warn: line('warn'), error: line('error') };
 }
 
+/** How long a cause that has been told of is not told of again. */
+const SAID_MS = 60_000;
+
+/**
+ * Warnings that would come with every request as long as their cause lasts: each cause is told of once a minute, with how often
+ * it has come since.
+ */
+export function warnSeldom(log: Log): (cause: string, message: string) => void {
+  const said = new Map<string, { at: number; since: number }>();
+  return (cause, message) => {
+    const last = said.get(cause);
+    const now = performance.now();
+    if (last !== undefined && now - last.at < SAID_MS) {
+      last.since++;
+      return;
+    }
+    said.set(cause, { at: now, since: 0 });
+    log.warn(
+      last === undefined || last.since === 0 ? message : `${message} (${last.since} more like it before)`,
+    );
+  };
+}
+
 /** The text with every control character (line ends and terminal escapes among them) written as `\xNN`. */
 export function printable(text: string): string {
   return text.replace(/[\p{Cc}\u2028\u2029]/gu, (c) => {

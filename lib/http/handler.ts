@@ -2,7 +2,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Cache } from '../cache.ts';
 import { CacheError, describe, type ErrorCode, isCacheError } from '../errors.ts';
-import { type Log, printable } from '../log.ts';
+import { type Log, printable, warnSeldom } from '../log.ts';
 import { type CacheInfo, formatCacheInfo, storeDirOf } from '../nix/cache-info.ts';
 import type { ObjectName } from '../nix/object-name.ts';
 import { collect } from '../streams.ts';
@@ -33,6 +33,7 @@ const MAX_ERROR_BYTES = 900;
 export function createHandler(options: HandlerOptions): Handler {
   const { access, cache, uploads, log } = options;
   const cacheInfo = Buffer.from(formatCacheInfo(options.cacheInfo));
+  const warnDisk = warnSeldom(log);
 
   /** `note` gets how it is answered, for the log, before it is. */
   async function answer(
@@ -145,8 +146,11 @@ export function createHandler(options: HandlerOptions): Handler {
   ): Promise<void> {
     const status = isCacheError(error) ? statusOf(error.code) : 500;
     const gone = isCacheError(error, 'aborted') || res.destroyed;
-    if ((status >= 500 || status === 401 || status === 403) && !gone)
-      log.warn(`${req.method} ${targetOf(req)}: ${describe(error)}`);
+    if ((status >= 500 || status === 401 || status === 403) && !gone) {
+      const line = `${req.method} ${targetOf(req)}: ${describe(error)}`;
+      if (isCacheError(error, 'full')) warnDisk('full', line);
+      else log.warn(line);
+    }
     if (res.headersSent || gone) {
       // Too late for a status: only a cut connection tells the client that this is not the whole body.
       res.destroy();

@@ -57,6 +57,7 @@ test('read-only: hits go on, misses pass through, uploads are refused before the
     const refused = await put(service.url, path, body, { expect: '100-continue' });
     assert.equal(refused.status, 507, path);
   }
+  assert.equal(service.log().match(/ warn PUT /g)?.length, 1, 'one line says why');
   await output('mount', ['-o', 'remount,rw', mounted]);
   await push(service.url, pushed);
   await pull(service.url, pushed);
