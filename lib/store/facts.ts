@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { isCacheError, isErrno } from '../errors.ts';
 import { type NarInfo, narNameOf, parseNarInfo } from '../nix/narinfo.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
+import { QUIETLY } from './files.ts';
 import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
 import type { ObjectMeta } from './store.ts';
 
@@ -29,8 +30,6 @@ export interface Facts {
 }
 
 const FIRST_READ = 4096;
-/** Linux alone has the second one. */
-const QUIETLY = constants.O_RDONLY | (constants.O_NOATIME ?? 0);
 const LARGEST_FLAT_NARINFO = 1 << 20;
 
 /** All files of the folder that are named like objects, in the order of their names; those of the Go service last. */

@@ -1,11 +1,14 @@
 // What the store's files have in common: how they are named, opened, told apart, marked as used and made durable.
 import { createHash } from 'node:crypto';
-import type { Stats } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, stat, utimes } from 'node:fs/promises';
 import { CacheError, describe, isErrno } from '../errors.ts';
 
 /** How stale an object's last use may be on disk. */
 export const TOUCH_INTERVAL_MS = 10 * 60_000;
+
+/** How to open a file without its being noted on the disk that it was read; Linux alone has the second one. */
+export const QUIETLY = constants.O_RDONLY | (constants.O_NOATIME ?? 0);
 
 /** The name of an object's file: the SHA-256 of its path, in hexadecimal. */
 export function fileNameOf(path: string): string {
@@ -18,6 +21,18 @@ export async function openForReading(file: string): Promise<FileHandle | undefin
     return await open(file, 'r');
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
+    throw storageError(`can't read ${file}`, error);
+  }
+}
+
+/** Like {@link openForReading}, but without a trace: what only looks at a file does not use it. */
+export async function openQuietly(file: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(file, QUIETLY);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
+    // The owner of a file alone may ask for that.
+    if (isErrno(error, 'EPERM', 'EINVAL')) return openForReading(file);
     throw storageError(`can't read ${file}`, error);
   }
 }

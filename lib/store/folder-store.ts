@@ -72,7 +72,7 @@ export class FolderStore implements Store {
     } catch (error) {
       await handle.close();
       if (!isCacheError(error, 'damaged')) throw storageError(`can't read ${file}`, error);
-      await this.#quarantine(path, file, version, error.message);
+      await this.setAside(path, file, version, error.message);
       return undefined;
     }
   }
@@ -81,7 +81,7 @@ export class FolderStore implements Store {
     const found = await this.#flat.open(path);
     if (found === undefined) return undefined;
     if ('damage' in found) {
-      await this.#quarantine(path, found.file, found.version, found.damage);
+      await this.setAside(path, found.file, found.version, found.damage);
       return undefined;
     }
     touch(found.handle, found.stats.mtimeMs);
@@ -94,13 +94,15 @@ export class FolderStore implements Store {
       ...{ handle, meta, bodyAt, version },
       trusted: this.#readLately.has(path, version),
       onRight: () => this.#readLately.add(path, version),
-      onDamage: (reason) => this.#quarantine(path, file, version, reason),
+      onDamage: (reason) => this.setAside(path, file, version, reason),
     });
   }
 
-  async #quarantine(path: string, file: string, version: string, reason: string): Promise<void> {
+  /** Whether the damaged file was set aside: see {@link quarantine}. */
+  async setAside(path: string, file: string, version: string, reason: string): Promise<boolean> {
     const bytes = await quarantine(join(this.folder, 'quarantine'), path, file, version, reason, this.#log);
     if (bytes !== undefined) this.tally.changed(-1, -bytes);
+    return bytes !== undefined;
   }
 
   async version(path: string): Promise<string | undefined> {

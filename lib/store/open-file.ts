@@ -18,7 +18,7 @@ export interface OpenFileOptions {
   /** Told that the whole was read and is right. */
   readonly onRight: () => void;
   /** Sets a damaged object aside. */
-  readonly onDamage: (reason: string) => Promise<void>;
+  readonly onDamage: (reason: string) => Promise<unknown>;
 }
 
 export class OpenFile implements StoredObject {
