@@ -11,6 +11,7 @@ usage: nix-binary-cache [serve] [options]    run the service
        nix-binary-cache unpin PIN|PATH       end that
        nix-binary-cache pins                 show what is kept so
        nix-binary-cache rm PATH              remove a store path at once
+       nix-binary-cache verify [options]     check that all of it is still what it was
        nix-binary-cache keygen NAME          make a key pair to sign with, in NAME.secret and NAME.public
 
 options:
@@ -19,11 +20,14 @@ options:
   --cache-dir DIR   the cache folder (default: cache)
   --json            one JSON object a line (list)
   --dry-run         only tell what would go (gc)
+  --repair          fetch anew what is damaged (verify)
+  --sample N%       check only so much of it, chosen at random (verify)
   --name N          the pin's name (pin; default: the path's own)
   --help, -h        this text
   --version, -V     the version
 
 Point Nix at it with --option substituters http://HOST:8080, and push with nix copy --to http://HOST:8080.
+verify ends with 0 if all is right or was repaired, 1 if it could not come to its end, 3 if something is damaged.
 All but serve work beside a running service. SIGHUP has it read its tokens, keys and certificates again.
 `;
 
@@ -33,6 +37,8 @@ const OPTIONS = {
   'cache-dir': { type: 'string' },
   json: { type: 'boolean' },
   'dry-run': { type: 'boolean' },
+  repair: { type: 'boolean' },
+  sample: { type: 'string' },
   name: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'V' },
@@ -54,6 +60,7 @@ const COMMANDS = {
   unpin: { options: ['config', 'cache-dir'], operands: ['PIN|PATH'] },
   pins: { options: ['config', 'cache-dir'], operands: [] },
   rm: { options: ['config', 'cache-dir'], operands: ['PATH'] },
+  verify: { options: ['config', 'cache-dir', 'repair', 'sample'], operands: [] },
   keygen: { options: [], operands: ['NAME'] },
 } as const satisfies Record<string, Form>;
 

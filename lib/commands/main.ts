@@ -1,4 +1,4 @@
-// Arguments → command → exit code: 0 for done, 1 for what could not be done, 2 for what was not understood.
+// Arguments → command → exit code: 0 for done, 1 for what could not be done, 2 for what was not understood, 3 for damage found.
 import { readFile } from 'node:fs/promises';
 import { loadConfig } from '../config.ts';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
@@ -10,6 +10,7 @@ import { list } from './list.ts';
 import { listPins, pin, unpin } from './pins.ts';
 import { rm } from './rm.ts';
 import { serve } from './serve.ts';
+import { verify } from './verify.ts';
 
 /** Runs the command in `args`; resolves to the exit code. Never rejects. */
 export async function main(args: readonly string[]): Promise<number> {
@@ -70,6 +71,13 @@ export async function main(args: readonly string[]): Promise<number> {
       case 'rm':
         await rm(await load(), operand, process.stdout, log);
         break;
+      case 'verify': {
+        const { repair = false, sample } = values;
+        return verify(await load(), {
+          ...{ repair, sample, log },
+          ...{ out: process.stdout, progress: process.stderr },
+        });
+      }
       case 'keygen':
         await keygen(operand, '.', process.stdout);
         break;

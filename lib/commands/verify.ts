@@ -1,0 +1,102 @@
+// `verify`: is all that is stored still what it was? Beside a running service or without one.
+import type { Writable } from 'node:stream';
+import type { Config } from '../config.ts';
+import { CacheError } from '../errors.ts';
+import { formatBytes } from '../format.ts';
+import { createRepairer } from '../keep/repair.ts';
+import { type Verified, type VerifyEvent, verifyFolder } from '../keep/verify-folder.ts';
+import { type Log, printable } from '../log.ts';
+import { openStore } from './open-store.ts';
+import { ProgressLine } from './progress.ts';
+
+export interface VerifyCommand {
+  readonly repair: boolean;
+  /** As written: `5%`. */
+  readonly sample: string | undefined;
+  readonly out: Writable;
+  /** Where progress is shown. */
+  readonly progress: Writable & { readonly isTTY?: boolean };
+  readonly log: Log;
+}
+
+const EXIT = { right: 0, unfinished: 1, damage: 3 } as const;
+
+/**
+ * Tells on `out` what is wrong; resolves to the exit code: 0 if nothing is, or all was repaired, 1 if it was interrupted, 3 for
+ * damage.
+ * @throws CacheError `config`, `startup` or `storage`
+ */
+export async function verify(config: Config, command: VerifyCommand): Promise<number> {
+  const { log, out } = command;
+  const share = command.sample === undefined ? 1 : parseSample(command.sample);
+  const line = new ProgressLine(command.progress);
+  const store = await openStore(config, quiet(log, line));
+  const stop = new AbortController();
+  const interrupt = () => stop.abort(new CacheError('aborted', 'interrupted'));
+  // Once: the second ends the process at once, as ever.
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  const context = { store, log: aside(log, line), signal: stop.signal };
+  const repairer = command.repair ? await createRepairer(config, context) : undefined;
+  try {
+    const done = await verifyFolder({
+      ...{ store, config, share, repairer, signal: stop.signal },
+      onProgress: (progress) => line.update(progress),
+      onEvent: (event) => {
+        line.clear();
+        out.write(`${printable(eventLine(event))}\n`);
+      },
+    });
+    line.clear();
+    out.write(`${summary(done)}\n`);
+    if (done.damaged + done.doubtful > done.repaired) return EXIT.damage;
+    return done.interrupted ? EXIT.unfinished : EXIT.right;
+  } finally {
+    line.clear();
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+    stop.abort(new CacheError('aborted', 'verify has ended'));
+    await repairer?.close();
+  }
+}
+
+/** @throws CacheError `config` */
+export function parseSample(text: string): number {
+  const percent = /^\d{1,3}(?:\.\d{1,6})?%?$/.test(text) ? Number.parseFloat(text) : Number.NaN;
+  if (percent > 0 && percent <= 100) return percent / 100;
+  throw new CacheError('config', `--sample: found ${JSON.stringify(text)}, expected a share such as 5%`);
+}
+
+function eventLine(event: VerifyEvent): string {
+  switch (event.kind) {
+    case 'found': {
+      const { kind, label, reason } = event.finding;
+      return kind === 'doubtful' ? `doubtful: ${label}: ${reason}; it stays` : `damaged: ${label}: ${reason}`;
+    }
+    case 'repaired':
+      return `repaired: ${event.label}`;
+    case 'not repaired':
+      return `not repaired: ${event.label}: ${event.why}`;
+  }
+}
+
+function summary({ bytes, damaged, doubtful, interrupted, objects, repaired, unknown }: Verified): string {
+  const parts = [
+    `${interrupted ? 'interrupted: ' : ''}checked ${objects} objects, ${formatBytes(bytes)}`,
+    `${damaged} damaged${repaired > 0 ? ` (${repaired} repaired)` : ''}`,
+    ...(doubtful > 0 ? [`${doubtful} doubtful`] : []),
+    ...(unknown > 0 ? [`${unknown} files of the Go service not recognised`] : []),
+  ];
+  return parts.join(', ');
+}
+
+/** What is found stands on standard output already. */
+function quiet(log: Log, line: ProgressLine): Log {
+  return { ...aside(log, line), info: () => {}, warn: () => {} };
+}
+
+function aside(log: Log, line: ProgressLine): Log {
+  const write = (level: keyof Log) => (message: string) => {
+    line.clear();
+    log[level](message);
+  };
+  return { info: write('info'), warn: write('warn'), error: write('error') };
+}
