@@ -1,22 +1,19 @@
 // The service, put together from its configuration and taken apart again.
 import { setMaxListeners } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import { Cache } from './cache.ts';
-import { checkAuthority } from './certificates.ts';
-import type { Config, Deadlines, UpstreamConfig } from './config.ts';
+import type { Config } from './config.ts';
 import { NarInfos, type Signing } from './download/narinfos.ts';
-import { CacheError, describe } from './errors.ts';
+import { CacheError } from './errors.ts';
 import { Access } from './http/auth.ts';
 import { createHandler } from './http/handler.ts';
 import { startServer } from './http/server.ts';
 import { Collector } from './keep/collector.ts';
+import { Scrub } from './keep/scrub.ts';
 import type { Log } from './log.ts';
 import { loadSecrets, type Secrets } from './secrets.ts';
 import { FolderStore } from './store/folder-store.ts';
 import { type PushRules, Uploads } from './upload.ts';
-import { Breakers } from './upstream/breaker.ts';
-import { Upstream } from './upstream/upstream.ts';
-import { Upstreams } from './upstream/upstreams.ts';
+import { createUpstreams } from './upstream/configured.ts';
 
 export interface Service {
   /** Where it listens, e.g. `http://127.0.0.1:8080`. */
@@ -45,11 +42,7 @@ export async function startService(
   const stopping = new AbortController();
   // Everything under way listens to it: that is no leak.
   setMaxListeners(0, stopping.signal);
-  const breakers = new Breakers(log, now);
-  const upstreams = new Upstreams(
-    await Promise.all(config.upstreams.map((one) => createUpstream(one, config.deadlines, breakers))),
-    { ...config, log, signal: stopping.signal, now },
-  );
+  const upstreams = await createUpstreams(config, { log, signal: stopping.signal, now });
   const store = new FolderStore(config.cacheDir, log, config.durability);
   await store.prepare();
   const collector = new Collector({ store, config, log, signal: stopping.signal });
@@ -63,7 +56,12 @@ export async function startService(
   const { stallMs } = config.deadlines;
   const handler = createHandler({ cache, uploads, cacheInfo: config, log, access, stallMs });
   const server = await startServer(config.listen, handler, secrets.tls);
-  collector.start();
+  const scrub =
+    config.scrubMs === undefined
+      ? undefined
+      : new Scrub({ store, config, periodMs: config.scrubMs, log, signal: stopping.signal });
+  // Nothing else looks at all files meanwhile.
+  scrub?.start(collector.start());
   return {
     url: server.url,
     reload: async (next) => {
@@ -76,13 +74,14 @@ export async function startService(
       access.replace(next.access, fresh.tokens);
       uploads.replace(pushRulesOf(next));
       narInfos.resign(signingOf(next, fresh));
+      scrub?.trust(next);
       for (const { publicKeys, url } of next.upstreams) upstreams.byOrigin(url)?.trust(publicKeys);
     },
     stop: async (graceMs) => {
       await server.stop(graceMs);
       // Only now: until here an answer may have depended on a download. The next start would not know of its rest.
       stopping.abort(new CacheError('aborted', 'the service is stopping'));
-      await collector.idle();
+      await Promise.all([collector.idle(), scrub?.idle()]);
       await cache.idle();
       await store.idle();
       upstreams.close();
@@ -96,27 +95,4 @@ function signingOf({ signing }: Config, { signer }: Secrets): Signing {
 
 function pushRulesOf({ maxUploadBytes, trustedKeys }: Config): PushRules {
   return { trustedKeys, maxBytes: maxUploadBytes };
-}
-
-async function createUpstream(
-  config: UpstreamConfig,
-  deadlines: Deadlines,
-  breakers: Breakers,
-): Promise<Upstream> {
-  const ca = config.caFile === undefined ? undefined : [await readAuthorities(config.caFile)];
-  return new Upstream(config, { ca, deadlines, breakers });
-}
-
-async function readAuthorities(file: string): Promise<string> {
-  try {
-    const pem = await readFile(file, 'utf8');
-    checkAuthority(pem);
-    return pem;
-  } catch (error) {
-    throw new CacheError(
-      'config',
-      `ca_file ${file}: expected certificates in PEM form: ${describe(error)}`,
-      error,
-    );
-  }
 }

@@ -35,11 +35,11 @@ export class Collector {
     this.#options = options;
   }
 
-  /** Counts what is there, in the background, and watches from then on. */
-  start(): void {
+  /** Counts what is there, in the background, and watches from then on; resolves when it has counted. */
+  start(): Promise<void> {
     const { config, log, signal, store } = this.#options;
     // The first requests after a start have waited long enough.
-    this.#running = delay(COUNT_AFTER_MS, undefined, { signal, ref: false })
+    const counted = delay(COUNT_AFTER_MS, undefined, { signal, ref: false })
       .then(() => countFolder(store.folder, signal))
       .then(
         (totals) => {
@@ -49,12 +49,14 @@ export class Collector {
         (error) =>
           signal.aborted || log.warn(`what the cache holds could not be counted: ${describe(error)}`),
       )
-      .then(() => this.#ended())
-      // It may be too much.
-      .then(() => this.#look());
+      .then(() => this.#ended());
+    this.#running = counted;
+    // It may be too much.
+    counted.then(() => this.#look()).catch(() => {});
     store.tally.watch((full) => (full ? this.request() : void this.#look()));
     this.#timer = setInterval(() => void this.#look(true), config.gc.everyMs);
     this.#timer.unref();
+    return counted;
   }
 
   #ended(): void {

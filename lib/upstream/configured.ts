@@ -1,9 +1,10 @@
 // The upstreams as the configuration has them, with the certificates that it names.
 import { readFile } from 'node:fs/promises';
+import { checkAuthority } from '../certificates.ts';
 import type { Config, Deadlines, UpstreamConfig } from '../config.ts';
 import { CacheError, describe } from '../errors.ts';
 import { Breakers } from './breaker.ts';
-import { checkAuthority } from './tls.ts';
+
 import { Upstream } from './upstream.ts';
 import { Upstreams, type UpstreamsOptions } from './upstreams.ts';
 

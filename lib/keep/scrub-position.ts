@@ -1,0 +1,59 @@
+// How far a round of the scrub has come: a small file in the cache folder, replaced as a whole, so that a restart goes on there.
+import { open, readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno } from '../errors.ts';
+import { storageError } from '../store/files.ts';
+import type { Place } from '../store/walk.ts';
+
+export interface Position {
+  /** When the round began: milliseconds since 1970. */
+  readonly startedAt: number;
+  /** Undefined at its beginning. */
+  readonly after: Place | undefined;
+  /** Checked in this round so far. */
+  readonly objects: number;
+  readonly bytes: number;
+  readonly findings: number;
+}
+
+const FORMAT = 1;
+
+/** Undefined if there is none, or none that makes sense: then a round begins. */
+export async function loadPosition(folder: string): Promise<Position | undefined> {
+  try {
+    const { after, bytes, findings, format, objects, startedAt } = JSON.parse(
+      await readFile(fileIn(folder), 'utf8'),
+    );
+    const numbers = [startedAt, objects, bytes, findings];
+    if (format !== FORMAT || !numbers.every((one) => Number.isFinite(one) && one >= 0)) return undefined;
+    if (after !== undefined && !(/^[0-9a-f]{64}$/.test(after.id) && typeof after.flat === 'boolean'))
+      return undefined;
+    return { startedAt, after: after && { id: after.id, flat: after.flat }, objects, bytes, findings };
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError || isErrno(error, 'ENOENT'))
+      return undefined;
+    throw storageError(`can't read ${fileIn(folder)}`, error);
+  }
+}
+
+/** @throws CacheError `storage` */
+export async function savePosition(folder: string, position: Position): Promise<void> {
+  const file = fileIn(folder);
+  try {
+    const handle = await open(`${file}.new`, 'w');
+    try {
+      await handle.writeFile(`${JSON.stringify({ format: FORMAT, ...position })}\n`);
+      // Else power loss may leave the new name on nothing.
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(`${file}.new`, file);
+  } catch (error) {
+    throw storageError(`can't write ${file}`, error);
+  }
+}
+
+function fileIn(folder: string): string {
+  return join(folder, 'scrub.json');
+}
