@@ -4,14 +4,13 @@ import { readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { encodeNix32 } from '../../lib/nix/nix32.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
-import { type Compression, type Key, makePackage, publicKey, sha256, sign } from '../fixtures/nar.ts';
+import { type Compression, type Key, makePackage, publicKey, sha256 } from '../fixtures/nar.ts';
 import { upstreamConfig } from '../fixtures/upstream-config.ts';
 import { verifyHoldings } from '../fixtures/verified.ts';
 
 const UPSTREAM = 'http://upstream.example';
 const KEY: Key = { name: 'own-1', seed: Buffer.alloc(32, 1) };
 const OTHER: Key = { name: 'other-1', seed: Buffer.alloc(32, 2) };
-const FORGED: Key = { name: 'own-1', seed: Buffer.alloc(32, 3) };
 const COMPRESSIONS: readonly Compression[] = ['none', 'gzip', 'br', 'xz'];
 const LOG = '/log/0123456789abcdfghijklmnpqrsvwxyz-hello.drv';
 const HEADER_BYTES = 1024;
@@ -176,37 +175,6 @@ test('a NAR whose bytes are not what its name promises is set aside, though its 
     /^damaged \/nar\/.* its name says \w{64}$/,
   );
 });
-
-const signed = makePackage('signed', { keys: [KEY] });
-const unsigned = makePackage('signed');
-const with_ = (...keys: Key[]) =>
-  unsigned.narInfo + keys.map((key) => `Sig: ${sign(unsigned.fingerprint, key)}\n`).join('');
-const badSig = with_(FORGED);
-
-for (const [what, text, origin, expected] of [
-  [
-    'without a signature, from an upstream that signs',
-    with_(),
-    UPSTREAM,
-    /^damaged .* no signature by own-1$/,
-  ],
-  ['signed by a stranger', with_({ ...OTHER, name: 'x-1' }), UPSTREAM, /^damaged .* no signature by own-1$/],
-  ['with a false signature', badSig, UPSTREAM, /^damaged .* its signature by own-1 does not verify$/],
-  ['with a false signature beside a good one', with_(FORGED, KEY), UPSTREAM, /^doubtful .* own-1 does not/],
-  ['pushed without the signature that is demanded', with_(), 'push', /^doubtful .* no signature by other-1$/],
-  ['pushed with a false signature', with_(FORGED, OTHER), 'push', /^doubtful .* by own-1 does not verify$/],
-] as const) {
-  test(`a narinfo ${what} is found${expected.source.startsWith('^doubtful') ? ', and stays' : ''}`, async (t) => {
-    const holdings = await Holdings.create(t);
-    await holdings.nar(signed, origin);
-    await holdings.narInfo(signed, origin, text);
-    const { events } = await verifyHoldings(holdings, { config: demanding });
-    assert.equal(events.length, 1);
-    assert.match(events[0] ?? '', expected);
-    const stays = expected.source.startsWith('^doubtful');
-    assert.equal(await stat(holdings.file(signed.narInfoPath)).then(Boolean, () => false), stays);
-  });
-}
 
 test('a cache of another store folder is not thrown away', async (t) => {
   const holdings = await Holdings.create(t);
