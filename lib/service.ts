@@ -1,19 +1,15 @@
 // The service, put together from its configuration and taken apart again.
 import { setMaxListeners } from 'node:events';
-import { Cache } from './cache.ts';
 import type { Config } from './config.ts';
-import { NarInfos, type Signing } from './download/narinfos.ts';
 import { CacheError } from './errors.ts';
 import { Access } from './http/auth.ts';
 import { createHandler } from './http/handler.ts';
 import { startServer } from './http/server.ts';
 import { Collector } from './keep/collector.ts';
+import { createEngine, pushRulesOf, signingOf } from './keep/engine.ts';
 import { Scrub } from './keep/scrub.ts';
 import type { Log } from './log.ts';
 import { loadSecrets, type Secrets } from './secrets.ts';
-import { FolderStore } from './store/folder-store.ts';
-import { type PushRules, Uploads } from './upload.ts';
-import { createUpstreams } from './upstream/configured.ts';
 
 export interface Service {
   /** Where it listens, e.g. `http://127.0.0.1:8080`. */
@@ -37,21 +33,14 @@ export async function startService(
   log: Log,
   now: () => number = () => performance.now(),
 ): Promise<Service> {
-  const { storeDir } = config;
   const secrets = await loadSecrets(config);
   const stopping = new AbortController();
   // Everything under way listens to it: that is no leak.
   setMaxListeners(0, stopping.signal);
-  const upstreams = await createUpstreams(config, { log, signal: stopping.signal, now });
-  const store = new FolderStore(config.cacheDir, log, config.durability);
+  const engine = await createEngine(config, secrets, log, { signal: stopping.signal, now });
+  const { cache, narInfos, store, uploads, upstreams } = engine;
   await store.prepare();
   const collector = new Collector({ store, config, log, signal: stopping.signal });
-  const signing = signingOf(config, secrets);
-  const options = { store, upstreams, storeDir, log, now, signing, signal: stopping.signal };
-  const narInfos = new NarInfos(options);
-  const cache = new Cache({ ...config, ...options }, narInfos);
-  const { misses } = upstreams;
-  const uploads = new Uploads({ store, narInfos, misses, storeDir, log, rules: pushRulesOf(config) });
   const access = new Access(config.access, secrets.tokens);
   const { stallMs } = config.deadlines;
   const handler = createHandler({ cache, uploads, cacheInfo: config, log, access, stallMs });
@@ -82,17 +71,7 @@ export async function startService(
       // Only now: until here an answer may have depended on a download. The next start would not know of its rest.
       stopping.abort(new CacheError('aborted', 'the service is stopping'));
       await Promise.all([collector.idle(), scrub?.idle()]);
-      await cache.idle();
-      await store.idle();
-      upstreams.close();
+      await engine.close();
     },
   };
-}
-
-function signingOf({ signing }: Config, { signer }: Secrets): Signing {
-  return signing && signer && { signer, sign: signing.sign };
-}
-
-function pushRulesOf({ maxUploadBytes, trustedKeys }: Config): PushRules {
-  return { trustedKeys, maxBytes: maxUploadBytes };
 }

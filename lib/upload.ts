@@ -5,7 +5,8 @@ import type { NarInfos } from './download/narinfos.ts';
 import { storeBytes } from './download/store-bytes.ts';
 import { CacheError } from './errors.ts';
 import type { Log } from './log.ts';
-import { sha256FromBytes } from './nix/hash.ts';
+import { sameContent } from './nix/fits.ts';
+import { type Sha256, sha256FromBytes } from './nix/hash.ts';
 import {
   MAX_NARINFO_BYTES,
   type NarInfo,
@@ -95,6 +96,25 @@ export class Uploads {
       const text = await collect(body, most, () => tooLarge(most, 'more'));
       return this.#putNarInfo(name.hash, text.toString(), signal);
     }
+    await this.#putFile(body, (sha256) => {
+      if (name.kind === 'nar') checkNarHash(name.name, sha256);
+      return name;
+    });
+  }
+
+  /**
+   * Stores a NAR whose hash nobody has told under the name that follows from it; `ending` is what is behind `.nar`.
+   * @throws CacheError `too-large`, `storage`, or what reading `body` throws
+   */
+  async putNar(ending: string, body: AsyncIterable<Buffer>): Promise<NarName> {
+    const nameOf = (sha256: Sha256) => `${sha256}.nar${ending}` as NarName;
+    const sha256 = await this.#putFile(body, (one) => ({ kind: 'nar', name: nameOf(one), hash: undefined }));
+    return nameOf(sha256);
+  }
+
+  /** `nameOf` throws if the body is not to be kept. */
+  async #putFile(body: AsyncIterable<Buffer>, nameOf: (sha256: Sha256) => ObjectName): Promise<Sha256> {
+    const most = this.#maxBytes;
     const spool = this.#options.store.spool();
     try {
       // Before the body is asked for.
@@ -109,13 +129,15 @@ export class Uploads {
         if (size > most) throw tooLarge(most, 'more');
       }
       const digest = hash.digest();
-      if (name.kind === 'nar') checkNarHash(name.name, sha256FromBytes(digest));
+      const sha256 = sha256FromBytes(digest);
+      const name = nameOf(sha256);
       const meta: ObjectMeta = {
         ...{ path: pathOf(name), kind: name.kind, origin: 'push', storedAt: new Date() },
         ...{ size, sha256: digest.toString('hex') },
       };
       await this.#options.store.put(spool, meta, PUSHED);
       this.#options.misses.forget(meta.path);
+      return sha256;
     } finally {
       await spool.close();
     }
@@ -194,13 +216,6 @@ function checkNarHash(name: NarName, found: string): void {
     'invalid',
     `nar/${name}: expected a body with the SHA-256 in its name, found ${found}`,
   );
-}
-
-/** Whether two narinfos are about the same bytes and references: all that signatures cover. */
-function sameContent(a: NarInfo, b: NarInfo): boolean {
-  const key = (info: NarInfo) =>
-    [info.storePath, info.narHash, info.narSize, ...new Set([...info.references].sort())].join(' ');
-  return key(a) === key(b);
 }
 
 function tooLarge(most: number, found: string | number): CacheError {

@@ -18,7 +18,8 @@ export async function createUpstreams(
   return new Upstreams(await Promise.all(all), { ...config, ...context });
 }
 
-async function createUpstream(
+/** @throws CacheError `config` for certificates that can't be used */
+export async function createUpstream(
   config: UpstreamConfig,
   deadlines: Deadlines,
   breakers: Breakers,

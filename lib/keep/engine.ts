@@ -1,0 +1,54 @@
+// The cache without its HTTP: what the service serves, and what commands beside it read from and write to.
+import { Cache } from '../cache.ts';
+import type { Config } from '../config.ts';
+import { NarInfos, type Signing } from '../download/narinfos.ts';
+import type { Log } from '../log.ts';
+import type { Secrets } from '../secrets.ts';
+import { FolderStore } from '../store/folder-store.ts';
+import { type PushRules, Uploads } from '../upload.ts';
+import { createUpstreams } from '../upstream/configured.ts';
+import type { Upstreams } from '../upstream/upstreams.ts';
+
+export interface Engine {
+  readonly store: FolderStore;
+  readonly upstreams: Upstreams;
+  readonly narInfos: NarInfos;
+  readonly cache: Cache;
+  readonly uploads: Uploads;
+  /** When nothing of it is under way; what its signal ends must have been told to. Connections are closed then. */
+  close(): Promise<void>;
+}
+
+/**
+ * Puts it together; nothing is read of the folder, and nothing written.
+ * @throws CacheError `config`
+ */
+export async function createEngine(
+  config: Config,
+  secrets: Secrets,
+  log: Log,
+  { signal, now }: { readonly signal: AbortSignal; readonly now: () => number },
+): Promise<Engine> {
+  const { storeDir } = config;
+  const upstreams = await createUpstreams(config, { log, signal, now });
+  const store = new FolderStore(config.cacheDir, log, config.durability);
+  const options = { store, upstreams, storeDir, log, now, signing: signingOf(config, secrets), signal };
+  const narInfos = new NarInfos(options);
+  const cache = new Cache({ ...config, ...options }, narInfos);
+  const { misses } = upstreams;
+  const uploads = new Uploads({ store, narInfos, misses, storeDir, log, rules: pushRulesOf(config) });
+  const close = async () => {
+    await cache.idle();
+    await store.idle();
+    upstreams.close();
+  };
+  return { store, upstreams, narInfos, cache, uploads, close };
+}
+
+export function signingOf({ signing }: Config, { signer }: Secrets): Signing {
+  return signing && signer && { signer, sign: signing.sign };
+}
+
+export function pushRulesOf({ maxUploadBytes, trustedKeys }: Config): PushRules {
+  return { trustedKeys, maxBytes: maxUploadBytes };
+}
