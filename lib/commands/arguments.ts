@@ -12,6 +12,11 @@ usage: nix-binary-cache [serve] [options]    run the service
        nix-binary-cache pins                 show what is kept so
        nix-binary-cache rm PATH              remove a store path at once
        nix-binary-cache verify [options]     check that all of it is still what it was
+       nix-binary-cache export DIR [PATH…]   write store paths and all they refer to, or everything that is
+                                             here, as a folder for nix copy --from file://DIR
+       nix-binary-cache import DIR [PATH…]   take such a folder in, as if it were pushed
+       nix-binary-cache import URL PATH…     take store paths and all they refer to from another cache
+       nix-binary-cache import --from-go DIR take over what the Go service left
        nix-binary-cache keygen NAME          make a key pair to sign with, in NAME.secret and NAME.public
 
 options:
@@ -23,6 +28,8 @@ options:
   --repair          fetch anew what is damaged (verify)
   --sample N%       check only so much of it, chosen at random (verify)
   --name N          the pin's name (pin; default: the path's own)
+  --from-go         DIR is the cache folder of the Go service (import)
+  --verbose         also name the files that were not recognised (import --from-go)
   --help, -h        this text
   --version, -V     the version
 
@@ -40,6 +47,8 @@ const OPTIONS = {
   repair: { type: 'boolean' },
   sample: { type: 'string' },
   name: { type: 'string' },
+  'from-go': { type: 'boolean' },
+  verbose: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'V' },
 } as const;
@@ -50,6 +59,8 @@ interface Form {
   readonly options: readonly Option[];
   /** What stands behind the command, for messages. */
   readonly operands: readonly string[];
+  /** What may follow them, any number of times. */
+  readonly more?: string;
 }
 
 const COMMANDS = {
@@ -61,6 +72,8 @@ const COMMANDS = {
   pins: { options: ['config', 'cache-dir'], operands: [] },
   rm: { options: ['config', 'cache-dir'], operands: ['PATH'] },
   verify: { options: ['config', 'cache-dir', 'repair', 'sample'], operands: [] },
+  export: { options: ['config', 'cache-dir'], operands: ['DIR'], more: 'PATH' },
+  import: { options: ['config', 'cache-dir', 'from-go', 'verbose'], operands: ['DIR|URL'], more: 'PATH' },
   keygen: { options: [], operands: ['NAME'] },
 } as const satisfies Record<string, Form>;
 
@@ -86,10 +99,10 @@ export function parseArguments(args: readonly string[]): Arguments {
       throw usage(`expected ${Object.keys(COMMANDS).join(', ')}, found ${JSON.stringify(command)}`);
     }
     const form: Form = COMMANDS[command];
-    if (operands.length !== form.operands.length) {
-      throw usage(
-        `expected ${[command, ...form.operands].join(' ')}, found ${JSON.stringify(positionals.join(' '))}`,
-      );
+    const surplus = operands.length - form.operands.length;
+    if (surplus < 0 || (surplus > 0 && form.more === undefined)) {
+      const expected = [command, ...form.operands, ...(form.more === undefined ? [] : [`[${form.more}…]`])];
+      throw usage(`expected ${expected.join(' ')}, found ${JSON.stringify(positionals.join(' '))}`);
     }
     for (const option of Object.keys(values) as Option[]) {
       if (!form.options.includes(option) && option !== 'help' && option !== 'version') {

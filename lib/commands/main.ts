@@ -1,10 +1,13 @@
-// Arguments → command → exit code: 0 for done, 1 for what could not be done, 2 for what was not understood, 3 for damage found.
+// Arguments → command → exit code: 0 for done, 1 for what could not be done, 2 for what was not understood, 3 for damage found
+// and for what was done but in part.
 import { readFile } from 'node:fs/promises';
 import { loadConfig } from '../config.ts';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
 import { createLog, printable } from '../log.ts';
 import { HELP, parseArguments } from './arguments.ts';
+import { exportPaths } from './export.ts';
 import { gc } from './gc.ts';
+import { importPaths } from './import.ts';
 import { keygen } from './keygen.ts';
 import { list } from './list.ts';
 import { listPins, pin, unpin } from './pins.ts';
@@ -36,7 +39,7 @@ export async function main(args: readonly string[]): Promise<number> {
 
   async function run(args: readonly string[]): Promise<number> {
     const { command, operands, values } = parseArguments(args);
-    const [operand = ''] = operands;
+    const [operand = '', ...more] = operands;
     if (values.help) {
       process.stdout.write(HELP);
       return 0;
@@ -77,6 +80,12 @@ export async function main(args: readonly string[]): Promise<number> {
           ...{ repair, sample, log },
           ...{ out: process.stdout, progress: process.stderr },
         });
+      }
+      case 'export':
+        return exportPaths(await load(), operand, more, process);
+      case 'import': {
+        const { 'from-go': fromGo = false, verbose = false } = values;
+        return importPaths(await load(), operand, more, { fromGo, verbose }, process);
       }
       case 'keygen':
         await keygen(operand, '.', process.stdout);

@@ -8,11 +8,16 @@ import type { StoreHash } from '../nix/store-path.ts';
 import { FolderStore } from '../store/folder-store.ts';
 
 /** @throws CacheError `startup` if there is no such folder */
-export async function openStore({ cacheDir, durability }: Config, log: Log): Promise<FolderStore> {
+export async function openStore(config: Config, log: Log): Promise<FolderStore> {
+  await checkFolder(config);
+  return new FolderStore(config.cacheDir, log, config.durability);
+}
+
+/** @throws CacheError `startup` if there is no such folder */
+export async function checkFolder({ cacheDir }: Config): Promise<void> {
   await readdir(cacheDir).catch((error) => {
     throw new CacheError('startup', `can't read the cache folder ${cacheDir}: ${describe(error)}`, error);
   });
-  return new FolderStore(cacheDir, log, durability);
 }
 
 /**

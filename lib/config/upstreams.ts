@@ -51,3 +51,15 @@ export function reportDuplicates(upstreams: readonly (UpstreamConfig | undefined
     }
   });
 }
+
+/**
+ * An upstream that the command line names: as it is configured, if it is, else with nothing but its URL.
+ * @throws CacheError `config`
+ */
+export function upstreamAt(text: string, configured: readonly UpstreamConfig[]): UpstreamConfig {
+  const { url, credentials } = parseUpstreamUrl(text);
+  const known = configured.find((one) => one.url === url);
+  if (known !== undefined) return credentials === undefined ? known : { ...known, credentials };
+  const nothing = { proxy: undefined, caFile: undefined, publicKeys: [], maxConnections: MAX_CONNECTIONS };
+  return { url, credentials, ...nothing };
+}

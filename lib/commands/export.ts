@@ -1,0 +1,29 @@
+// `export`: a folder for `nix copy --from file://…`, a USB stick or a static web server.
+import { resolve } from 'node:path';
+import type { Config } from '../config.ts';
+import { exportTo } from '../keep/export.ts';
+import { checkFolder, hashOperand } from './open-store.ts';
+import type { Output } from './transfer-progress.ts';
+import { withEngine } from './with-engine.ts';
+
+/**
+ * Writes the closures of the store paths, or everything if there are none; the exit code: 3 if something could not be had.
+ * @throws CacheError `config`, `startup`, `storage` or `aborted`
+ */
+export async function exportPaths(
+  config: Config,
+  target: string,
+  storePaths: readonly string[],
+  output: Output,
+): Promise<number> {
+  const named = storePaths.map((path) => [hashOperand(path, config), path] as const);
+  const roots = named.length === 0 ? undefined : new Map(named);
+  const folder = resolve(target);
+  await checkFolder(config);
+  return withEngine(config, output, async ({ engine, progress, signal }) => {
+    await exportTo({ engine, config, folder, roots, watch: progress, signal });
+    progress.end();
+    output.stdout.write(`${progress.summary('exported')}\n`);
+    return progress.failures > 0 ? 3 : 0;
+  });
+}

@@ -1,0 +1,120 @@
+// `import`: takes in another cache, a folder of one, or what the Go service left.
+import { mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { upstreamAt } from '../config/upstreams.ts';
+import type { Config } from '../config.ts';
+import { CacheError, describe } from '../errors.ts';
+import { adopt } from '../keep/adopt.ts';
+import { createUpstream } from '../keep/engine.ts';
+import { importFrom } from '../keep/import.ts';
+import { FolderSource, hashesIn, UpstreamSource } from '../keep/import-source.ts';
+import { printable } from '../log.ts';
+import type { StoreHash } from '../nix/store-path.ts';
+import { Breakers } from '../upstream/breaker.ts';
+import { hashOperand } from './open-store.ts';
+import type { Output } from './transfer-progress.ts';
+import { type Tools, withEngine } from './with-engine.ts';
+
+export interface ImportFlags {
+  readonly fromGo: boolean;
+  readonly verbose: boolean;
+}
+
+/**
+ * Takes in what the operands say; the exit code: 3 if something could not be taken.
+ * @throws CacheError `config`, `startup`, `storage`, `full` or `aborted`
+ */
+export async function importPaths(
+  config: Config,
+  from: string,
+  storePaths: readonly string[],
+  flags: ImportFlags,
+  output: Output,
+): Promise<number> {
+  const isUrl = /^https?:/i.test(from);
+  const wrong = (expected: string) => new CacheError('config', `${expected}; see --help`);
+  if (flags.fromGo && (isUrl || storePaths.length > 0)) throw wrong('expected --from-go with a folder alone');
+  if (flags.verbose && !flags.fromGo) throw wrong('expected --verbose with --from-go alone');
+  if (isUrl && storePaths.length === 0)
+    throw wrong('expected store paths behind the URL: a cache lists none');
+  const named = new Map(storePaths.map((path) => [hashOperand(path, config), path]));
+  await mkdir(config.cacheDir, { recursive: true }).catch((error) => {
+    throw new CacheError(
+      'startup',
+      `can't use the cache folder ${config.cacheDir}: ${describe(error)}`,
+      error,
+    );
+  });
+  return withEngine(config, output, async (tools) => {
+    const done = flags.fromGo
+      ? await adoptFolder(config, resolve(from), flags.verbose, tools)
+      : isUrl
+        ? await importUrl(config, from, named, tools)
+        : await importFolder(config, resolve(from), named, tools);
+    tools.progress.end();
+    output.stdout.write(`${done.lines.join('\n')}\n`);
+    return done.incomplete || tools.progress.failures > 0 ? 3 : 0;
+  });
+}
+
+interface Done {
+  readonly lines: readonly string[];
+  readonly incomplete: boolean;
+}
+
+async function importFolder(
+  config: Config,
+  folder: string,
+  named: ReadonlyMap<StoreHash, string>,
+  { engine, progress, signal }: Tools,
+): Promise<Done> {
+  const closures = named.size > 0;
+  const all = closures ? named : new Map((await hashesIn(folder)).map((hash) => [hash, `${hash}.narinfo`]));
+  const options = { engine, config, roots: all, closures, watch: progress, log: progress.log, signal };
+  await importFrom({ ...options, source: new FolderSource(folder) });
+  return { lines: [progress.summary('imported')], incomplete: false };
+}
+
+async function importUrl(
+  config: Config,
+  url: string,
+  named: ReadonlyMap<StoreHash, string>,
+  { engine, progress, signal }: Tools,
+): Promise<Done> {
+  const upstream = await createUpstream(
+    upstreamAt(url, config.upstreams),
+    config.deadlines,
+    new Breakers(progress.log),
+  );
+  const options = {
+    engine,
+    config,
+    roots: named,
+    closures: true,
+    watch: progress,
+    log: progress.log,
+    signal,
+  };
+  try {
+    await importFrom({ ...options, source: new UpstreamSource(upstream, signal) });
+  } finally {
+    upstream.close();
+  }
+  return { lines: [progress.summary('imported')], incomplete: false };
+}
+
+async function adoptFolder(
+  config: Config,
+  folder: string,
+  verbose: boolean,
+  { engine: { store }, progress, signal }: Tools,
+): Promise<Done> {
+  const { storeDir } = config;
+  const { lacking, unnamed } = await adopt({ store, storeDir, folder, watch: progress, signal });
+  const lines = [progress.summary('took over')];
+  if (lacking.length > 0) lines.push(`${lacking.length} paths have a narinfo and no NAR here; left`);
+  if (verbose) lines.push(...lacking.map((path) => `  ${printable(path)}`));
+  if (unnamed.length > 0) lines.push(`${unnamed.length} files were not recognised; left`);
+  if (verbose) lines.push(...unnamed.map((name) => `  ${name}`));
+  return { lines, incomplete: unnamed.length > 0 };
+}
