@@ -5,12 +5,13 @@ import { upstreamAt } from '../config/upstreams.ts';
 import type { Config } from '../config.ts';
 import { CacheError, describe } from '../errors.ts';
 import { adopt } from '../keep/adopt.ts';
-import { createUpstream } from '../keep/engine.ts';
+
 import { importFrom } from '../keep/import.ts';
 import { FolderSource, hashesIn, UpstreamSource } from '../keep/import-source.ts';
 import { printable } from '../log.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { Breakers } from '../upstream/breaker.ts';
+import { createUpstream } from '../upstream/configured.ts';
 import { hashOperand } from './open-store.ts';
 import type { Output } from './transfer-progress.ts';
 import { type Tools, withEngine } from './with-engine.ts';
