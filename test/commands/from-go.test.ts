@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { folderIs } from '../fixtures/appeared.ts';
 import { get, push } from '../fixtures/client.ts';
 import { commandsOn } from '../fixtures/command.ts';
-import { temporaryFolder } from '../fixtures/defer.ts';
+import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
 import { field, makePackage, type Package, sha256 } from '../fixtures/nar.ts';
 import { output } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
@@ -41,8 +41,8 @@ async function assertServed(url: string, one: Package): Promise<void> {
 }
 
 /** Origin by path of all objects. */
-async function origins(dir: string): Promise<Map<string, string>> {
-  const { stdout } = await (await commandsOn({ after: () => {} }, dir)).run('list', '--json');
+async function origins(t: Owner, dir: string): Promise<Map<string, string>> {
+  const { stdout } = await (await commandsOn(t, dir)).run('list', '--json');
   const lines = stdout.split('\n').filter((line) => line !== '');
   return new Map(lines.map((line) => JSON.parse(line)).map(({ path, origin }) => [path, origin]));
 }
@@ -76,7 +76,7 @@ test('what the Go service left in a folder is taken over, and that folder is not
   ]);
   assert.deepEqual(await flatIn(folder), before);
   for (const each of GOOD) await assertServed(service.url, each);
-  assert.deepEqual(new Set((await origins(service.dir)).values()), new Set(['unknown']));
+  assert.deepEqual(new Set((await origins(t, service.dir)).values()), new Set(['unknown']));
 
   const again = await run('import', '--from-go', folder);
   assert.match(again.stdout, /^took over 0 paths, 0 B; 5 were there already\n/);
@@ -95,7 +95,7 @@ test('in the cache folder itself the flat files go once they are objects, beside
   assert.match(stdout, /^took over 4 paths, /);
   assert.deepEqual(await flatIn(service.dir), []);
   for (const each of [one, opaque, shared, twin, pushed]) await assertServed(service.url, each);
-  const found = await origins(service.dir);
+  const found = await origins(t, service.dir);
   assert.equal(found.get(pushed.narPath), 'push');
   assert.deepEqual([found.get('/nar/opaque.nar.gz'), found.get(one.narPath)], ['unknown', 'unknown']);
 });
