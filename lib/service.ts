@@ -49,8 +49,9 @@ export async function startService(
     config.scrubMs === undefined
       ? undefined
       : new Scrub({ store, config, periodMs: config.scrubMs, log, signal: stopping.signal });
-  // Nothing else looks at all files meanwhile.
-  scrub?.start(collector.start());
+  const counted = collector.start();
+  // Not both at once: each looks at all files.
+  scrub?.start(counted);
   return {
     url: server.url,
     reload: async (next) => {

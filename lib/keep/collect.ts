@@ -63,7 +63,12 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   };
   let summary = { objects: 0, totalBytes: 0, kept: { pushed: 0, pinned: 0, used: 0 } };
   const folder = { folder: store.folder, storeDir, expected };
-  for await (const reply of planFolder(folder, limits, !dryRun, signal)) {
+  for await (const reply of planFolder(
+    folder,
+    limits,
+    { remove: !dryRun, tell: dryRun || onUnits !== undefined },
+    signal,
+  )) {
     if (reply.kind === 'summary') {
       summary = reply;
       store.tally.counted({ objects: reply.objects, bytes: reply.totalBytes });

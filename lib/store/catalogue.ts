@@ -3,6 +3,8 @@
 import type { Facts } from './facts.ts';
 
 const ID_BYTES = 32;
+/** Of the id that something refers to: with a million of them, two alike are as likely as a bit that flips by itself. */
+const REF_BYTES = 8;
 const KINDS = ['narinfo', 'nar', 'listing', 'other'] as const;
 const EMPTY = -1;
 
@@ -22,7 +24,7 @@ export class Catalogue {
   constructor(expected = 1024) {
     this.#capacity = Math.max(16, expected);
     this.#ids = new Uint8Array(this.#capacity * ID_BYTES);
-    this.#refs = new Uint8Array(this.#capacity * ID_BYTES);
+    this.#refs = new Uint8Array(this.#capacity * REF_BYTES);
     this.#bytes = new Float64Array(this.#capacity);
     this.#used = new Float64Array(this.#capacity);
     this.#flags = new Uint8Array(this.#capacity);
@@ -37,7 +39,7 @@ export class Catalogue {
     const row = this.#size++;
     this.#table = undefined;
     this.#ids.set(Buffer.from(id, 'hex'), row * ID_BYTES);
-    if (ref !== undefined) this.#refs.set(Buffer.from(ref, 'hex'), row * ID_BYTES);
+    if (ref !== undefined) this.#refs.set(Buffer.from(ref.slice(0, 2 * REF_BYTES), 'hex'), row * REF_BYTES);
     this.#bytes[row] = bytes;
     this.#used[row] = usedMs;
     const flags = (pushed ? 4 : 0) | (ref === undefined ? 0 : 8) | (flat ? 16 : 0);
@@ -51,7 +53,7 @@ export class Catalogue {
       return next;
     };
     this.#ids = grown(this.#ids, new Uint8Array(this.#capacity * ID_BYTES));
-    this.#refs = grown(this.#refs, new Uint8Array(this.#capacity * ID_BYTES));
+    this.#refs = grown(this.#refs, new Uint8Array(this.#capacity * REF_BYTES));
     this.#bytes = grown(this.#bytes, new Float64Array(this.#capacity));
     this.#used = grown(this.#used, new Float64Array(this.#capacity));
     this.#flags = grown(this.#flags, new Uint8Array(this.#capacity));
@@ -59,21 +61,21 @@ export class Catalogue {
 
   /** The row of the object with this id, in hexadecimal; undefined if there is none. Of a flat and another one, any. */
   find(id: string): number | undefined {
-    return this.#find(Buffer.from(id, 'hex'), 0);
+    return this.#find(Buffer.from(id, 'hex'), 0, ID_BYTES);
   }
 
   /** The row of what `row` refers to; undefined if it is not here. */
   refOf(row: number): number | undefined {
-    return (this.#flag(row) & 8) === 0 ? undefined : this.#find(this.#refs, row * ID_BYTES);
+    return (this.#flag(row) & 8) === 0 ? undefined : this.#find(this.#refs, row * REF_BYTES, REF_BYTES);
   }
 
-  #find(bytes: Uint8Array, at: number): number | undefined {
+  #find(bytes: Uint8Array, at: number, length: number): number | undefined {
     this.#table ??= this.#index();
     const table = this.#table;
     for (let slot = hash(bytes, at) & (table.length - 1); ; slot = (slot + 1) & (table.length - 1)) {
       const row = table[slot] as number;
       if (row === EMPTY) return undefined;
-      if (this.#isAt(row, bytes, at)) return row;
+      if (this.#isAt(row, bytes, at, length)) return row;
     }
   }
 
@@ -89,8 +91,8 @@ export class Catalogue {
     return table;
   }
 
-  #isAt(row: number, bytes: Uint8Array, at: number): boolean {
-    for (let i = 0; i < ID_BYTES; i++) if (this.#ids[row * ID_BYTES + i] !== bytes[at + i]) return false;
+  #isAt(row: number, bytes: Uint8Array, at: number, length: number): boolean {
+    for (let i = 0; i < length; i++) if (this.#ids[row * ID_BYTES + i] !== bytes[at + i]) return false;
     return true;
   }
 

@@ -12,7 +12,7 @@ import type { Reply, Task } from './scan.ts';
 
 const BATCH = 5000;
 
-function* run({ folder, storeDir, expected, plan, remove }: Task): Generator<Reply> {
+function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generator<Reply> {
   if (plan === undefined) {
     yield { kind: 'totals', ...totals(folder) };
     return;
@@ -20,7 +20,7 @@ function* run({ folder, storeDir, expected, plan, remove }: Task): Generator<Rep
   const { units, ...summary } = planRemovals(catalogueOf(folder, storeDir, expected), limitsOf(plan));
   yield { kind: 'summary', ...summary };
   for (const batch of batches(units)) {
-    yield { kind: 'units', units: batch };
+    if (tell) yield { kind: 'units', units: batch };
     if (remove) yield { kind: 'removed', ...removeUnits(folder, batch) };
   }
 }

@@ -20,6 +20,8 @@ export interface Task {
   readonly plan: (Omit<Limits, 'pinned'> & { readonly pinned: readonly string[] }) | undefined;
   /** Whether what is planned is to be done. */
   readonly remove: boolean;
+  /** Whether units are to be told. */
+  readonly tell: boolean;
 }
 
 export type Reply =
@@ -32,23 +34,23 @@ export type Reply =
 
 /** What the folder holds, as it is while it is counted. */
 export async function countFolder(folder: string, signal: AbortSignal): Promise<Totals> {
-  const task = { folder, storeDir: '', expected: 0, plan: undefined, remove: false };
+  const task = { folder, storeDir: '', expected: 0, plan: undefined, remove: false, tell: false };
   for await (const reply of ask(task, signal)) if (reply.kind === 'totals') return reply;
   throw new CacheError('storage', `${folder} could not be counted`);
 }
 
 /**
- * What should go from the folder: first a summary, then units in their order, each time followed, if they are to be removed, by
- * what was removed of them. Nothing goes on before the next is asked for.
+ * What should go from the folder: first a summary, then units in their order, if they are to be told, each time followed, if
+ * they are to be removed, by what was removed of them. Nothing goes on before the next is asked for.
  * @throws CacheError `storage` if it can't be read, or the signal's reason
  */
 export function planFolder(
   options: { readonly folder: string; readonly storeDir: string; readonly expected: number },
   limits: Limits,
-  remove: boolean,
+  { remove, tell }: Pick<Task, 'remove' | 'tell'>,
   signal: AbortSignal,
 ): AsyncGenerator<Exclude<Reply, { kind: 'failed' }>> {
-  return ask({ ...options, plan: { ...limits, pinned: [...limits.pinned] }, remove }, signal);
+  return ask({ ...options, plan: { ...limits, pinned: [...limits.pinned] }, remove, tell }, signal);
 }
 
 /** Small, so that what is dropped goes soon; what is known of the objects lies outside of it. */
