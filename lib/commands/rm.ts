@@ -8,6 +8,7 @@ import { parseNarInfo } from '../nix/narinfo.ts';
 import { pathOf } from '../nix/object-name.ts';
 import { folderFiles, idOf, readFacts } from '../store/facts.ts';
 import { Pins } from '../store/pins.ts';
+import { removeNar } from '../store/removal.ts';
 import { hashOperand, openStore } from './open-store.ts';
 
 /**
@@ -31,12 +32,17 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   await store.delete(pathOf({ kind: 'listing', hash }));
   out.write(`removed ${info.storePath}\n`);
   if (ref === undefined) return;
-  const others = narInfosWith(store.folder, ref, storeDir);
-  if (others > 0) {
-    out.write(`its NAR stays: ${others} other paths have the same contents\n`);
+  const others = () => narInfosWith(store.folder, ref, storeDir);
+  const stay = (count: number) => out.write(`its NAR stays: ${count} other paths have the same contents\n`);
+  const count = others();
+  if (count > 0) {
+    stay(count);
     return;
   }
-  const bytes = await store.deleteFile(ref);
+  // Looked at again when nobody can find it any more: a narinfo that names it may have come meanwhile.
+  const bytes = removeNar(store.folder, ref, () => others() > 0);
+  const left = bytes === undefined ? others() : 0;
+  if (left > 0) stay(left);
   if (bytes !== undefined) out.write(`removed its NAR, ${formatBytes(bytes)}\n`);
 }
 

@@ -218,18 +218,14 @@ export class FolderStore implements Store {
   }
 
   async delete(path: string): Promise<boolean> {
-    return (await this.deleteFile(fileNameOf(path))) !== undefined;
-  }
-
-  /** Deletes the object with this id, the SHA-256 of its path; the bytes of its files, undefined if there were none. */
-  async deleteFile(id: string): Promise<number | undefined> {
-    let deleted: number | undefined;
+    const id = fileNameOf(path);
+    let deleted = false;
     for (const file of [join(this.folder, id.slice(0, 2), id), join(this.folder, id)]) {
       try {
         const bytes = await sizeOf(file);
         await rm(file);
         this.tally.changed(-1, -(bytes ?? 0));
-        deleted = (deleted ?? 0) + (bytes ?? 0);
+        deleted = true;
       } catch (error) {
         if (!isErrno(error, 'ENOENT')) throw storageError(`can't delete ${file}`, error);
       }

@@ -69,6 +69,26 @@ function finish(folder: string, nar: Removal): boolean {
   return isDone(() => unlinkSync(file)) && !used;
 }
 
+/**
+ * Removes one NAR, unless, once nobody can find it any more, it turns out to be `needed`; its bytes, undefined if it stays or
+ * there is none.
+ */
+export function removeNar(folder: string, id: string, needed: () => boolean): number | undefined {
+  const trash = trashFolder(folder);
+  mkdirSync(trash, { recursive: true });
+  const aside = join(trash, id);
+  for (const flat of [false, true]) {
+    const place = fileOf(folder, { id, flat });
+    const bytes = statSync(place, { throwIfNoEntry: false })?.size;
+    if (bytes === undefined || !isDone(() => renameSync(place, aside))) continue;
+    const stays = needed();
+    if (stays) putBack(aside, place);
+    unlinkSync(aside);
+    return stays ? undefined : bytes;
+  }
+  return undefined;
+}
+
 /** Gives it its place again, unless another one has come there. */
 export function putBack(file: string, place: string): void {
   try {
