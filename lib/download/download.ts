@@ -23,6 +23,8 @@ export interface DownloadOptions {
   readonly connections: number;
   readonly spool: () => Spool;
   readonly log: Log;
+  /** Told what the disk refused; every download may be, for the same reason. */
+  readonly warnDisk: (message: string) => void;
   readonly signal: AbortSignal;
   /** Gets the finished body; readers do not wait for it. The spool is closed afterwards. */
   readonly keep: (spool: Spool, arrived: Arrived, origin: string) => Promise<void>;
@@ -63,7 +65,7 @@ export class Download {
     this.#options = options;
     this.#begun = begun;
     this.#growing = new Growing(spool, this.size, (reason) => {
-      options.log.warn(`${options.path} is passed on without being kept: ${reason}`);
+      options.warnDisk(`${options.path} is passed on without being kept: ${reason}`);
       options.passing();
     });
     this.ended = this.#run().finally(() => this.#growing.leave());
@@ -84,14 +86,14 @@ export class Download {
   }
 
   async #run(): Promise<void> {
-    const { keep, log, path } = this.#options;
+    const { keep, log, path, warnDisk } = this.#options;
     try {
       const { arrived, origin } = await this.#fetch();
       this.#growing.complete();
       const file = await this.#growing.file();
       if (file === undefined) return;
       await keep(file, arrived, origin).catch((error) => {
-        log.warn(`${path} was not kept: ${describe(error)}`);
+        warnDisk(`${path} was not kept: ${describe(error)}`);
       });
     } catch (error) {
       log.warn(`${path} could not be had: ${describe(error)}`);

@@ -2,7 +2,7 @@
 // meanwhile join that.
 import type { Config } from '../config.ts';
 import { CacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { type Log, warnSeldom } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { Spool, Store } from '../store/store.ts';
@@ -57,9 +57,11 @@ export class Fetcher {
   readonly #downloads = new Flights<Download | 'stored' | undefined>();
   /** Until when: by the label of the source. */
   readonly #blamed = new Map<string, number>();
+  readonly #warnDisk: ReturnType<typeof warnSeldom>;
 
   constructor(options: FetcherOptions) {
     this.#options = options;
+    this.#warnDisk = warnSeldom(options.log);
     this.#slots = new Slots(options.maxDownloads);
     this.#room = new Slots(options.maxSpoolBytes);
     this.#narSources = new NarSources(options.upstreams, options.narInfos, options.log);
@@ -161,6 +163,7 @@ export class Fetcher {
         ...{ path, expected, sources, first, log, signal },
         connections: inParts ? connections : 1,
         spool: () => store.spool(),
+        warnDisk: (message) => this.#warnDisk('disk', message),
         notePartial: (spool, partial) => store.notePartial(spool, partial),
         keepPartial: (spool, partial) => store.keepPartial(spool, partial),
         passing: () => this.#downloads.drop(path),

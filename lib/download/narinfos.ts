@@ -2,7 +2,7 @@
 // was received and served with its URL replaced by one of ours that carries the store hash, so that a NAR request
 // always leads back to its narinfo, and by that to its upstream and its hashes.
 import { CacheError, describe, isCacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { type Log, warnSeldom } from '../log.ts';
 import { isContentAddressed } from '../nix/content-address.ts';
 import { type NarInfo, narNameOf, parseNarInfo, withSigs, withUrl } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
@@ -65,12 +65,14 @@ export class NarInfos {
   /** How often {@link forget} was called. */
   #forgotten = 0;
   readonly #lost: LostNars;
+  readonly #warnDisk: ReturnType<typeof warnSeldom>;
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
 
   #signing: Signing;
 
   constructor(options: NarInfosOptions) {
     this.#options = options;
+    this.#warnDisk = warnSeldom(options.log);
     this.#lost = new LostNars(options.now);
     this.#signing = options.signing;
   }
@@ -198,7 +200,7 @@ export class NarInfos {
       });
     } catch (error) {
       const why = isCacheError(error) ? error.message : describe(error);
-      this.#options.log.warn(`${pathOf(name)} is served without being kept: ${why}`);
+      this.#warnDisk('disk', `${pathOf(name)} is served without being kept: ${why}`);
     }
   }
 

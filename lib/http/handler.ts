@@ -148,7 +148,7 @@ export function createHandler(options: HandlerOptions): Handler {
     const gone = isCacheError(error, 'aborted') || res.destroyed;
     if ((status >= 500 || status === 401 || status === 403) && !gone) {
       const line = `${req.method} ${targetOf(req)}: ${describe(error)}`;
-      if (isCacheError(error, 'full')) warnDisk('full', line);
+      if (isCacheError(error, 'full') || isCacheError(error, 'storage')) warnDisk(error.code, line);
       else log.warn(line);
     }
     if (res.headersSent || gone) {

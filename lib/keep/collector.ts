@@ -30,6 +30,7 @@ export class Collector {
   #notBefore = 0;
   #lookedAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
+  #later: NodeJS.Timeout | undefined;
 
   constructor(options: CollectorOptions) {
     this.#options = options;
@@ -68,9 +69,13 @@ export class Collector {
     const { config, log, signal, store } = this.#options;
     const { maxAgeMs, maxBytes } = config.gc;
     const now = performance.now();
-    if (signal.aborted || this.#running !== undefined || now < this.#notBefore) return;
+    if (signal.aborted) return;
     const tooLarge = maxBytes !== undefined && (store.tally.totals?.bytes ?? 0) > maxBytes;
-    if (!tooLarge && !anyway && now - this.#lookedAt < LOOK_MS) return;
+    const tooSoon = !tooLarge && !anyway && now - this.#lookedAt < LOOK_MS;
+    if (tooSoon || this.#running !== undefined || now < this.#notBefore) {
+      this.#lookLater();
+      return;
+    }
     this.#lookedAt = now;
     try {
       const tooFull = tooLarge || (await missingFree(store.folder, config.gc)) > 0;
@@ -78,6 +83,14 @@ export class Collector {
     } catch (error) {
       log.warn(describe(error));
     }
+  }
+
+  /** Nothing may change any more that would have it look again. */
+  #lookLater(): void {
+    this.#later ??= setTimeout(() => {
+      this.#later = undefined;
+      void this.#look();
+    }, LOOK_MS).unref();
   }
 
   /** Begins a collection if none is under way and the last was not just now. */
@@ -106,6 +119,7 @@ export class Collector {
   /** When nothing of it is under way; it must have been told to end. */
   async idle(): Promise<void> {
     clearInterval(this.#timer);
+    clearTimeout(this.#later);
     await this.#running;
   }
 }

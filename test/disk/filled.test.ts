@@ -1,0 +1,58 @@
+// A small disk that fills while clients push and pull: room is made as the configuration wants it, nobody notices.
+import assert from 'node:assert/strict';
+import { mkdir, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileOf, isStored } from '../fixtures/aged.ts';
+import { get, put } from '../fixtures/client.ts';
+import { defer, temporaryFolder } from '../fixtures/defer.ts';
+import { field, makePackage, type Package } from '../fixtures/nar.ts';
+import { needRoot } from '../fixtures/need-root.ts';
+import { output } from '../fixtures/run.ts';
+import { startService } from '../fixtures/service.ts';
+import { startUpstream, whole } from '../fixtures/upstream.ts';
+
+const MIB = 2 ** 20;
+
+test('64 MiB, filled and filled again: every answer is whole, what is old makes room, what was pushed stays', {
+  skip: needRoot('mount'),
+}, async (t) => {
+  const mounted = join(await temporaryFolder(t, 'disk'), 'disk');
+  await mkdir(mounted);
+  await output('mount', ['-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', mounted]);
+  defer(t, () => output('umount', [mounted]));
+  const upstream = await startUpstream(t);
+  const config = `[gc]\nmin_free = "24 MiB"\n[[upstreams]]\nurl = "${upstream.url}"\n`;
+  const dir = join(mounted, 'cache');
+  const service = await startService(t, { config, dir });
+  const pushed = makePackage('pushed', { size: 2 * MIB });
+  assert.equal((await put(service.url, pushed.narPath, pushed.file)).status, 200);
+  assert.equal((await put(service.url, pushed.narInfoPath, pushed.narInfo)).status, 200);
+  const pull = async (one: Package) => {
+    upstream.on(one.narInfoPath, whole(one.narInfo));
+    upstream.on(one.narPath, whole(one.file));
+    const { text } = await get(service.url, one.narInfoPath);
+    const reply = await get(service.url, `/${field(text, 'URL')}`);
+    assert.ok(reply.complete && reply.body.equals(one.file), one.storePath);
+  };
+  const old = ['a', 'b', 'c', 'd'].map((name) => makePackage(name, { size: 8 * MIB }));
+  for (const one of old) {
+    await pull(one);
+    while (!(await isStored(dir, one.narPath))) await new Promise(setImmediate);
+    const used = new Date(Date.now() - 5 * 3_600_000);
+    for (const path of [one.narInfoPath, one.narPath]) await utimes(fileOf(dir, path), used, used);
+  }
+  // More at once than fits: some of it passes through, until there is room.
+  await Promise.all(['e', 'f', 'g', 'h'].map((name) => pull(makePackage(name, { size: 8 * MIB }))));
+  while (!/collection: removed \d+ objects/.test(service.log())) await new Promise(setImmediate);
+  assert.equal(await isStored(dir, (old[0] as Package).narPath), false);
+  assert.ok(await isStored(dir, pushed.narPath));
+  const late = makePackage('late', { size: 4 * MIB });
+  await pull(late);
+  while (!(await isStored(dir, late.narPath))) await new Promise(setImmediate);
+  const second = makePackage('second', { size: MIB });
+  assert.equal((await put(service.url, second.narPath, second.file)).status, 200);
+  assert.ok((await get(service.url, pushed.narPath)).body.equals(pushed.file));
+  assert.ok((service.log().match(/without being kept/g)?.length ?? 0) <= 1, service.log());
+  assert.equal(await service.stop(), 0);
+});
