@@ -76,4 +76,5 @@ if (port !== null) {
       port.close();
     }
   });
+  port.postMessage({ kind: 'ready' } satisfies Reply);
 }

@@ -25,12 +25,17 @@ export interface Task {
 }
 
 export type Reply =
+  /** The first, unasked. */
+  | { readonly kind: 'ready' }
   | ({ readonly kind: 'totals' } & Totals)
   | ({ readonly kind: 'summary' } & Omit<Plan, 'units'>)
   | { readonly kind: 'units'; readonly units: readonly Unit[] }
   /** Of the units before. */
   | ({ readonly kind: 'removed' } & Removed)
   | { readonly kind: 'failed'; readonly reason: string };
+
+/** What comes of a task. */
+export type Answer = Exclude<Reply, { kind: 'ready' | 'failed' }>;
 
 /** What the folder holds, as it is while it is counted. */
 export async function countFolder(folder: string, signal: AbortSignal): Promise<Totals> {
@@ -49,28 +54,33 @@ export function planFolder(
   limits: Limits,
   { remove, tell }: Pick<Task, 'remove' | 'tell'>,
   signal: AbortSignal,
-): AsyncGenerator<Exclude<Reply, { kind: 'failed' }>> {
+): AsyncGenerator<Answer> {
   return ask({ ...options, plan: { ...limits, pinned: [...limits.pinned] }, remove, tell }, signal);
 }
 
 /** Small, so that what is dropped goes soon; what is known of the objects lies outside of it. */
 const HEAP = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 4 };
 
-async function* ask(task: Task, signal: AbortSignal): AsyncGenerator<Exclude<Reply, { kind: 'failed' }>> {
+async function* ask(task: Task, signal: AbortSignal): AsyncGenerator<Answer> {
   signal.throwIfAborted();
   // The same file, whether it was built or runs as it was written.
   const file = new URL(import.meta.url.replace(/scan(\.[jt]s)$/, 'scan-thread$1'));
   const worker = new Worker(file, { workerData: task, resourceLimits: HEAP });
   const abort = () => void worker.terminate();
-  signal.addEventListener('abort', abort, { once: true });
   try {
+    // Ended while it still loads its modules, it would leave their files open.
+    await received(worker);
+    signal.addEventListener('abort', abort, { once: true });
     for (;;) {
-      const reply = await next(worker);
+      signal.throwIfAborted();
+      worker.postMessage('next');
+      const reply = await received(worker);
       signal.throwIfAborted();
       if (reply === undefined) return;
-      if (reply.kind === 'failed')
+      if (reply.kind === 'failed') {
         throw new CacheError('storage', `can't read all of ${task.folder}: ${reply.reason}`);
-      yield reply;
+      }
+      if (reply.kind !== 'ready') yield reply;
     }
   } finally {
     signal.removeEventListener('abort', abort);
@@ -78,8 +88,8 @@ async function* ask(task: Task, signal: AbortSignal): AsyncGenerator<Exclude<Rep
   }
 }
 
-/** Has the thread go on; undefined when it has ended. */
-function next(worker: Worker): Promise<Reply | undefined> {
+/** The next message of the thread; undefined when it has ended. */
+function received(worker: Worker): Promise<Reply | undefined> {
   return new Promise((resolve, reject) => {
     const settle = () => worker.off('message', onMessage).off('error', onError).off('exit', onExit);
     const onMessage = (reply: Reply) => {
@@ -95,6 +105,5 @@ function next(worker: Worker): Promise<Reply | undefined> {
       resolve(undefined);
     };
     worker.on('message', onMessage).on('error', onError).on('exit', onExit);
-    worker.postMessage('next');
   });
 }
