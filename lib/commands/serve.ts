@@ -18,8 +18,10 @@ export async function serve(load: () => Promise<Config>, log: Log): Promise<void
   // From the first moment: until somebody listens for it, a SIGHUP ends the process.
   reloadAtHangup(async () => (await starting).reload(await load()), log);
   const service = await starting;
+  // Before anybody is told that it listens, and may send one.
+  const stopping = stopSignal(log);
   log.info(`listening on ${service.url}, keeping ${config.cacheDir}, asking ${describeUpstreams(config)}`);
-  await stopSignal(log);
+  await stopping;
   await service.stop(GRACE_MS);
   log.info('stopped');
 }
