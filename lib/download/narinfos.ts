@@ -39,8 +39,8 @@ interface Ready {
 
 /** How long a narinfo in memory is believed to be still on disk: the command line may remove it there. */
 const RECHECK_MS = 1000;
-/** About fifteen thousand narinfos. */
-const MEMORY_BYTES = 32 << 20;
+/** About ten thousand narinfos. */
+const MEMORY_BYTES = 20 << 20;
 
 /** What is signed, and by whom; undefined for nothing and nobody. */
 export type Signing = { readonly signer: Signer; readonly sign: 'pushed' | 'all' } | undefined;

@@ -11,6 +11,8 @@ import type { Removal, Unit } from './plan.ts';
 const FORGOTTEN_MS = 1500;
 /** How long after opening a file a service may take to note that on it. */
 const NOTED_MS = 300;
+/** So many units at a stretch. */
+const BREATH_UNITS = 20;
 /** The times of the plan and of the disk are the same but for rounding. */
 const SAME_MS = 2;
 
@@ -36,7 +38,9 @@ export function removeUnits(folder: string, units: readonly Unit[]): Removed {
     removed.bytes += bytes;
   };
   const nars: Removal[] = [];
-  for (const unit of units) {
+  for (const [index, unit] of units.entries()) {
+    // The disk is there for others too.
+    if (index % BREATH_UNITS === 0) sleep(1);
     if (unit.some((part) => changed(fileOf(folder, part), part.usedMs))) continue;
     for (const part of unit) {
       if (part.kind === 'nar') nars.push(part);
@@ -115,6 +119,7 @@ function isDone(run: () => void): boolean {
   }
 }
 
-function sleep(ms: number): void {
+/** Has the thread do nothing for so long. */
+export function sleep(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }

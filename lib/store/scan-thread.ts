@@ -7,10 +7,11 @@ import { describe } from '../errors.ts';
 import { Catalogue } from './catalogue.ts';
 import { folderFiles, readFacts } from './facts.ts';
 import { type Limits, planRemovals, type Unit } from './plan.ts';
-import { removeUnits } from './removal.ts';
+import { removeUnits, sleep } from './removal.ts';
 import type { Reply, Task } from './scan.ts';
 
 const BATCH = 5000;
+const BREATH_FILES = 100;
 
 function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generator<Reply> {
   if (plan === undefined) {
@@ -57,6 +58,8 @@ export function catalogueOf(folder: string, storeDir: string, expected: number):
   for (const file of folderFiles(folder)) {
     const facts = readFacts(file, storeDir);
     if (facts !== undefined) catalogue.add(file.id, file.flat, facts);
+    // Others wait for the disk too, and have somebody waiting for them.
+    if (catalogue.size % BREATH_FILES === 0) sleep(1);
   }
   return catalogue;
 }

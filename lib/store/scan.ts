@@ -59,7 +59,7 @@ export function planFolder(
 }
 
 /** Small, so that what is dropped goes soon; what is known of the objects lies outside of it. */
-const HEAP = { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 4 };
+const HEAP = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 };
 
 async function* ask(task: Task, signal: AbortSignal): AsyncGenerator<Answer> {
   signal.throwIfAborted();
