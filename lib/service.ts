@@ -71,7 +71,7 @@ export async function startService(
       await server.stop(graceMs);
       // Only now: until here an answer may have depended on a download. The next start would not know of its rest.
       stopping.abort(new CacheError('aborted', 'the service is stopping'));
-      await Promise.all([collector.idle(), scrub?.idle()]);
+      await Promise.all([server.idle(), collector.idle(), scrub?.idle()]);
       await engine.close();
     },
   };

@@ -7,7 +7,7 @@ import { projectRoot } from './fixtures/project.ts';
 
 /** From the bottom; what stands in one row must not import one another. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['lib/errors.ts', 'lib/log.ts', 'lib/addresses.ts', 'lib/url.ts', 'lib/format.ts'],
+  ['lib/errors.ts', 'lib/log.ts', 'lib/addresses.ts', 'lib/url.ts', 'lib/format.ts', 'lib/under-way.ts'],
   ['lib/buffers.ts', 'lib/certificates.ts', 'lib/streams.ts', 'lib/zstd-frames.ts'],
   ['lib/codings.ts'],
   ['lib/nix'],

@@ -13,6 +13,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Listen } from '../config.ts';
 import { CacheError, describe, isErrno } from '../errors.ts';
 import type { TlsFiles } from '../secrets.ts';
+import { UnderWay } from '../under-way.ts';
 import type { Handler } from './handler.ts';
 import { Handshakes } from './handshakes.ts';
 import { Turns } from './turns.ts';
@@ -31,6 +32,8 @@ export interface RunningServer {
   replaceTls(tls: TlsFiles): void;
   /** Stops accepting; resolves when every answer is finished, or cut off after `graceMs`. */
   stop(graceMs: number): Promise<void>;
+  /** Resolves when nothing is done any more for those whose connections are gone. */
+  idle(): Promise<void>;
 }
 
 /**
@@ -59,8 +62,14 @@ export async function startServer(
   // Their bytes are bounded. Of more than 1000 Node would drop the rest in silence, among them what a proxy has added.
   server.maxHeadersCount = 0;
   const turns = new Turns();
+  const handlers = new UnderWay();
   const handle = (expects: boolean): RequestListener => {
-    return (req, res) => turns.take(req.socket, res, () => void handler(req, res, expects));
+    return (req, res) =>
+      turns.take(req.socket, res, async () => {
+        handlers.begin();
+        await handler(req, res, expects);
+        handlers.end();
+      });
   };
   server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => turns.add(socket));
   const handshaking = new Handshakes();
@@ -91,6 +100,7 @@ export async function startServer(
       await closed;
       clearTimeout(timer);
     },
+    idle: () => handlers.idle(),
   };
 }
 

@@ -7,6 +7,7 @@ import { access, type FileHandle, mkdir, rm, stat, statfs } from 'node:fs/promis
 import { dirname, join } from 'node:path';
 import { CacheError, isCacheError, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { UnderWay } from '../under-way.ts';
 import { fileNameOf, openForReading, sizeOf, storageError, syncFolder, touch, versionOf } from './files.ts';
 import { FlatFiles } from './flat-files.ts';
 import { HEADER_BYTES, readHeader } from './header.ts';
@@ -35,9 +36,8 @@ export class FolderStore implements Store {
   /** Fan-out folders that are known to survive a power loss. */
   readonly #durableFolders = new Set<string>();
   /** Spools that are open. */
-  #spools = 0;
-  #idle: () => void = () => {};
-  readonly #spoolWatch: TempFileWatch = { closed: () => this.#spoolEnded(), full: () => this.tally.full() };
+  readonly #spools = new UnderWay();
+  readonly #spoolWatch: TempFileWatch = { closed: () => this.#spools.end(), full: () => this.tally.full() };
 
   /** `relaxed` leaves it to the kernel when what is stored is on the disk. */
   constructor(folder: string, log: Log, durability: 'full' | 'relaxed' = 'full') {
@@ -144,13 +144,8 @@ export class FolderStore implements Store {
   }
 
   spool(): Spool {
-    this.#spools++;
+    this.#spools.begin();
     return TempFile.create(join(this.folder, 'tmp'), this.#spoolWatch);
-  }
-
-  #spoolEnded(): void {
-    this.#spools--;
-    if (this.#spools === 0) this.#idle();
   }
 
   async notePartial(spool: Spool, partial: Beginning): Promise<void> {
@@ -169,20 +164,17 @@ export class FolderStore implements Store {
       join(this.folder, 'tmp', randomBytes(12).toString('hex')),
     );
     if (taken === undefined) return undefined;
-    this.#spools++;
+    this.#spools.begin();
     try {
       return { spool: await TempFile.adopt(taken.path, this.#spoolWatch), length: taken.length };
     } catch (error) {
-      this.#spoolEnded();
+      this.#spools.end();
       throw error;
     }
   }
 
-  async idle(): Promise<void> {
-    if (this.#spools === 0) return;
-    await new Promise<void>((resolve) => {
-      this.#idle = resolve;
-    });
+  idle(): Promise<void> {
+    return this.#spools.idle();
   }
 
   async put(spool: Spool, meta: ObjectMeta, options: PutOptions): Promise<'stored' | 'exists'> {

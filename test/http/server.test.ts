@@ -6,10 +6,11 @@ import { test } from 'node:test';
 import type { Handler } from '../../lib/http/handler.ts';
 import { type RunningServer, startServer } from '../../lib/http/server.ts';
 import { defer, type Owner } from '../fixtures/defer.ts';
+import { until } from '../fixtures/patience.ts';
 
 async function start(
   t: Owner,
-  answer: (req: IncomingMessage, res: ServerResponse) => void,
+  answer: (req: IncomingMessage, res: ServerResponse) => void | Promise<void>,
 ): Promise<RunningServer> {
   const handler: Handler = async (req, res) => answer(req, res);
   const server = await startServer({ host: '127.0.0.1', port: 0 }, handler);
@@ -36,17 +37,41 @@ test('pipelined requests are answered one after the other, and none once the con
   });
   const socket = await open(t, server);
   socket.write(GET('/a') + GET('/b') + GET('/c'));
-  while (begun.length < 1) await new Promise(setImmediate);
+  await until(() => begun.length > 0, 'a request');
   for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
   assert.deepEqual(begun, ['/a']);
   open_[0]?.end('A');
-  while (begun.length < 2) await new Promise(setImmediate);
+  await until(() => begun.length > 1, 'the second request');
   assert.deepEqual(begun, ['/a', '/b']);
   const closed = once(open_[1] as ServerResponse, 'close');
   socket.destroy();
   await closed;
   for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
   assert.deepEqual(begun, ['/a', '/b']);
+});
+
+test('it is idle when nothing is done any more for those whose connections were cut', async (t) => {
+  let finish = (): void => {};
+  const done = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  let begun = false;
+  const server = await start(t, () => {
+    begun = true;
+    return done;
+  });
+  const socket = await open(t, server);
+  socket.write(GET('/a'));
+  await until(() => begun, 'a request');
+  await server.stop(0);
+  let idle = false;
+  const waiting = server.idle().then(() => {
+    idle = true;
+  });
+  for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+  assert.equal(idle, false);
+  finish();
+  await waiting;
 });
 
 test('behind an answer that ends the connection no request begins', async (t) => {
@@ -137,7 +162,7 @@ test('a stop ends silent, half-asked and idle connections at once, and lets a ru
   idle.write(GET('/idle'));
   await once(idle, 'data');
   const running = request(`${server.url}/running`).end();
-  while (answers.length === 0) await new Promise(setImmediate);
+  await until(() => answers.length > 0, 'a request');
   answers[0]?.write('half');
   const [answer] = (await once(running, 'response')) as [IncomingMessage];
   const closed = Promise.all([silent, half, idle].map((socket) => once(socket, 'close')));
