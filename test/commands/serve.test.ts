@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { defer, temporaryFolder } from '../fixtures/defer.ts';
 import { needRoot } from '../fixtures/need-root.ts';
+import { until } from '../fixtures/patience.ts';
 import { projectRoot } from '../fixtures/project.ts';
 import { output, run } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
@@ -93,7 +94,7 @@ test('a second signal stops at once', async (t) => {
   const service = await startService(t, { config: `[[upstreams]]\nurl = "${upstream.url}"\n` });
   const answer = await fetch(service.url + PATH);
   const first = service.stop();
-  while (!service.log().includes('SIGTERM')) await new Promise(setImmediate);
+  await until(() => service.log().includes('SIGTERM'), 'the signal to be heeded');
   process.kill(service.pid, 'SIGINT');
   assert.equal(await first, 1);
   await assert.rejects(answer.text());

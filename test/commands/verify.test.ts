@@ -9,7 +9,7 @@ import { ProgressLine, progressText } from '../../lib/commands/progress.ts';
 import { defer, temporaryFolder } from '../fixtures/defer.ts';
 import { Holdings } from '../fixtures/holdings.ts';
 import { makePackage } from '../fixtures/nar.ts';
-import { patiently } from '../fixtures/patience.ts';
+import { patiently, until } from '../fixtures/patience.ts';
 import { projectRoot } from '../fixtures/project.ts';
 import { type Outcome, run } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
@@ -102,7 +102,7 @@ test('beside a running service: its downloads go on, its objects are not used, a
   const download = await fetch(service.url + coming.narPath);
   gate.release(2_000_000);
   await upstream.asked(coming.narPath);
-  while ((await readdir(join(service.dir, 'tmp'))).length === 0) await new Promise(setImmediate);
+  await until(async () => (await readdir(join(service.dir, 'tmp'))).length > 0, 'a temporary file');
   const long = new Date(Date.now() - 9e9);
   await utimes(holdings.file(stored.narInfoPath), long, long);
   const { mtimeMs } = await stat(holdings.file(stored.narInfoPath));

@@ -1,10 +1,10 @@
 // Section 8 of protocol.md, 62: `/upload`, the cache without its upstreams.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { get, head, type Options, put } from '../fixtures/client.ts';
 import { startTestService, type TestService } from '../fixtures/in-process.ts';
 import { field, makePackage, type Package, readNarInfo } from '../fixtures/nar.ts';
+import { until } from '../fixtures/patience.ts';
 import { storedFiles } from '../fixtures/stored-files.ts';
 import { startUpstream, type TestUpstream, whole } from '../fixtures/upstream.ts';
 
@@ -52,7 +52,7 @@ async function copyTo(base: string, prefix: string, one: Package): Promise<numbe
 
 /** What was fetched may still be on its way into the store. */
 async function stored(service: TestService, { narPath }: Package): Promise<void> {
-  while ((await head(service.url, narPath)).status !== 200) await delay(10);
+  await until(async () => (await head(service.url, narPath)).status === 200, 'the NAR to be stored');
 }
 
 test('62: what only an upstream has → 404, and the upstream is not asked', async (t) => {

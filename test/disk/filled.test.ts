@@ -8,6 +8,7 @@ import { get, put } from '../fixtures/client.ts';
 import { defer, temporaryFolder } from '../fixtures/defer.ts';
 import { field, makePackage, type Package } from '../fixtures/nar.ts';
 import { needRoot } from '../fixtures/need-root.ts';
+import { until } from '../fixtures/patience.ts';
 import { output } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
 import { startUpstream, whole } from '../fixtures/upstream.ts';
@@ -38,18 +39,22 @@ test('64 MiB, filled and filled again: every answer is whole, what is old makes 
   const old = ['a', 'b', 'c', 'd'].map((name) => makePackage(name, { size: 8 * MIB }));
   for (const one of old) {
     await pull(one);
-    while (!(await isStored(dir, one.narPath))) await new Promise(setImmediate);
+    await until(() => isStored(dir, one.narPath), 'it to be stored');
     const used = new Date(Date.now() - 5 * 3_600_000);
     for (const path of [one.narInfoPath, one.narPath]) await utimes(fileOf(dir, path), used, used);
   }
-  // More at once than fits: some of it passes through, until there is room.
-  await Promise.all(['e', 'f', 'g', 'h'].map((name) => pull(makePackage(name, { size: 8 * MIB }))));
-  while (!/collection: removed \d+ objects/.test(service.log())) await new Promise(setImmediate);
+  // It fits, but leaves too little free.
+  await pull(makePackage('e', { size: 8 * MIB }));
+  await until(() => /collection: removed \d+ objects/.test(service.log()), 'a collection');
   assert.equal(await isStored(dir, (old[0] as Package).narPath), false);
   assert.ok(await isStored(dir, pushed.narPath));
+  // More at once than fits: some of it passes through.
+  await Promise.all(['f', 'g', 'h', 'i'].map((name) => pull(makePackage(name, { size: 8 * MIB }))));
   const late = makePackage('late', { size: 4 * MIB });
-  await pull(late);
-  while (!(await isStored(dir, late.narPath))) await new Promise(setImmediate);
+  await until(async () => {
+    await pull(late);
+    return isStored(dir, late.narPath);
+  }, 'room for a late one');
   const second = makePackage('second', { size: MIB });
   assert.equal((await put(service.url, second.narPath, second.file)).status, 200);
   assert.ok((await get(service.url, pushed.narPath)).body.equals(pushed.file));

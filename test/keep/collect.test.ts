@@ -14,6 +14,7 @@ import { age, fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
 import { get, head } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
+import { until } from '../fixtures/patience.ts';
 import { startUpstream, whole } from '../fixtures/upstream.ts';
 
 const GC: GcConfig = {
@@ -64,7 +65,7 @@ test('a pin keeps all that its path refers to, and unpinned it goes', async (t) 
   const root = makePackage('root', { references: [leaf.storePath.slice('/nix/store/'.length)] });
   upstream.on(root.narInfoPath, whole(root.narInfo));
   await get(service.url, root.narInfoPath);
-  while (!(await isStored(service.dir, root.narInfoPath))) await new Promise(setImmediate);
+  await until(() => isStored(service.dir, root.narInfoPath), 'the root to be stored');
   const pins = new Pins(service.dir);
   await pins.set({ name: 'root', storePath: root.storePath });
   assert.equal((await collectIn(service.dir, { maxAgeMs: HOUR })).removedObjects, 0);
@@ -123,7 +124,7 @@ test('what was used since the plan was made stays; also a NAR that is opened at 
   };
   const removing = collect({ store, storeDir: '/nix/store', gc, signal, onUnits });
   // Its narinfo is gone at once, its NAR only later: a push of another narinfo that names it finds it until then.
-  while (await isStored(service.dir, late.narInfoPath)) await new Promise(setImmediate);
+  await until(async () => !(await isStored(service.dir, late.narInfoPath)), 'its narinfo to go');
   assert.equal((await head(service.url, late.narPath)).status, 200);
   assert.equal((await removing).removedObjects, 1);
   assert.ok((await isStored(service.dir, read.narInfoPath)) && (await isStored(service.dir, read.narPath)));

@@ -1,12 +1,12 @@
 // The service collects by itself: when it holds too much, and every so often; and counts what it holds.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { GcConfig } from '../../lib/config.ts';
 import { fetched, isStored, pushed } from '../fixtures/aged.ts';
 import { get } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { makePackage } from '../fixtures/nar.ts';
+import { until } from '../fixtures/patience.ts';
 import { startUpstream, whole } from '../fixtures/upstream.ts';
 
 const GC: GcConfig = {
@@ -49,7 +49,10 @@ test('a stop does not wait for a collection', async (t) => {
   const gc = { ...GC, maxAgeMs: 3_600_000, everyMs: 50 };
   const service = await startTestService(t, { upstreams: [upstream.url], config: { gc } });
   await fetched(service, upstream, 'old', 20);
-  while (await isStored(service.dir, makePackage('old').narInfoPath)) await delay(5);
+  await until(
+    async () => !(await isStored(service.dir, makePackage('old').narInfoPath)),
+    'the old one to go',
+  );
   // Its NAR follows in a second or two.
   const started = performance.now();
   await service.stop();

@@ -11,6 +11,7 @@ import { sha256FromBytes } from '../../lib/nix/hash.ts';
 import { FolderStore } from '../../lib/store/folder-store.ts';
 import type { ListedObject, ObjectMeta, PutOptions, StoredObject } from '../../lib/store/store.ts';
 import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
+import { until } from '../fixtures/patience.ts';
 import { streamOf } from '../fixtures/reader.ts';
 
 const hex = (data: string | Buffer) => createHash('sha256').update(data).digest('hex');
@@ -168,7 +169,7 @@ test('a use is noted in the file time, at most every ten minutes', async (t) => 
   await age(300);
   assert.ok(Date.now() - (await stat(file)).mtimeMs > 290_000, 'five minutes ago is recent enough');
   await age(3600);
-  while (Date.now() - (await stat(file)).mtimeMs > 60_000) await new Promise(setImmediate);
+  await until(async () => Date.now() - (await stat(file)).mtimeMs < 60_000, 'the use to be noted');
 });
 
 test('files of the Go service are served as they stand', async (t) => {

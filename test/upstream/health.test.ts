@@ -18,6 +18,7 @@ import {
   unauthorised,
 } from '../fixtures/lookups.ts';
 import { deadPort } from '../fixtures/origin.ts';
+import { until } from '../fixtures/patience.ts';
 import { createWorld, SOON, startSilence, startSite, startTunnels } from '../fixtures/upstreams.ts';
 
 test('what counts against an upstream: no connection, silence, reset, 5xx, a web page, a body that breaks off', async (t) => {
@@ -67,7 +68,7 @@ test('a first upstream that never answers becomes known though another one alway
   );
   assert.equal(await look(upstreams), second.url);
   const [first] = upstreams.all;
-  while (first?.health.good) await new Promise(setImmediate);
+  await until(() => first?.health.good === false, 'the upstream to be believed dead');
   const { total } = dead.sockets;
   assert.ok(total <= 2, 'the lookup and one look after it');
   for (let i = 0; i < 20; i++) assert.equal(await look(upstreams), second.url);
@@ -83,9 +84,9 @@ test('while it is found out whether a silent upstream is dead, lookups do not wa
   const hedging = world.upstreams(upstreams.all, { hedgeDelayMs: 0 });
   assert.equal(await look(hedging), second.url);
   const [first] = upstreams.all;
-  while (!first?.health.suspected) await new Promise(setImmediate);
+  await until(() => first?.health.suspected === true, 'the upstream to be suspected');
   for (let i = 0; i < 20; i++) assert.equal(await look(upstreams), second.url);
-  assert.equal(first.health.good, true);
+  assert.equal(first?.health.good, true);
   assert.ok(dead.sockets.total <= 2);
 });
 
@@ -133,7 +134,7 @@ test('an upstream that returns is asked again, after a look that no request wait
     answerProbe = () => lacks(_, res);
   };
   assert.equal(await look(upstreams), b.url, 'while the look goes on');
-  while (a.paths.length < 5) await new Promise(setImmediate);
+  await until(() => a.paths.length >= 5, 'five requests');
   answerProbe();
   assert.equal(await health.recovers(), true);
   first = has;

@@ -13,6 +13,7 @@ import type { Answer } from '../../lib/upstream/answer.ts';
 import { Breakers } from '../../lib/upstream/breaker.ts';
 import { Upstream } from '../../lib/upstream/upstream.ts';
 import { defer, type Owner } from '../fixtures/defer.ts';
+import { until } from '../fixtures/patience.ts';
 import { upstreamConfig } from '../fixtures/upstream-config.ts';
 import { startTunnels } from '../fixtures/upstreams.ts';
 
@@ -248,7 +249,7 @@ test('an aborted request lets go of its connection', async (t) => {
   const upstream = upstreamAt(t, origin.url);
   const gone = new AbortController();
   const asked = upstream.get(upstream.resolve('x'), false, gone.signal);
-  while (origin.requests.length === 0) await new Promise(setImmediate);
+  await until(() => origin.requests.length > 0, 'a request');
   const closed = once(origin.requests[0]?.socket as Socket, 'close');
   gone.abort();
   await assert.rejects(asked, (error) => isCacheError(error, 'aborted'));

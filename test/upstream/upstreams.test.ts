@@ -15,6 +15,7 @@ import {
   silent,
   unauthorised,
 } from '../fixtures/lookups.ts';
+import { until } from '../fixtures/patience.ts';
 import { createWorld, SOON, startSilence, startSite } from '../fixtures/upstreams.ts';
 
 test('404 or an error: what each state of three upstreams comes to', async (t) => {
@@ -173,7 +174,7 @@ test('nothing is asked any more when the service stops', async (t: Owner) => {
   const world = createWorld(t);
   const site = await startSite(t, silent);
   const looking = codeOf(look(world.upstreams([world.upstream(site.url)])));
-  while (site.paths.length === 0) await new Promise(setImmediate);
+  await until(() => site.paths.length > 0, 'a request');
   world.stopping.abort(new CacheError('aborted', 'the service is stopping'));
   assert.equal(await looking, 'aborted');
 });
