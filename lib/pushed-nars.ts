@@ -1,12 +1,12 @@
 // The NARs behind pushed narinfos: whether they are what is said of them, and that they are kept like what was pushed.
-import { createHash } from 'node:crypto';
 import { isDecodable } from './codings.ts';
 import { CacheError } from './errors.ts';
 import { checkFits } from './nix/fits.ts';
 import type { NarInfo } from './nix/narinfo.ts';
 import { checkUnpacked } from './nix/unpacked.ts';
 import { ByteLru } from './store/byte-lru.ts';
-import type { ObjectMeta, Store, StoredObject } from './store/store.ts';
+import type { Store, StoredObject } from './store/store.ts';
+import { storeBody } from './store/store-body.ts';
 import { piecesOf, type Reader } from './streams.ts';
 import { Slots } from './upstream/slots.ts';
 
@@ -55,26 +55,20 @@ export class PushedNars {
   async own(path: string): Promise<void> {
     const object = await this.#store.open(path);
     if (object === undefined) throw new CacheError('storage', `${path} does not stay in the store`);
-    const { meta } = object;
-    const spool = this.#store.spool();
-    try {
-      const hash = createHash('sha256');
-      let size = 0;
-      for await (const piece of piecesOf(object.reader(0, meta.size))) {
-        await spool.write(piece, size);
-        hash.update(piece);
-        size += piece.length;
-      }
-      const sha256 = hash.digest('hex');
+    const { kind, narHash, sha256, size } = object.meta;
+    const describe = (digest: Buffer) => {
+      const found = digest.toString('hex');
       // What was read a short while ago is not compared while it is read.
-      if (meta.sha256 !== undefined && meta.sha256 !== sha256) {
-        throw new CacheError('damaged', `${path}: expected the SHA-256 ${meta.sha256}, found ${sha256}`);
+      if (sha256 !== undefined && sha256 !== found) {
+        throw new CacheError('damaged', `${path}: expected the SHA-256 ${sha256}, found ${found}`);
       }
-      const owned: ObjectMeta = { ...meta, origin: 'push', storedAt: new Date(), sha256 };
-      await this.#store.put(spool, owned, { existing: 'replace', durable: true });
+      return { path, kind, origin: 'push', narHash };
+    };
+    try {
+      const body = piecesOf(object.reader(0, size));
+      await storeBody(this.#store, body, describe, { existing: 'replace', durable: true });
     } finally {
       await object.close();
-      await spool.close();
     }
   }
 }

@@ -32,6 +32,20 @@ export async function* untilStalled(
   }
 }
 
+/** The same chunks, failing with `tooLong()` instead of the first that is beyond `max` bytes. */
+export async function* atMost(
+  chunks: AsyncIterable<Buffer>,
+  max: number,
+  tooLong: () => CacheError,
+): AsyncGenerator<Buffer> {
+  let size = 0;
+  for await (const chunk of chunks) {
+    size += chunk.length;
+    if (size > max) throw tooLong();
+    yield chunk;
+  }
+}
+
 /** All of `chunks`, a body that is small; `tooLong` makes the error for one of more than `max` bytes. */
 export async function collect(
   chunks: AsyncIterable<Buffer>,
@@ -39,12 +53,7 @@ export async function collect(
   tooLong: () => CacheError,
 ): Promise<Buffer> {
   const parts: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of chunks) {
-    size += chunk.length;
-    if (size > max) throw tooLong();
-    parts.push(chunk);
-  }
+  for await (const chunk of atMost(chunks, max, tooLong)) parts.push(chunk);
   return Buffer.concat(parts);
 }
 

@@ -1,8 +1,6 @@
 // Takes what clients push: spooled, checked, then committed, so that nothing is visible before it is known to be
 // right, and nothing is acknowledged before it is safe on disk. Clients send NARs first and narinfos last.
-import { createHash } from 'node:crypto';
 import type { NarInfos } from './download/narinfos.ts';
-import { storeBytes } from './download/store-bytes.ts';
 import { CacheError } from './errors.ts';
 import type { Log } from './log.ts';
 import { sameContent } from './nix/fits.ts';
@@ -19,8 +17,9 @@ import { hashInNarName, isNarName, type NarName, type ObjectName, pathOf } from 
 import { checkSigned, type Keys, type PublicKey, readKeys } from './nix/signature.ts';
 import type { StoreHash } from './nix/store-path.ts';
 import { PushedNars } from './pushed-nars.ts';
-import type { ObjectMeta, PutOptions, Store } from './store/store.ts';
-import { collect } from './streams.ts';
+import type { PutOptions, Store } from './store/store.ts';
+import { storeBody, storeBytes } from './store/store-body.ts';
+import { atMost, collect } from './streams.ts';
 import type { Misses } from './upstream/misses.ts';
 
 export interface UploadsOptions {
@@ -108,39 +107,28 @@ export class Uploads {
    */
   async putNar(ending: string, body: AsyncIterable<Buffer>): Promise<NarName> {
     const nameOf = (sha256: Sha256) => `${sha256}.nar${ending}` as NarName;
-    const sha256 = await this.#putFile(body, (one) => ({ kind: 'nar', name: nameOf(one), hash: undefined }));
-    return nameOf(sha256);
+    const { name } = await this.#putFile(body, (sha256) => ({
+      ...{ kind: 'nar' as const, name: nameOf(sha256), hash: undefined },
+    }));
+    return name;
   }
 
   /** `nameOf` throws if the body is not to be kept. */
-  async #putFile(body: AsyncIterable<Buffer>, nameOf: (sha256: Sha256) => ObjectName): Promise<Sha256> {
+  async #putFile<N extends ObjectName>(
+    body: AsyncIterable<Buffer>,
+    nameOf: (sha256: Sha256) => N,
+  ): Promise<N> {
+    const { misses, store } = this.#options;
     const most = this.#maxBytes;
-    const spool = this.#options.store.spool();
-    try {
-      // Before the body is asked for.
-      await spool.ready();
-      const hash = createHash('sha256');
-      let size = 0;
-      for await (const chunk of body) {
-        const written = spool.write(chunk, size);
-        hash.update(chunk);
-        await written;
-        size += chunk.length;
-        if (size > most) throw tooLarge(most, 'more');
-      }
-      const digest = hash.digest();
-      const sha256 = sha256FromBytes(digest);
-      const name = nameOf(sha256);
-      const meta: ObjectMeta = {
-        ...{ path: pathOf(name), kind: name.kind, origin: 'push', storedAt: new Date() },
-        ...{ size, sha256: digest.toString('hex') },
-      };
-      await this.#options.store.put(spool, meta, PUSHED);
-      this.#options.misses.forget(meta.path);
-      return sha256;
-    } finally {
-      await spool.close();
-    }
+    const bounded = atMost(body, most, () => tooLarge(most, 'more'));
+    let name!: N;
+    const describe = (digest: Buffer) => {
+      name = nameOf(sha256FromBytes(digest));
+      return { path: pathOf(name), kind: name.kind, origin: 'push' };
+    };
+    await storeBody(store, bounded, describe, PUSHED);
+    misses.forget(pathOf(name));
+    return name;
   }
 
   async #putNarInfo(hash: StoreHash, received: string, signal: AbortSignal): Promise<void> {
@@ -190,9 +178,10 @@ export class Uploads {
       if ((await store.version(nar.meta.path)) !== undefined) return;
       await store.delete(pathOf({ kind: 'narinfo', hash: info.hashPart }));
       narInfos.forget(info.hashPart);
+    } else if (existing?.narName === narName) {
+      // `nix store sign` sends back a narinfo that we gave it, with a signature more; the NAR may be only upstream.
+      return put(withSigs(existing.text, info.sigs), existing.origin);
     }
-    // `nix store sign` sends back a narinfo that we gave it, with a signature more; the NAR may be only upstream.
-    else if (existing?.narName === narName) return put(withSigs(existing.text, info.sigs), existing.origin);
     throw new CacheError(
       'invalid',
       `the narinfo of ${info.storePath} names nar/${narName}, which is not here: push it first`,

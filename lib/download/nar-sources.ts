@@ -5,6 +5,7 @@ import type { Log } from '../log.ts';
 import { type NarInfo, narPromisedBy } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
+import { atMost } from '../streams.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import type { NarInfos } from './narinfos.ts';
@@ -125,14 +126,7 @@ function bounded(source: Source): Source {
       const answer = await source.ask(...part);
       if (answer === undefined) return undefined;
       const { body } = answer;
-      async function* chunks() {
-        let size = 0;
-        for await (const chunk of body) {
-          size += chunk.length;
-          if (size > MAX_OTHER_BYTES) throw tooLong();
-          yield chunk;
-        }
-      }
+      const chunks = () => atMost(body, MAX_OTHER_BYTES, tooLong);
       return { ...answer, body: { destroy: (error) => body.destroy(error), [Symbol.asyncIterator]: chunks } };
     },
   };

@@ -10,13 +10,13 @@ import { checkSigned, type Signer } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { ByteLru } from '../store/byte-lru.ts';
 import type { ObjectMeta, Store } from '../store/store.ts';
+import { storeBytes } from '../store/store-body.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { Exclusive } from './exclusive.ts';
 import { type Flight, Flights } from './flights.ts';
 import { LostNars } from './lost-nars.ts';
 import { readNarInfo } from './narinfo-text.ts';
-import { storeBytes } from './store-bytes.ts';
 
 /** A narinfo as it is held, and as it goes out. */
 export interface KnownNarInfo {

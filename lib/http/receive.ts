@@ -3,7 +3,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { codingOf, DECODABLE, decode, isDecodable } from '../codings.ts';
 import { CacheError, isCacheError } from '../errors.ts';
-import { untilStalled } from '../streams.ts';
+import { atMost, untilStalled } from '../streams.ts';
 
 /** What a coded body may unpack to. Clients code narinfos, listings and logs only. */
 const MAX_DECODED_BYTES = 256 << 20;
@@ -38,7 +38,10 @@ export function receive(
     );
   }
   const chunks = received(req, expects ? res : undefined, stallMs);
-  return coding === undefined ? chunks : bounded(decode(coding, chunks), coding);
+  if (coding === undefined) return chunks;
+  const tooLong = () =>
+    new CacheError('too-large', `the ${coding} body unpacks to more than ${MAX_DECODED_BYTES} bytes`);
+  return atMost(decode(coding, chunks), MAX_DECODED_BYTES, tooLong);
 }
 
 async function* received(
@@ -54,17 +57,6 @@ async function* received(
   } catch (error) {
     if (isCacheError(error)) throw error;
     throw new CacheError('aborted', 'the client left before the end of its upload', error);
-  }
-}
-
-async function* bounded(decoded: AsyncIterable<Buffer>, coding: string): AsyncGenerator<Buffer> {
-  let size = 0;
-  for await (const chunk of decoded) {
-    size += chunk.length;
-    if (size > MAX_DECODED_BYTES) {
-      throw new CacheError('too-large', `the ${coding} body unpacks to more than ${MAX_DECODED_BYTES} bytes`);
-    }
-    yield chunk;
   }
 }
 

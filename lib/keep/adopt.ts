@@ -3,7 +3,6 @@
 import { open, readdir, realpath, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDecodable } from '../codings.ts';
-import { storeBytes } from '../download/store-bytes.ts';
 import { CacheError, describe, isErrno } from '../errors.ts';
 import { checkFits } from '../nix/fits.ts';
 import { sha256FromBytes } from '../nix/hash.ts';
@@ -13,6 +12,7 @@ import { checkUnpacked, Digest } from '../nix/unpacked.ts';
 import { fileNameOf, storageError } from '../store/files.ts';
 import type { FolderStore } from '../store/folder-store.ts';
 import type { ObjectMeta, PutOptions, Spool, StoredObject } from '../store/store.ts';
+import { storeBytes } from '../store/store-body.ts';
 import { piecesOf } from '../streams.ts';
 import { readPieces } from './import-source.ts';
 import { attempt, checkAborted, counted, type TransferWatch } from './transfer.ts';

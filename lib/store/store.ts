@@ -78,12 +78,12 @@ export interface Store {
   open(path: string): Promise<StoredObject | undefined>;
   /** The version of the object without opening it, or undefined. Counts as a use of it. */
   version(path: string): Promise<string | undefined>;
-  /** At once: see {@link Spool.ready}. */
   /**
    * Whether a body of so many bytes, or of a few where nobody knows, has room.
    * @throws CacheError `full` if not, `storage` if the disk takes no writes
    */
   checkRoom(bytes: number | undefined): Promise<void>;
+  /** At once: see {@link Spool.ready}. */
   spool(): Spool;
   /** Notes in a spool what it is the beginning of, so that it may be continued even if the service is killed. */
   notePartial(spool: Spool, partial: Beginning): Promise<void>;

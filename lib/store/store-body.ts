@@ -1,0 +1,53 @@
+// Puts a body into the store: spooled and hashed as it comes, described when it is whole, then committed.
+import { createHash } from 'node:crypto';
+import { type ObjectName, pathOf } from '../nix/object-name.ts';
+import type { ObjectMeta, PutOptions, Store } from './store.ts';
+
+/** What of an object its bytes do not tell. */
+export type Described = Pick<ObjectMeta, 'path' | 'kind' | 'origin' | 'narHash'>;
+
+/**
+ * `body` is asked for when there is a file for it. `describe` gets its SHA-256, and throws if it is not to be kept.
+ * @throws CacheError `storage`, or what `body` or `describe` throws
+ */
+export async function storeBody(
+  store: Store,
+  body: AsyncIterable<Buffer> | Iterable<Buffer>,
+  describe: (sha256: Buffer) => Described,
+  options: PutOptions,
+): Promise<'stored' | 'exists'> {
+  const spool = store.spool();
+  try {
+    await spool.ready();
+    const hash = createHash('sha256');
+    let size = 0;
+    for await (const piece of body) {
+      const written = spool.write(piece, size);
+      hash.update(piece);
+      await written;
+      size += piece.length;
+    }
+    const digest = hash.digest();
+    const meta = {
+      ...describe(digest),
+      ...{ storedAt: new Date(), size, sha256: digest.toString('hex') },
+    };
+    return await store.put(spool, meta, options);
+  } finally {
+    await spool.close();
+  }
+}
+
+/**
+ * The same for a small body, whole in memory.
+ * @throws CacheError `storage`
+ */
+export function storeBytes(
+  store: Store,
+  name: ObjectName,
+  body: Buffer,
+  origin: string,
+  options: PutOptions,
+): Promise<'stored' | 'exists'> {
+  return storeBody(store, [body], () => ({ path: pathOf(name), kind: name.kind, origin }), options);
+}
