@@ -4,9 +4,10 @@ import { setMaxListeners } from 'node:events';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
-import type { Beginning, Spool } from '../store/store.ts';
+import type { Spool } from '../store/store.ts';
 import type { Reader } from '../streams.ts';
 import type { Answer } from '../upstream/answer.ts';
+import { type BeginningStore, Beginnings } from './beginning.ts';
 import { fetchAll, type Job } from './crew.ts';
 import { Growing } from './growing.ts';
 import { Ranges } from './ranges.ts';
@@ -28,20 +29,12 @@ export interface DownloadOptions {
   readonly signal: AbortSignal;
   /** Gets the finished body; readers do not wait for it. The spool is closed afterwards. */
   readonly keep: (spool: Spool, arrived: Arrived, origin: string) => Promise<void>;
-  /** Notes how far it has come, for the next service, should this one be killed. */
-  readonly notePartial: (spool: Spool, partial: Beginning) => Promise<void>;
-  /** Keeps the beginning when the service stops. */
-  readonly keepPartial: (spool: Spool, partial: Beginning) => Promise<void>;
+  readonly beginnings: BeginningStore;
   /** Told when the disk takes no more: nobody can join from then on. */
   readonly passing: () => void;
   /** Told who sent wrong bytes. */
   readonly blame: (source: Source) => void;
 }
-
-/** A beginning shorter than this is as soon had again. */
-const WORTH_KEEPING = 1 << 20;
-/** After how many bytes more it is noted how far it has come. */
-const NOTE_BYTES = 4 << 20;
 
 export class Download {
   /** Bytes of the body; undefined if nobody told beforehand. */
@@ -53,7 +46,7 @@ export class Download {
   readonly #options: DownloadOptions;
   readonly #growing: Growing;
   readonly #begun: number;
-  #noted = 0;
+  readonly #beginnings: Beginnings;
   /** Whether what has come is known to be wrong. */
   #isWrong = false;
 
@@ -67,6 +60,9 @@ export class Download {
     this.#growing = new Growing(spool, this.size, (reason) => {
       options.warnDisk(`${options.path} is passed on without being kept: ${reason}`);
       options.passing();
+    });
+    this.#beginnings = new Beginnings(options.beginnings, this.#growing, {
+      ...{ path: options.path, size: this.size, sha256: this.sha256 },
     });
     this.ended = this.#run().finally(() => this.#growing.leave());
   }
@@ -97,35 +93,9 @@ export class Download {
       });
     } catch (error) {
       log.warn(`${path} could not be had: ${describe(error)}`);
-      if (this.#options.signal.aborted && !this.#isWrong) await this.#keepBeginning();
+      if (this.#options.signal.aborted && !this.#isWrong) await this.#beginnings.keep();
       this.#growing.fail(error instanceof Error ? error : new Error(String(error)));
     }
-  }
-
-  /** The service stops: the next one may go on from here. */
-  async #keepBeginning(): Promise<void> {
-    const { front } = this.#growing;
-    const beginning = this.#beginning(front);
-    const file = await this.#growing.file();
-    if (file === undefined || beginning === undefined || front < WORTH_KEEPING) return;
-    await this.#options.keepPartial(file, beginning);
-  }
-
-  async #noteBeginning(): Promise<void> {
-    const { front } = this.#growing;
-    if (front < this.#noted + NOTE_BYTES) return;
-    this.#noted = front;
-    const beginning = this.#beginning(front);
-    const file = await this.#growing.file();
-    if (file === undefined || beginning === undefined) return;
-    await this.#options.notePartial(file, beginning);
-  }
-
-  /** Undefined if no hash would tell whether going on from there was right. */
-  #beginning(length: number): Beginning | undefined {
-    const { size, sha256 } = this;
-    if (size === undefined || sha256 === undefined) return undefined;
-    return { path: this.#options.path, size, sha256, length };
   }
 
   async #fetch(): Promise<{ arrived: Arrived; origin: string }> {
@@ -192,7 +162,7 @@ export class Download {
       },
       write: async (chunk: Buffer, at: number) => {
         await growing.write(chunk, at);
-        if (growing === this.#growing) await this.#noteBeginning();
+        if (growing === this.#growing) await this.#beginnings.note();
         if (growing.isPassing && (growing.isAbandoned || growing !== this.#growing)) {
           throw new CacheError('aborted', `${path}: nobody reads it, and it can't be kept`);
         }

@@ -164,8 +164,7 @@ export class Fetcher {
         connections: inParts ? connections : 1,
         spool: () => store.spool(),
         warnDisk: (message) => this.#warnDisk('disk', message),
-        notePartial: (spool, partial) => store.notePartial(spool, partial),
-        keepPartial: (spool, partial) => store.keepPartial(spool, partial),
+        beginnings: store,
         passing: () => this.#downloads.drop(path),
         blame: (source) => this.#blame(source),
         keep: async (whole, { size, sha256 }, origin) => {

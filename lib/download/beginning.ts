@@ -1,0 +1,51 @@
+// How far a download has come, for the next service to go on from: noted in the spool while it lasts, should this service be
+// killed, and kept when it stops.
+import type { Beginning, Spool } from '../store/store.ts';
+import type { Growing } from './growing.ts';
+
+/** Where beginnings are noted and kept. */
+export interface BeginningStore {
+  notePartial(spool: Spool, partial: Beginning): Promise<void>;
+  keepPartial(spool: Spool, partial: Beginning): Promise<void>;
+}
+
+/** A beginning shorter than this is as soon had again. */
+const WORTH_KEEPING = 1 << 20;
+/** After how many bytes more it is noted how far it has come. */
+const NOTE_BYTES = 4 << 20;
+
+export class Beginnings {
+  readonly #store: BeginningStore;
+  readonly #growing: Growing;
+  /** Undefined if no hash would tell whether going on was right. */
+  readonly #whole: Omit<Beginning, 'length'> | undefined;
+  #noted = 0;
+
+  constructor(
+    store: BeginningStore,
+    growing: Growing,
+    whole: { readonly path: string; readonly size: number | undefined; readonly sha256: string | undefined },
+  ) {
+    const { path, sha256, size } = whole;
+    this.#store = store;
+    this.#growing = growing;
+    this.#whole = size === undefined || sha256 === undefined ? undefined : { path, size, sha256 };
+  }
+
+  /** Notes how far it has come, if that is far enough from the last time. */
+  async note(): Promise<void> {
+    const { front: length } = this.#growing;
+    if (this.#whole === undefined || length < this.#noted + NOTE_BYTES) return;
+    this.#noted = length;
+    const file = await this.#growing.file();
+    if (file !== undefined) await this.#store.notePartial(file, { ...this.#whole, length });
+  }
+
+  /** Keeps what there is, if that is worth it. */
+  async keep(): Promise<void> {
+    const { front: length } = this.#growing;
+    if (this.#whole === undefined || length < WORTH_KEEPING) return;
+    const file = await this.#growing.file();
+    if (file !== undefined) await this.#store.keepPartial(file, { ...this.#whole, length });
+  }
+}
