@@ -12,15 +12,7 @@ import { Guesses } from './guesses.ts';
 const RIGHTS: readonly Right[] = ['pull', 'push', 'admin'];
 
 /** What proxies add, each some of them. One that adds none can't be told from a program on its machine. */
-const SPOKEN_FOR = [
-  ...['x-forwarded-for', 'forwarded', 'via', 'x-real-ip', 'x-forwarded-host', 'x-forwarded-proto'],
-];
-
-interface Client {
-  readonly address: string;
-  /** Whether its address says nothing: a proxy that nobody vouches for, or a browser, speaks for somebody. */
-  readonly hidden: boolean;
-}
+const SPOKEN_FOR = 'x-forwarded-for forwarded via x-real-ip x-forwarded-host x-forwarded-proto'.split(' ');
 
 interface Policy {
   readonly tokens: readonly Token[];
@@ -44,7 +36,8 @@ export class Access {
 
   /** The client's address, as far as it can be told. */
   addressOf(req: IncomingMessage): string {
-    return this.#clientOf(req).address;
+    const peer = peerOf(req);
+    return this.#hopBehind(peer, req) ?? peer;
   }
 
   /**
@@ -53,14 +46,15 @@ export class Access {
    */
   check(req: IncomingMessage, right: Right): Promise<void> | undefined {
     if (right === 'pull' && this.#policy.openToRead) return undefined;
-    const client = this.#clientOf(req);
-    if (right !== 'admin' && !client.hidden && this.#policy.pushFrom.has(client.address)) return undefined;
+    const address = this.addressOf(req);
+    const hidden = this.#isHidden(req);
+    if (right !== 'admin' && !hidden && this.#policy.pushFrom.has(address)) return undefined;
     const secret = secretIn(req.headers.authorization);
-    if (secret !== undefined) return this.#checkToken(client.address, secret, right);
-    const hint = client.hidden ? ' on behalf of another' : '';
+    if (secret !== undefined) return this.#checkToken(address, secret, right);
+    const hint = hidden ? ' on behalf of another' : '';
     throw new CacheError(
       'unauthorized',
-      `expected a token that may ${right}, found none in the request from ${client.address}${hint}`,
+      `expected a token that may ${right}, found none in the request from ${address}${hint}`,
     );
   }
 
@@ -88,22 +82,23 @@ export class Access {
     return found;
   }
 
-  #clientOf(req: IncomingMessage): Client {
-    const { headers, socket } = req;
-    const peer = plainAddress(socket.remoteAddress ?? '-');
-    const forwarded = headers['x-forwarded-for'];
+  /** Whether its address says nothing: a proxy that nobody vouches for, or a browser, speaks for somebody. */
+  #isHidden(req: IncomingMessage): boolean {
+    // A web page that a user of an allowed machine looks at must not push in its name.
+    if (req.headers.origin !== undefined) return true;
+    if (this.#hopBehind(peerOf(req), req) !== undefined) return false;
+    return SPOKEN_FOR.some((name) => req.headers[name] !== undefined);
+  }
+
+  /** Whom a trusted proxy speaks for; undefined if it is none, or does not say. */
+  #hopBehind(peer: string, req: IncomingMessage): string | undefined {
+    const forwarded = req.headers['x-forwarded-for'];
     const trusted = this.#policy.trustedProxies;
-    if (forwarded !== undefined && trusted.has(peer)) {
-      // The nearest hop stands last; what stands before the first one we do not know may be made up.
-      const hops = String(forwarded).split(',').map(hopAddress).reverse();
-      const address = hops.find((hop) => !trusted.has(hop)) ?? hops.at(-1) ?? '-';
-      return {
-        address: isIP(address) === 0 ? peer : address,
-        hidden: isIP(address) === 0 || fromBrowser(req),
-      };
-    }
-    const spokenFor = SPOKEN_FOR.some((name) => headers[name] !== undefined);
-    return { address: peer, hidden: spokenFor || fromBrowser(req) };
+    if (forwarded === undefined || !trusted.has(peer)) return undefined;
+    // The nearest hop stands last; what stands before the first one we do not know may be made up.
+    const hops = String(forwarded).split(',').map(hopAddress).reverse();
+    const address = hops.find((hop) => !trusted.has(hop)) ?? hops.at(-1) ?? '';
+    return isIP(address) === 0 ? undefined : address;
   }
 }
 
@@ -116,9 +111,8 @@ function policyOf(config: AccessConfig, tokens: readonly Token[]): Policy {
   };
 }
 
-/** A web page that a user of an allowed machine looks at must not push in its name. */
-function fromBrowser(req: IncomingMessage): boolean {
-  return req.headers.origin !== undefined;
+function peerOf(req: IncomingMessage): string {
+  return plainAddress(req.socket.remoteAddress ?? '-');
 }
 
 /** `10.0.0.1`, `10.0.0.1:1234`, `[fd00::1]:1234` → the address. */
