@@ -17,6 +17,7 @@ const DEFAULTS = {
   negativeTtlMs: 60_000,
   deadlines: { connectMs: 5000, firstByteMs: 10_000, stallMs: 20_000 },
   connections: 4,
+  maxConnections: 128,
   maxDownloads: 64,
   maxSpoolBytes: 32 * 2 ** 30,
   access: { tokens: [], read: 'anyone', pushFrom: LOOPBACK, trustedProxies: [] },
@@ -82,6 +83,7 @@ test('every key is read', () => {
     first_byte_timeout = "20ms"
     stall_timeout = "1h"
     connections = 16
+    max_connections = 9
     max_downloads = 7
     max_spool_size = "1.5 GB"
     read = "token"
@@ -145,6 +147,7 @@ test('every key is read', () => {
       negativeTtlMs: 300_000,
       deadlines: { connectMs: 1000, firstByteMs: 20, stallMs: 3_600_000 },
       connections: 16,
+      maxConnections: 9,
       maxDownloads: 7,
       maxSpoolBytes: 1_500_000_000,
       access: {
@@ -235,7 +238,7 @@ test('what the shipped cache.toml comments out is valid, and the default where i
     keys.filter((key) => !/^proxy/.test(key)),
   ];
   assert.deepEqual(parseConfig(settings.join('\n'), { file: FILE }), parseConfig('', { file: FILE }));
-  assert.equal(settings.length, 18);
+  assert.equal(settings.length, 19);
   // The examples in the explanation of `proxy` and `url`.
   const examples = text.match(/"(?:https?|socks5):\/\/[^"]*"/g)?.map((example) => example.slice(1, -1)) ?? [];
   const inExamples = examples

@@ -82,11 +82,10 @@ async function importUrl(
   named: ReadonlyMap<StoreHash, string>,
   { engine, progress, signal }: Tools,
 ): Promise<Done> {
-  const upstream = await createUpstream(
-    upstreamAt(url, config.upstreams),
-    config.deadlines,
-    new Breakers(progress.log),
-  );
+  const upstream = await createUpstream(upstreamAt(url, config.upstreams), {
+    deadlines: config.deadlines,
+    breakers: new Breakers(progress.log),
+  });
   const options = {
     engine,
     config,

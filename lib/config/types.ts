@@ -88,6 +88,8 @@ export interface Config {
   readonly deadlines: Deadlines;
   /** Connections at once for one large NAR. */
   readonly connections: number;
+  /** To all upstreams at once; half of them are for large answers. */
+  readonly maxConnections: number;
   /** At once; more wait in the order they came. Narinfos are not counted. */
   readonly maxDownloads: number;
   /** Bytes of the downloads under way, as far as their sizes are known; more wait in the order they came. */

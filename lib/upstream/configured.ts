@@ -1,11 +1,11 @@
 // The upstreams as the configuration has them, with the certificates that it names.
 import { readFile } from 'node:fs/promises';
 import { checkAuthority } from '../certificates.ts';
-import type { Config, Deadlines, UpstreamConfig } from '../config.ts';
+import type { Config, UpstreamConfig } from '../config.ts';
 import { CacheError, describe } from '../errors.ts';
 import { Breakers } from './breaker.ts';
-
-import { Upstream } from './upstream.ts';
+import { Connections } from './connections.ts';
+import { Upstream, type UpstreamOptions } from './upstream.ts';
 import { Upstreams, type UpstreamsOptions } from './upstreams.ts';
 
 /** @throws CacheError `config` for certificates that can't be used */
@@ -13,19 +13,23 @@ export async function createUpstreams(
   config: Config,
   context: Pick<UpstreamsOptions, 'log' | 'signal' | 'now'>,
 ): Promise<Upstreams> {
-  const breakers = new Breakers(context.log, context.now);
-  const all = config.upstreams.map((one) => createUpstream(one, config.deadlines, breakers));
+  const { deadlines, maxConnections } = config;
+  const shared = {
+    deadlines,
+    breakers: new Breakers(context.log, context.now),
+    connections: new Connections(maxConnections),
+  };
+  const all = config.upstreams.map((one) => createUpstream(one, shared));
   return new Upstreams(await Promise.all(all), { ...config, ...context });
 }
 
 /** @throws CacheError `config` for certificates that can't be used */
 export async function createUpstream(
   config: UpstreamConfig,
-  deadlines: Deadlines,
-  breakers: Breakers,
+  shared: Omit<UpstreamOptions, 'ca'>,
 ): Promise<Upstream> {
   const ca = config.caFile === undefined ? undefined : [await readAuthorities(config.caFile)];
-  return new Upstream(config, { ca, deadlines, breakers });
+  return new Upstream(config, { ...shared, ca });
 }
 
 async function readAuthorities(file: string): Promise<string> {

@@ -8,12 +8,15 @@ interface Waiting {
 
 export class Slots {
   readonly #limit: number;
+  readonly #outer: Slots | undefined;
   #free: number;
   readonly #waiting: Waiting[] = [];
 
-  constructor(limit: number) {
+  /** Whoever has one of them has also one of `outer`, which others share. */
+  constructor(limit: number, outer?: Slots) {
     this.#limit = limit;
     this.#free = limit;
+    this.#outer = outer;
   }
 
   /**
@@ -26,12 +29,23 @@ export class Slots {
     if (this.#waiting.length === 0 && taken <= this.#free) this.#free -= taken;
     else await this.#wait(signal, taken);
     let held = true;
-    return () => {
+    const leave = () => {
       if (!held) return;
       held = false;
       this.#free += taken;
       this.#grant();
     };
+    if (this.#outer === undefined) return leave;
+    try {
+      const leaveOuter = await this.#outer.acquire(signal, weight);
+      return () => {
+        leave();
+        leaveOuter();
+      };
+    } catch (error) {
+      leave();
+      throw error;
+    }
   }
 
   /** The first in the queue goes first, even if a lighter one behind it would fit: else it might wait for ever. */

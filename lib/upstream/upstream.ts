@@ -9,12 +9,13 @@ import { DialAgent } from './agent.ts';
 import { type Answer, extentOf, type Part, rangeHeader, validatorOf } from './answer.ts';
 import { Body, discard, type Watch } from './body.ts';
 import type { Breakers } from './breaker.ts';
+import { Connections } from './connections.ts';
 import { dial } from './dial.ts';
 import { Health, type UpstreamStats } from './health.ts';
 import { Pace } from './pace.ts';
 import { isPrivate, isPrivateByName } from './reach.ts';
 import { get } from './request.ts';
-import { Slots } from './slots.ts';
+import type { Slots } from './slots.ts';
 import { hostOf, httpUrl, redirected } from './urls.ts';
 
 export interface UpstreamOptions {
@@ -23,6 +24,8 @@ export interface UpstreamOptions {
   readonly deadlines: Deadlines;
   /** Of all upstreams: those with the same proxy share what is known of it. */
   readonly breakers: Breakers;
+  /** Of all upstreams, if those are bounded. */
+  readonly connections?: Connections;
 }
 
 /** How a request goes out. */
@@ -50,12 +53,11 @@ export class Upstream {
   readonly #authorization: string | undefined;
   readonly #deadlines: Deadlines;
   readonly #agent: DialAgent;
-  /** Small answers have connections of their own, so that narinfos never queue behind NARs. */
-  readonly #slots: { readonly small: Slots; readonly large: Slots };
+  readonly #connections: Connections;
   readonly #now: () => number;
   readonly #closing = new AbortController();
 
-  constructor(config: UpstreamConfig, { ca, deadlines, breakers }: UpstreamOptions) {
+  constructor(config: UpstreamConfig, { ca, deadlines, breakers, connections }: UpstreamOptions) {
     this.url = config.url;
     this.#keys = readKeys(config.publicKeys);
     this.#base = new URL(config.url);
@@ -68,8 +70,7 @@ export class Upstream {
     const timeoutMs = deadlines.connectMs;
     const { maxConnections, proxy } = config;
     this.#proxied = proxy !== undefined;
-    const large = Math.floor(maxConnections / 2);
-    this.#slots = { small: new Slots(maxConnections - large), large: new Slots(large) };
+    this.#connections = new Connections(maxConnections, connections);
     this.#agent = new DialAgent(
       (target, signal) => dial(target, { proxy, ca, timeoutMs, signal }),
       maxConnections,
@@ -114,7 +115,8 @@ export class Upstream {
       if (!good && !insists)
         throw new CacheError(why?.code ?? 'upstream', `${this.url} is believed dead`, why);
     };
-    return this.#get(url, { slots: large ? this.#slots.large : this.#slots.small, admit, signal, part });
+    const { [large ? 'large' : 'small']: slots } = this.#connections;
+    return this.#get(url, { slots, admit, signal, part });
   }
 
   async #get(url: URL, way: Way): Promise<Answer | undefined> {
@@ -228,7 +230,12 @@ export class Upstream {
   /** Asks for the one thing that every cache has, whatever it answers. */
   async #probe(): Promise<void> {
     const url = this.resolve('nix-cache-info');
-    const way = { slots: this.#slots.small, admit: () => {}, signal: this.#closing.signal, part: undefined };
+    const way = {
+      slots: this.#connections.small,
+      admit: () => {},
+      signal: this.#closing.signal,
+      part: undefined,
+    };
     const answer = await this.#get(url, way);
     const tooLong = () => new CacheError('upstream', `${this.url}/nix-cache-info: is too long`);
     if (answer !== undefined) await collect(answer.body, MAX_CACHE_INFO_BYTES, tooLong);
