@@ -3,7 +3,7 @@
 // the truth, so a start reads nothing but `tmp/`, and the command line works beside a running service.
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, type FileHandle, mkdir, rm, stat, statfs } from 'node:fs/promises';
+import { access, mkdir, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CacheError, isCacheError, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -12,7 +12,7 @@ import { fileNameOf, openForReading, sizeOf, storageError, syncFolder, touch, ve
 import { FlatFiles } from './flat-files.ts';
 import { HEADER_BYTES, readHeader } from './header.ts';
 import { listFolder } from './listing.ts';
-import { OpenFile } from './open-file.ts';
+import { OpenFile, type OpenFileOptions } from './open-file.ts';
 import { Partials } from './partials.ts';
 import { prepareFolder } from './prepare.ts';
 import { quarantine } from './quarantine.ts';
@@ -23,6 +23,7 @@ import { TempFile, type TempFileWatch } from './temp-file.ts';
 
 /** What an upload leaves free: its narinfo and other small files need room too. */
 const SPARE_BYTES = 1 << 20;
+const NOTHING = Buffer.alloc(0);
 
 export class FolderStore implements Store {
   readonly folder: string;
@@ -61,14 +62,14 @@ export class FolderStore implements Store {
     try {
       const stats = await handle.stat();
       version = versionOf(stats);
-      const { meta, length } = await readHeader(handle);
+      const { meta, length: bodyAt, begun } = await readHeader(handle);
       if (meta.path !== path) throw new CacheError('damaged', `its header says it is ${meta.path}`);
-      const size = stats.size - length;
+      const size = stats.size - bodyAt;
       if (size !== meta.size) {
         throw new CacheError('damaged', `its body has ${size} bytes, its header says ${meta.size}`);
       }
       touch(handle, stats.mtimeMs);
-      return this.#opened(handle, meta, length, file, version);
+      return this.#opened({ handle, meta, bodyAt, begun, version }, file);
     } catch (error) {
       await handle.close();
       if (!isCacheError(error, 'damaged')) throw storageError(`can't read ${file}`, error);
@@ -84,14 +85,19 @@ export class FolderStore implements Store {
       await this.setAside(path, found.file, found.version, found.damage);
       return undefined;
     }
-    touch(found.handle, found.stats.mtimeMs);
-    return this.#opened(found.handle, found.meta, 0, found.file, versionOf(found.stats));
+    const { file, handle, meta, stats } = found;
+    touch(handle, stats.mtimeMs);
+    return this.#opened({ handle, meta, bodyAt: 0, begun: NOTHING, version: versionOf(stats) }, file);
   }
 
-  #opened(handle: FileHandle, meta: ObjectMeta, bodyAt: number, file: string, version: string): OpenFile {
-    const { path } = meta;
+  #opened(
+    opened: Pick<OpenFileOptions, 'handle' | 'meta' | 'bodyAt' | 'begun' | 'version'>,
+    file: string,
+  ): OpenFile {
+    const { version } = opened;
+    const { path } = opened.meta;
     return new OpenFile({
-      ...{ handle, meta, bodyAt, version },
+      ...opened,
       trusted: this.#readLately.has(path, version),
       onRight: () => this.#readLately.add(path, version),
       onDamage: (reason) => this.setAside(path, file, version, reason),

@@ -65,11 +65,14 @@ function isSize(value: unknown): value is number {
 }
 
 /**
- * The header of an open file.
+ * The header of an open file, and as much of the body as came with it in one read: of a small one all.
  * @throws CacheError `damaged` if it has none
  */
-export async function readHeader(handle: FileHandle): Promise<ReturnType<typeof decodeHeader>> {
-  const head = Buffer.alloc(MAX_HEADER_BYTES);
+export async function readHeader(
+  handle: FileHandle,
+): Promise<ReturnType<typeof decodeHeader> & { readonly begun: Buffer }> {
+  const head = Buffer.allocUnsafe(MAX_HEADER_BYTES);
   const { bytesRead } = await handle.read(head, 0, head.length, 0);
-  return decodeHeader(head.subarray(0, bytesRead));
+  const known = decodeHeader(head.subarray(0, bytesRead));
+  return { ...known, begun: head.subarray(known.length, bytesRead) };
 }

@@ -12,6 +12,8 @@ export interface OpenFileOptions {
   readonly meta: ObjectMeta;
   /** Where the body begins. */
   readonly bodyAt: number;
+  /** So much of the body, from its first byte, was read already. */
+  readonly begun: Buffer;
   readonly version: string;
   /** Whether it was read and found right a short while ago. */
   readonly trusted: boolean;
@@ -56,10 +58,10 @@ export class OpenFile implements StoredObject {
   }
 
   async bytes(): Promise<Buffer> {
-    const { bodyAt, handle, meta } = this.#options;
+    const { begun, bodyAt, handle, meta } = this.#options;
     try {
-      const body = Buffer.alloc(meta.size);
-      for (let done = 0; done < body.length; ) {
+      const body = Buffer.allocUnsafe(meta.size);
+      for (let done = begun.copy(body); done < body.length; ) {
         const { bytesRead } = await handle.read(body, done, body.length - done, bodyAt + done);
         if (bytesRead === 0) await this.#damaged(`it ends after ${done} of ${body.length} bytes`);
         done += bytesRead;

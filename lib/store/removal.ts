@@ -11,8 +11,8 @@ import type { Removal, Unit } from './plan.ts';
 const FORGOTTEN_MS = 1500;
 /** How long after opening a file a service may take to note that on it. */
 const NOTED_MS = 300;
-/** So many units at a stretch. */
-const BREATH_UNITS = 20;
+/** So many files at a stretch. */
+const BREATH_FILES = 20;
 /** The times of the plan and of the disk are the same but for rounding. */
 const SAME_MS = 2;
 
@@ -38,9 +38,7 @@ export function removeUnits(folder: string, units: readonly Unit[]): Removed {
     removed.bytes += bytes;
   };
   const nars: Removal[] = [];
-  for (const [index, unit] of units.entries()) {
-    // The disk is there for others too.
-    if (index % BREATH_UNITS === 0) sleep(1);
+  for (const unit of breathing(units)) {
     if (unit.some((part) => changed(fileOf(folder, part), part.usedMs))) continue;
     for (const part of unit) {
       if (part.kind === 'nar') nars.push(part);
@@ -51,7 +49,7 @@ export function removeUnits(folder: string, units: readonly Unit[]): Removed {
   sleep(FORGOTTEN_MS);
   const moved = moveAside(folder, nars);
   sleep(NOTED_MS);
-  for (const nar of moved) if (finish(folder, nar)) count(nar);
+  for (const nar of breathing(moved)) if (finish(folder, nar)) count(nar);
   return removed;
 }
 
@@ -59,10 +57,20 @@ export function removeUnits(folder: string, units: readonly Unit[]): Removed {
 function moveAside(folder: string, nars: readonly Removal[]): Removal[] {
   const trash = trashFolder(folder);
   mkdirSync(trash, { recursive: true });
-  return nars.filter((nar) => {
+  const moved: Removal[] = [];
+  for (const nar of breathing(nars)) {
     const file = fileOf(folder, nar);
-    return !changed(file, nar.usedMs) && isDone(() => renameSync(file, join(trash, nar.id)));
-  });
+    if (!changed(file, nar.usedMs) && isDone(() => renameSync(file, join(trash, nar.id)))) moved.push(nar);
+  }
+  return moved;
+}
+
+/** With pauses: the disk is there for others too. */
+function* breathing<T>(all: readonly T[]): Generator<T> {
+  for (const [index, one] of all.entries()) {
+    if (index % BREATH_FILES === 0) sleep(1);
+    yield one;
+  }
 }
 
 /** Deletes it, or puts it back if somebody has used it; whether it is gone. */
