@@ -1,14 +1,12 @@
 // Commands beside the service, one after the other, some of them killed: collections, pins, removals.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { projectRoot } from '../test/fixtures/project.ts';
+import { program } from '../test/fixtures/project.ts';
 import { pick } from '../test/fixtures/random.ts';
 import type { Ledger } from './ledger.ts';
 import { assertRight, type Life } from './life.ts';
 
-const PROGRAM = join(projectRoot, 'dist/bin/nix-binary-cache.js');
 /** A service believes a narinfo in its memory to be on disk for a second. */
 const NOTICED_MS = 1100;
 
@@ -44,7 +42,7 @@ export class Commands {
   /** What it wrote; undefined if it was killed. */
   async #run(life: Life, args: readonly string[]): Promise<string | undefined> {
     const { config, dir } = this.#options;
-    const child = spawn(process.execPath, [PROGRAM, ...args, '--config', config, '--cache-dir', dir], {
+    const child = spawn(process.execPath, [program, ...args, '--config', config, '--cache-dir', dir], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#running = child;

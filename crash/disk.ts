@@ -2,8 +2,9 @@
 // narinfo with its NAR, and nothing that does not belong there.
 import { lstat, readdir, readFile, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
+import { idOf } from '../test/fixtures/holdings.ts';
 import { field } from '../test/fixtures/nar.ts';
-import { hex, idOf, type Ledger } from './ledger.ts';
+import { hex, type Ledger } from './ledger.ts';
 import { assertRight } from './life.ts';
 
 const HEADER_BYTES = 1024;

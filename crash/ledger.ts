@@ -1,5 +1,4 @@
 // What the clients know of what they pushed: what was acknowledged, what may or may not be there, and what was taken out.
-import { createHash } from 'node:crypto';
 import { field, type Package, sha256 } from '../test/fixtures/nar.ts';
 import type { Recipe } from './goods.ts';
 
@@ -78,11 +77,6 @@ export class Ledger {
 
 export function hex(bytes: Uint8Array | string): string {
   return sha256(bytes).toString('hex');
-}
-
-/** The name of an object's file. */
-export function idOf(path: string): string {
-  return createHash('sha256').update(path).digest('hex');
 }
 
 export function withoutSigs(narInfo: string): string {

@@ -21,6 +21,7 @@ import {
   push,
   pushed,
   type SigningKey,
+  serveSigned,
   teamMachine,
   urlOf,
 } from './trust.ts';
@@ -136,13 +137,8 @@ describe('signatures', { concurrency: availableParallelism() }, () => {
 /** A binary cache folder served by nginx, with a closure signed by a new key of that name. */
 async function startUpstream(t: Owner, client: Client, keyName: string) {
   const builder = await teamMachine(t, client);
-  const key = await keyOfNix(builder, keyName);
   const closure = await buildClosure(builder, 1);
-  await builder.output(
-    ...['nix', 'copy', '--to', `file:///srv?secret-key=/root/${keyName}.secret`, closure.top],
-  );
-  const folder = builder.path('/srv');
-  return { upstream: await serveFolder(t, folder), folder, closure, key };
+  return { closure, ...(await serveSigned(t, builder, keyName, closure)) };
 }
 
 /** The configuration with these upstreams and the key that each is believed by. */

@@ -1,14 +1,13 @@
 // Files of the cache folder that somebody has changed: no real client takes what is in them, they are set aside, and what an
 // upstream has, or somebody pushes again, takes their place.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { Owner } from '../fixtures/defer.ts';
+import { idOf } from '../fixtures/holdings.ts';
 import { need } from '../fixtures/need.ts';
-import { serveFolder } from '../fixtures/nginx.ts';
 import { type Service, startService } from '../fixtures/service.ts';
 import { type Client, clients } from './client.ts';
 import { assertHolds, buildClosure, hashPart } from './closure.ts';
@@ -16,9 +15,9 @@ import {
   assertGetsNothing,
   assertSubstitutes,
   keygen,
-  keyOfNix,
   pushed,
   realise,
+  serveSigned,
   teamMachine,
   urlOf,
 } from './trust.ts';
@@ -103,11 +102,10 @@ describe('a stored file that was changed', { concurrency: availableParallelism()
 /** A service that has fetched a signed closure from its upstream. */
 async function startFetched(t: Owner, client: Client) {
   const builder = await teamMachine(t, client);
-  const { trust } = await keyOfNix(builder, 'theirs-1');
   const closure = await buildClosure(builder, 1);
-  const cache = 'file:///srv?compression=none&secret-key=/root/theirs-1.secret';
-  await builder.output('nix', 'copy', '--to', cache, closure.top);
-  const { requests, url } = await serveFolder(t, builder.path('/srv'));
+  const { upstream, key } = await serveSigned(t, builder, 'theirs-1', closure, '&compression=none');
+  const { trust } = key;
+  const { requests, url } = upstream;
   const config = `[[upstreams]]\nurl = "${url}"\n`;
   const service = await startService(t, { config });
   await assertSubstitutes(t, client, urlOf(service), closure, trust);
@@ -140,7 +138,7 @@ async function changeAndRestart(
   change: (body: Buffer) => Buffer,
 ): Promise<Service> {
   assert.equal(await service.stop(), 0);
-  const name = fileNameOf(path);
+  const name = idOf(path);
   const file = join(service.dir, name.slice(0, 2), name);
   const bytes = await readFile(file);
   const bodyAt = bytes.indexOf('\n') + 1;
@@ -158,15 +156,11 @@ function withoutReferences(narInfo: Buffer): Buffer {
   return Buffer.from(changed);
 }
 
-function fileNameOf(path: string): string {
-  return createHash('sha256').update(path).digest('hex');
-}
-
 /** Fails unless this object, and nothing else, was set aside. */
 async function assertQuarantined({ dir }: Service, path: string): Promise<void> {
   const names = (await readdir(join(dir, 'quarantine'))).filter((one) => !one.endsWith('.reason'));
   assert.deepEqual(
     names.map((one) => one.replace(/-\d+$/, '')),
-    [fileNameOf(path)],
+    [idOf(path)],
   );
 }

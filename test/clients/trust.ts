@@ -4,8 +4,11 @@ import assert from 'node:assert/strict';
 import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
+import { serveFolder } from '../fixtures/nginx.ts';
+import { program } from '../fixtures/project.ts';
+import type { Relay } from '../fixtures/relay.ts';
 import { type Outcome, output } from '../fixtures/run.ts';
-import { program, type Service } from '../fixtures/service.ts';
+import type { Service } from '../fixtures/service.ts';
 import { storedFiles } from '../fixtures/stored-files.ts';
 import type { Client, Machine } from './client.ts';
 import { assertHolds, type Closure, hashPart } from './closure.ts';
@@ -49,6 +52,26 @@ export async function keyOfNix(machine: Machine, name: string): Promise<SigningK
   await machine.output('nix-store', '--generate-binary-cache-key', name, secret, open);
   const publicKey = await machine.output('cat', open);
   return signingKey(machine.path(secret), `extra-trusted-public-keys = ${publicKey}`);
+}
+
+/** A binary cache folder on the machine, served by nginx, with the closure as Nix signs it with a new key of that name. */
+export async function serveSigned(
+  t: Owner,
+  machine: Machine,
+  keyName: string,
+  { top }: Pick<Closure, 'top'>,
+  settings = '',
+): Promise<{ upstream: Relay; folder: string; key: SigningKey }> {
+  const key = await keyOfNix(machine, keyName);
+  await machine.output(
+    'nix',
+    'copy',
+    '--to',
+    `file:///srv?secret-key=/root/${keyName}.secret${settings}`,
+    top,
+  );
+  const folder = machine.path('/srv');
+  return { upstream: await serveFolder(t, folder), folder, key };
 }
 
 function signingKey(file: string, trust: string): SigningKey {

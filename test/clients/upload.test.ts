@@ -3,16 +3,15 @@ import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
 import { describe, test } from 'node:test';
 import { need } from '../fixtures/need.ts';
-import { serveFolder } from '../fixtures/nginx.ts';
 import { startService } from '../fixtures/service.ts';
 import { clients } from './client.ts';
 import { buildClosure, hashPart } from './closure.ts';
 import {
   assertSubstitutes,
   keygen,
-  keyOfNix,
   pushed,
   realise,
+  serveSigned,
   TOKENS,
   teamMachine,
   tokenTable,
@@ -31,14 +30,12 @@ describe('/upload', { concurrency: availableParallelism() }, () => {
     ] as const) {
       test(`${name} pushes a whole closure there although ${how}`, { skip }, async (t) => {
         const builder = await teamMachine(t, client);
-        const theirs = await keyOfNix(builder, 'theirs-1');
         const closure = await buildClosure(builder, 1);
         const part = {
           ...closure,
           top: [...closure.paths.keys()].find((path) => path.endsWith('-tool+g++_1.0')) ?? '',
         };
-        await builder.output('nix', 'copy', '--to', 'file:///srv?secret-key=/root/theirs-1.secret', part.top);
-        const upstream = await serveFolder(t, builder.path('/srv'));
+        const { upstream, key: theirs } = await serveSigned(t, builder, 'theirs-1', part);
         const own = await keygen(t);
         const config = `${tokenTable('push')}${own.table}[[upstreams]]\nurl = "${upstream.url}"\n`;
         const service = await startService(t, { config });

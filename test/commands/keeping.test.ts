@@ -7,11 +7,9 @@ import { fetched, isStored, pushed } from '../fixtures/aged.ts';
 import { get, head, push } from '../fixtures/client.ts';
 import { startTestService, type TestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
-import { projectRoot } from '../fixtures/project.ts';
+import { program } from '../fixtures/project.ts';
 import { type Outcome, run } from '../fixtures/run.ts';
 import { startUpstream, type TestUpstream } from '../fixtures/upstream.ts';
-
-const program = join(projectRoot, 'dist/bin/nix-binary-cache.js');
 
 interface Kept {
   readonly upstream: TestUpstream;

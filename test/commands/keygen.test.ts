@@ -9,11 +9,10 @@ import { defer, temporaryFolder } from '../fixtures/defer.ts';
 import { makePackage } from '../fixtures/nar.ts';
 import { need } from '../fixtures/need.ts';
 import { needRoot } from '../fixtures/need-root.ts';
-import { projectRoot } from '../fixtures/project.ts';
+import { program } from '../fixtures/project.ts';
 import { type Outcome, output, run } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
 
-const program = join(projectRoot, 'dist/bin/nix-binary-cache.js');
 const NAME = 'cache.example.org-1';
 const LINE = /^extra-trusted-public-keys = (cache\.example\.org-1:[A-Za-z0-9+/]{43}=)$/m;
 

@@ -5,11 +5,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { formatAge, formatBytes } from '../../lib/format.ts';
 import { temporaryFolder } from '../fixtures/defer.ts';
-import { projectRoot } from '../fixtures/project.ts';
+import { program } from '../fixtures/project.ts';
 import { run } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
 
-const program = join(projectRoot, 'dist/bin/nix-binary-cache.js');
 const LOG = '/log/0123456789abcdfghijklmnpqrsvwxyz-hello.drv';
 
 test('list shows what is stored, beside the running service, as a table and as JSON', async (t) => {

@@ -3,10 +3,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../fixtures/defer.ts';
-import { projectRoot } from '../fixtures/project.ts';
+import { program, projectRoot } from '../fixtures/project.ts';
 import { type Outcome, run } from '../fixtures/run.ts';
-
-const program = join(projectRoot, 'dist/bin/nix-binary-cache.js');
 
 function cli(cwd: string, ...args: string[]): Promise<Outcome> {
   return run(process.execPath, [program, ...args], { cwd });

@@ -8,11 +8,10 @@ import { test } from 'node:test';
 import { defer, temporaryFolder } from '../fixtures/defer.ts';
 import { needRoot } from '../fixtures/need-root.ts';
 import { until } from '../fixtures/patience.ts';
-import { projectRoot } from '../fixtures/project.ts';
+import { program } from '../fixtures/project.ts';
 import { output, run } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
 
-const program = join(projectRoot, 'dist/bin/nix-binary-cache.js');
 const PATH = '/nar/x.nar';
 
 test('a port that is taken is one line and exit 1', async (t) => {

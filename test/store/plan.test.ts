@@ -1,10 +1,10 @@
 // Which objects go: against a model that is slow and plain, over random folders; and by hand for each rule.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { Catalogue } from '../../lib/store/catalogue.ts';
 import type { Facts } from '../../lib/store/facts.ts';
 import { type Limits, planRemovals, type Unit } from '../../lib/store/plan.ts';
+import { idOf } from '../fixtures/holdings.ts';
 import { randomSource } from '../fixtures/random.ts';
 
 interface Thing extends Facts {
@@ -18,8 +18,6 @@ const LIMITS: Limits = {
   ...{ keepSinceMs: NOW - HOUR, nowMs: NOW, keepPushed: true, orphanBeforeMs: NOW - 24 * HOUR },
   pinned: new Set(),
 };
-
-const idOf = (name: string) => createHash('sha256').update(name).digest('hex');
 
 function thing(name: string, more: Partial<Facts> = {}): Thing {
   return {
