@@ -3,7 +3,7 @@
 import { isDecodable } from '../codings.ts';
 import { CacheError } from '../errors.ts';
 import { type Sha256, sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
-import { checkUnpacked, Digest, type ExpectedNar } from '../nix/unpacked.ts';
+import { checkUnpacked, compare, Digest, type ExpectedNar } from '../nix/unpacked.ts';
 import type { Growing } from './growing.ts';
 
 /** What is known beforehand of a body; undefined where nothing is. */
@@ -36,10 +36,6 @@ export async function verify(
   label: string,
 ): Promise<Arrived> {
   const { nar } = expected;
-  const compare = (what: string, wanted: string | number | undefined, found: string | number) => {
-    if (wanted === undefined || wanted === found) return;
-    throw new CacheError('invalid', `${label}: ${what} is wrong: expected ${wanted}, found ${found}`);
-  };
   const file = new Digest();
   const chunks = file.through(follow(growing, filling, label));
   if (nar !== undefined && isDecodable(nar.compression)) {
@@ -47,13 +43,13 @@ export async function verify(
   }
   // All of it where nothing was unpacked; else it is at its end already.
   for await (const _ of chunks);
-  compare('size', expected.fileSize, file.size);
+  compare(label, 'size', expected.fileSize, file.size);
   const digest = file.end();
   const sha256 = digest.toString('hex');
-  compare('SHA-256', expected.fileHash && sha256ToHex(expected.fileHash), sha256);
+  compare(label, 'SHA-256', expected.fileHash && sha256ToHex(expected.fileHash), sha256);
   if (nar?.compression === 'none') {
-    compare('NarSize', nar.narSize, file.size);
-    compare('NarHash', nar.narHash, sha256FromBytes(digest));
+    compare(label, 'NarSize', nar.narSize, file.size);
+    compare(label, 'NarHash', nar.narHash, sha256FromBytes(digest));
   }
   return { size: file.size, sha256 };
 }

@@ -30,23 +30,31 @@ export class Digest {
   }
 }
 
+/** @throws CacheError `invalid`, beginning with `label`, if `found` is not what was wanted; anything is, where that is undefined */
+export function compare(
+  label: string,
+  what: string,
+  wanted: string | number | undefined,
+  found: string | number,
+): void {
+  if (wanted === undefined || wanted === found) return;
+  throw new CacheError('invalid', `${label}: ${what} is wrong: expected ${wanted}, found ${found}`);
+}
+
 /**
  * Unpacks a NAR's file, of a compression that can be decoded, and compares.
  * @throws CacheError `invalid`, beginning with `label`, as soon as it is known to be wrong
  */
 export async function checkUnpacked(
   label: string,
-  { compression, narHash, narSize = Number.POSITIVE_INFINITY }: ExpectedNar,
+  { compression, narHash, narSize }: ExpectedNar,
   chunks: AsyncIterable<Buffer>,
 ): Promise<void> {
-  const compare = (what: string, wanted: string | number, found: string | number) => {
-    if (wanted === found) return;
-    throw new CacheError('invalid', `${label}: ${what} is wrong: expected ${wanted}, found ${found}`);
-  };
   const unpacked = new Digest();
   for await (const _ of unpacked.through(decode(compression, chunks))) {
-    if (unpacked.size > narSize) compare('NarSize', narSize, `more than ${narSize}`);
+    if (narSize !== undefined && unpacked.size > narSize)
+      compare(label, 'NarSize', narSize, `more than ${narSize}`);
   }
-  if (Number.isFinite(narSize)) compare('NarSize', narSize, unpacked.size);
-  compare('NarHash', narHash, sha256FromBytes(unpacked.end()));
+  compare(label, 'NarSize', narSize, unpacked.size);
+  compare(label, 'NarHash', narHash, sha256FromBytes(unpacked.end()));
 }
