@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import type { Config } from '../config.ts';
 import { exportTo } from '../keep/export.ts';
 import { checkFolder, hashOperand } from './open-store.ts';
-import type { Output } from './transfer-progress.ts';
+import type { Output } from './progress.ts';
 import { withEngine } from './with-engine.ts';
 
 /**

@@ -5,15 +5,14 @@ import { upstreamAt } from '../config/upstreams.ts';
 import type { Config } from '../config.ts';
 import { CacheError, describe } from '../errors.ts';
 import { adopt } from '../keep/adopt.ts';
-
 import { importFrom } from '../keep/import.ts';
-import { FolderSource, hashesIn, UpstreamSource } from '../keep/import-source.ts';
+import { FolderSource, hashesIn, type ImportSource, UpstreamSource } from '../keep/import-source.ts';
 import { printable } from '../log.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { Breakers } from '../upstream/breaker.ts';
 import { createUpstream } from '../upstream/configured.ts';
 import { hashOperand } from './open-store.ts';
-import type { Output } from './transfer-progress.ts';
+import type { Output } from './progress.ts';
 import { type Tools, withEngine } from './with-engine.ts';
 
 export interface ImportFlags {
@@ -67,39 +66,41 @@ async function importFolder(
   config: Config,
   folder: string,
   named: ReadonlyMap<StoreHash, string>,
-  { engine, progress, signal }: Tools,
+  tools: Tools,
 ): Promise<Done> {
   const closures = named.size > 0;
   const all = closures ? named : new Map((await hashesIn(folder)).map((hash) => [hash, `${hash}.narinfo`]));
-  const options = { engine, config, roots: all, closures, watch: progress, log: progress.log, signal };
-  await importFrom({ ...options, source: new FolderSource(folder) });
-  return { lines: [progress.summary('imported')], incomplete: false };
+  return importAll(config, new FolderSource(folder), all, closures, tools);
 }
 
 async function importUrl(
   config: Config,
   url: string,
   named: ReadonlyMap<StoreHash, string>,
-  { engine, progress, signal }: Tools,
+  tools: Tools,
 ): Promise<Done> {
   const upstream = await createUpstream(upstreamAt(url, config.upstreams), {
     deadlines: config.deadlines,
-    breakers: new Breakers(progress.log),
+    breakers: new Breakers(tools.progress.log),
   });
-  const options = {
-    engine,
-    config,
-    roots: named,
-    closures: true,
-    watch: progress,
-    log: progress.log,
-    signal,
-  };
   try {
-    await importFrom({ ...options, source: new UpstreamSource(upstream, signal) });
+    return await importAll(config, new UpstreamSource(upstream, tools.signal), named, true, tools);
   } finally {
     upstream.close();
   }
+}
+
+async function importAll(
+  config: Config,
+  source: ImportSource,
+  roots: ReadonlyMap<StoreHash, string>,
+  closures: boolean,
+  { engine, progress, signal }: Tools,
+): Promise<Done> {
+  await importFrom({
+    ...{ engine, config, source, roots, closures, signal },
+    ...{ watch: progress, log: progress.log },
+  });
   return { lines: [progress.summary('imported')], incomplete: false };
 }
 

@@ -1,18 +1,8 @@
-// How far an export or import is: a bar where somebody watches, else a line now and then; failures as they come.
-import type { Writable } from 'node:stream';
+// How far an export or import is, shown to whoever watches; failures as they come.
 import { formatBytes } from '../format.ts';
 import type { TransferWatch } from '../keep/transfer.ts';
 import { createLog, type Log, printable } from '../log.ts';
-
-/** What a command writes to: answers go to one, all else to the other. */
-export interface Output {
-  readonly stdout: Writable;
-  readonly stderr: Writable & { readonly isTTY?: boolean };
-}
-
-const BAR_MS = 100;
-const LINE_MS = 10_000;
-const BAR_WIDTH = 30;
+import { ProgressLine, type Terminal } from './progress.ts';
 
 export class TransferProgress implements TransferWatch {
   /** Paths. */
@@ -21,15 +11,14 @@ export class TransferProgress implements TransferWatch {
   failures = 0;
   /** Its lines do not run into the bar. */
   readonly log: Log;
-  readonly #out: Output['stderr'];
-  readonly #started = performance.now();
+  readonly #out: Terminal;
+  readonly #line: ProgressLine;
   #bytes = 0;
   #total = 0;
-  #shownAt = performance.now();
-  #barShown = false;
 
-  constructor(out: Output['stderr']) {
+  constructor(out: Terminal) {
     this.#out = out;
+    this.#line = new ProgressLine(out);
     this.log = createLog((line) => this.#print(line));
   }
 
@@ -54,20 +43,11 @@ export class TransferProgress implements TransferWatch {
   }
 
   #show(): void {
-    const now = performance.now();
-    const { isTTY = false } = this.#out;
-    if (now - this.#shownAt < (isTTY ? BAR_MS : LINE_MS)) return;
-    this.#shownAt = now;
     const paths = this.taken + this.there + this.failures;
-    const rate = this.#bytes / Math.max(0.001, (now - this.#started) / 1000);
-    const line = `${paths} of ${this.#total} paths, ${formatBytes(this.#bytes)}, ${formatBytes(rate)}/s`;
-    if (!isTTY) {
-      this.#out.write(`${line}\n`);
-      return;
-    }
-    const filled = Math.min(BAR_WIDTH, Math.round((BAR_WIDTH * paths) / Math.max(1, this.#total)));
-    this.#out.write(`\r\x1b[K[${'#'.repeat(filled).padEnd(BAR_WIDTH, '-')}] ${line}`);
-    this.#barShown = true;
+    this.#line.update(Math.min(1, paths / Math.max(1, this.#total)), (elapsedMs) => {
+      const rate = (this.#bytes * 1000) / Math.max(1, elapsedMs);
+      return `${paths} of ${this.#total} paths, ${formatBytes(this.#bytes)}, ${formatBytes(rate)}/s`;
+    });
   }
 
   #print(text: string): void {
@@ -77,8 +57,7 @@ export class TransferProgress implements TransferWatch {
 
   /** Takes the bar away. */
   end(): void {
-    if (this.#barShown) this.#out.write('\r\x1b[K');
-    this.#barShown = false;
+    this.#line.clear();
   }
 
   /** What was done, for people; `verb` is `exported`, `imported`, … */

@@ -2,12 +2,12 @@
 import type { Writable } from 'node:stream';
 import type { Config } from '../config.ts';
 import { CacheError } from '../errors.ts';
-import { formatBytes } from '../format.ts';
+import { formatAge, formatBytes } from '../format.ts';
 import { createRepairer } from '../keep/repair.ts';
-import { type Verified, type VerifyEvent, verifyFolder } from '../keep/verify-folder.ts';
+import { type Progress, type Verified, type VerifyEvent, verifyFolder } from '../keep/verify-folder.ts';
 import { type Log, printable } from '../log.ts';
 import { openStore } from './open-store.ts';
-import { ProgressLine } from './progress.ts';
+import { ProgressLine, type Terminal } from './progress.ts';
 
 export interface VerifyCommand {
   readonly repair: boolean;
@@ -15,11 +15,13 @@ export interface VerifyCommand {
   readonly sample: string | undefined;
   readonly out: Writable;
   /** Where progress is shown. */
-  readonly progress: Writable & { readonly isTTY?: boolean };
+  readonly progress: Terminal;
   readonly log: Log;
 }
 
 const EXIT = { right: 0, unfinished: 1, damage: 3 } as const;
+/** What the first moments take tells nothing of the rest. */
+const GUESS_MS = 1000;
 
 /**
  * Tells on `out` what is wrong; resolves to the exit code: 0 if nothing is, or all was repaired, 1 if it was interrupted, 3 for
@@ -40,7 +42,7 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
   try {
     const done = await verifyFolder({
       ...{ store, config, share, repairer, signal: stop.signal },
-      onProgress: (progress) => line.update(progress),
+      onProgress: (progress) => line.update(progress.done, (elapsedMs) => progressText(progress, elapsedMs)),
       onEvent: (event) => {
         line.clear();
         out.write(`${printable(eventLine(event))}\n`);
@@ -63,6 +65,18 @@ export function parseSample(text: string): number {
   const percent = /^\d{1,3}(?:\.\d{1,6})?%?$/.test(text) ? Number.parseFloat(text) : Number.NaN;
   if (percent > 0 && percent <= 100) return percent / 100;
   throw new CacheError('config', `--sample: found ${JSON.stringify(text)}, expected a share such as 5%`);
+}
+
+export function progressText({ bytes, done, findings }: Progress, elapsedMs: number): string {
+  const rate = elapsedMs > 0 ? (bytes * 1000) / elapsedMs : 0;
+  const leftMs = done > 0 && elapsedMs >= GUESS_MS ? (elapsedMs * (1 - done)) / done : undefined;
+  return [
+    `${String(Math.floor(done * 100)).padStart(3)} %`,
+    `${formatBytes(bytes)} read`,
+    `${formatBytes(rate)}/s`,
+    ...(leftMs === undefined ? [] : [`${formatAge(leftMs)} left`]),
+    ...(findings === 0 ? [] : [`${findings} found`]),
+  ].join('  ');
 }
 
 function eventLine(event: VerifyEvent): string {

@@ -4,7 +4,7 @@ import type { Config } from '../config.ts';
 import { CacheError } from '../errors.ts';
 import { createEngine, type Engine } from '../keep/engine.ts';
 import { loadSecrets } from '../secrets.ts';
-import type { Output } from './transfer-progress.ts';
+import type { Output } from './progress.ts';
 import { TransferProgress } from './transfer-progress.ts';
 
 export interface Tools {

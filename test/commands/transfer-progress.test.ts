@@ -20,7 +20,7 @@ test('a terminal has a bar that makes way for lines; anything else has a line no
     now = 10_000;
     progress.done('taken');
     const line = '1 of 4 paths, 0 B, 0 B/s';
-    assert.equal(written(), isTTY ? `\r\x1b[K[${'#'.repeat(8).padEnd(30, '-')}] ${line}` : `${line}\n`);
+    assert.equal(written(), isTTY ? `\r\x1b[K[${'#'.repeat(6).padEnd(24, '.')}]  ${line}` : `${line}\n`);
     progress.failed('/nix/store/\x1b', 'no');
     assert.equal(written(), `${isTTY ? '\r\x1b[K' : ''}/nix/store/\\x1b: no\n`);
     progress.done('there');

@@ -5,19 +5,17 @@ import { once } from 'node:events';
 import { readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { ProgressLine, progressText } from '../../lib/commands/progress.ts';
+import { progressText } from '../../lib/commands/verify.ts';
 import { defer, temporaryFolder } from '../fixtures/defer.ts';
 import { Holdings } from '../fixtures/holdings.ts';
 import { makePackage } from '../fixtures/nar.ts';
 import { patiently, until } from '../fixtures/patience.ts';
-import { projectRoot } from '../fixtures/project.ts';
+import { program, projectRoot } from '../fixtures/project.ts';
 import { type Outcome, run } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
 import { gated, startUpstream, whole } from '../fixtures/upstream.ts';
 
-const program = join(projectRoot, 'dist/bin/nix-binary-cache.js');
 const HEADER_BYTES = 1024;
-const CLEAR = '\r\x1b[K';
 const flip = (bytes: Buffer) => {
   bytes[HEADER_BYTES] = (bytes[HEADER_BYTES] as number) ^ 1;
   return bytes;
@@ -154,41 +152,11 @@ test('SIGINT ends it with what it has seen, and leaves nothing half done', async
   assert.deepEqual(await readdir(join(holdings.dir, 'tmp')), []);
 });
 
-test('the bar and the plain line', () => {
+test('what it says while it reads', () => {
   const progress = { done: 0.25, bytes: 3 * 2 ** 30, objects: 10, findings: 0 };
-  assert.equal(progressText(progress, 60_000, 8), '[##......]   25 %  3.0 GiB read  51.2 MiB/s  3 min left');
-  assert.equal(progressText({ ...progress, findings: 2 }, 500, 0), ' 25 %  3.0 GiB read  6.0 GiB/s  2 found');
-  assert.equal(
-    progressText({ done: 0, bytes: 0, objects: 0, findings: 0 }, 0, 4),
-    '[....]    0 %  0 B read  0 B/s',
-  );
-});
-
-test('a terminal has one line that changes, anything else a line every ten seconds', () => {
-  const progress = { done: 0.5, bytes: 1000, objects: 1, findings: 0 };
-  for (const isTTY of [true, false]) {
-    let time = 0;
-    const written: string[] = [];
-    const out = { isTTY, columns: 30, write: (text: string) => written.push(text) };
-    const line = new ProgressLine(
-      out as unknown as ConstructorParameters<typeof ProgressLine>[0],
-      () => time,
-    );
-    for (; time < 60_000; time += 50) line.update(progress);
-    line.clear();
-    line.clear();
-    assert.equal(written.length, isTTY ? 300 : 5);
-    if (isTTY)
-      assert.ok(
-        written.every((text) => text.startsWith(CLEAR) && /^[^\n\r]{0,29}$/.test(text.slice(CLEAR.length))),
-        written[0],
-      );
-    else
-      assert.ok(
-        written.every((text) => /^50 % {2}.*\n$/.test(text)),
-        written[0],
-      );
-  }
+  assert.equal(progressText(progress, 60_000), ' 25 %  3.0 GiB read  51.2 MiB/s  3 min left');
+  assert.equal(progressText({ ...progress, findings: 2 }, 500), ' 25 %  3.0 GiB read  6.0 GiB/s  2 found');
+  assert.equal(progressText({ done: 0, bytes: 0, objects: 0, findings: 0 }, 0), '  0 %  0 B read  0 B/s');
 });
 
 test('--help names the exit codes', async () => {
