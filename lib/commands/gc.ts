@@ -5,10 +5,9 @@ import { formatBytes } from '../format.ts';
 import { collect } from '../keep/collect.ts';
 import { collectedLine, stillTooMuchLine } from '../keep/collector.ts';
 import type { Log } from '../log.ts';
-import { openForReading } from '../store/files.ts';
+import { fileOf, openForReading } from '../store/files.ts';
 import { readHeader } from '../store/header.ts';
 import type { Unit } from '../store/plan.ts';
-import { fileOf } from '../store/removal.ts';
 import { openStore } from './open-store.ts';
 
 /**

@@ -4,11 +4,13 @@ import type { Config } from '../config.ts';
 import { CacheError } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import type { Log } from '../log.ts';
-import { parseNarInfo } from '../nix/narinfo.ts';
+import { narNameOf, parseNarInfo } from '../nix/narinfo.ts';
 import { pathOf } from '../nix/object-name.ts';
-import { folderFiles, idOf, readFacts } from '../store/facts.ts';
+import { readFacts } from '../store/facts.ts';
+import { idOf } from '../store/files.ts';
 import { Pins } from '../store/pins.ts';
 import { removeNar } from '../store/removal.ts';
+import { walkFolderSync } from '../store/walk.ts';
 import { hashOperand, openStore } from './open-store.ts';
 
 /**
@@ -23,15 +25,14 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   const narInfoPath = pathOf({ kind: 'narinfo', hash });
   const object = await store.open(narInfoPath);
   if (object === undefined) throw new CacheError('config', `${storePath} is not in the cache`);
-  const text = (await object.bytes()).toString();
-  const info = parseNarInfo(text, storeDir);
+  const info = parseNarInfo((await object.bytes()).toString(), storeDir);
+  const nar = pathOf({ kind: 'nar', name: narNameOf(info, object.meta.origin), hash: undefined });
+  const ref = idOf(nar);
   const pinned = (await new Pins(store.folder).list()).filter((one) => one.storePath === info.storePath);
   for (const { name } of pinned) out.write(`it is pinned as ${name}: the pin stays\n`);
-  const ref = factsRef(store.folder, idOf(narInfoPath), storeDir);
   await store.delete(narInfoPath);
   await store.delete(pathOf({ kind: 'listing', hash }));
   out.write(`removed ${info.storePath}\n`);
-  if (ref === undefined) return;
   const others = () => narInfosWith(store.folder, ref, storeDir);
   const stay = (count: number) => out.write(`its NAR stays: ${count} other paths have the same contents\n`);
   const count = others();
@@ -46,26 +47,10 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   if (bytes !== undefined) out.write(`removed its NAR, ${formatBytes(bytes)}\n`);
 }
 
-/** The id of the NAR of the narinfo with this id. */
-function factsRef(folder: string, id: string, storeDir: string): string | undefined {
-  for (const file of filesOf(folder, id)) {
-    const ref = readFacts(file, storeDir)?.ref;
-    if (ref !== undefined) return ref;
-  }
-  return undefined;
-}
-
-function filesOf(folder: string, id: string) {
-  return [
-    { id, file: `${folder}/${id.slice(0, 2)}/${id}`, flat: false },
-    { id, file: `${folder}/${id}`, flat: true },
-  ];
-}
-
 /** How many narinfos need the NAR with this id. */
 function narInfosWith(folder: string, nar: string, storeDir: string): number {
   let count = 0;
-  for (const file of folderFiles(folder)) {
+  for (const file of walkFolderSync(folder)) {
     const facts = readFacts(file, storeDir);
     if (facts?.kind === 'narinfo' && facts.ref === nar) count++;
   }

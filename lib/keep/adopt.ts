@@ -1,15 +1,16 @@
 // Takes over what the Go service left: flat files named by the SHA-256 of the request path, without a header. Narinfos are
 // known by their contents, and lead to their NARs. They are checked, which that service never did, and become objects.
-import { open, readdir, realpath, rm, stat } from 'node:fs/promises';
+import { readdir, realpath, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDecodable } from '../codings.ts';
 import { CacheError, describe, isErrno } from '../errors.ts';
 import { checkFits } from '../nix/fits.ts';
 import { sha256FromBytes } from '../nix/hash.ts';
-import { MAX_NARINFO_BYTES, type NarInfo, narNameOf, parseNarInfo } from '../nix/narinfo.ts';
+import { type NarInfo, narNameOf, parseNarInfo } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName, pathOf } from '../nix/object-name.ts';
 import { checkUnpacked, Digest } from '../nix/unpacked.ts';
-import { fileNameOf, storageError } from '../store/files.ts';
+import { idOf, isId, storageError } from '../store/files.ts';
+import { readFlatNarInfo } from '../store/flat-files.ts';
 import type { FolderStore } from '../store/folder-store.ts';
 import type { ObjectMeta, PutOptions, Spool, StoredObject } from '../store/store.ts';
 import { storeBytes } from '../store/store-body.ts';
@@ -33,7 +34,6 @@ export interface Adopted {
 }
 
 const KEEP: PutOptions = { existing: 'keep', durable: true };
-const NARINFO = Buffer.from('StorePath: ');
 
 /** @throws CacheError `startup`, `storage` or `aborted` */
 export async function adopt(options: AdoptOptions): Promise<Adopted> {
@@ -41,16 +41,17 @@ export async function adopt(options: AdoptOptions): Promise<Adopted> {
   const names = await readdir(folder).catch((error) => {
     throw new CacheError('startup', `can't read ${folder}: ${describe(error)}`, error);
   });
-  const files = new Set(names.filter((name) => /^[0-9a-f]{64}$/.test(name)));
+  const files = new Set(names.filter(isId));
   const run = new Run(options, files, await isSame(folder, store.folder));
   const narInfos: string[] = [];
-  for (const file of files) if ((await readNarInfo(join(folder, file))) !== undefined) narInfos.push(file);
+  for (const file of files)
+    if ((await readFlatNarInfo(join(folder, file))) !== undefined) narInfos.push(file);
   watch.total(narInfos.length);
   for (const file of narInfos.sort()) {
     checkAborted(signal);
     await run.take(file);
   }
-  const known = fileNameOf('/nix-cache-info');
+  const known = idOf('/nix-cache-info');
   return { unnamed: [...run.unnamed].filter((file) => file !== known).sort(), lacking: run.lacking };
 }
 
@@ -70,14 +71,14 @@ class Run {
 
   async take(file: string): Promise<void> {
     const { folder, storeDir, watch } = this.#options;
-    const text = await readNarInfo(join(folder, file));
+    const text = await readFlatNarInfo(join(folder, file));
     if (text === undefined) return;
     this.unnamed.delete(file);
     const label = /^StorePath: (\S+)/.exec(text)?.[1] ?? file;
     await attempt(this.#options, label, async () => {
       const info = parseNarInfo(text, storeDir);
       const path = pathOf({ kind: 'narinfo', hash: info.hashPart });
-      if (fileNameOf(path) !== file) {
+      if (idOf(path) !== file) {
         throw new CacheError(
           'invalid',
           `its narinfo lies under the name ${file}, which is not that of ${path}`,
@@ -93,7 +94,7 @@ class Run {
         return;
       }
       const put = await this.#takeText(info, text);
-      if (this.#inPlace) await this.#clear(file, flat === fileNameOf(narPath) ? flat : undefined);
+      if (this.#inPlace) await this.#clear(file, flat === idOf(narPath) ? flat : undefined);
       watch.done(how === 'exists' && put === 'exists' ? 'there' : 'taken');
     });
   }
@@ -194,7 +195,7 @@ class Run {
 /** The names that the NAR's file may have. */
 function flatNames({ url }: NarInfo): string[] {
   const path = url.replace(/[?#].*$/s, '').replace(/^https?:\/\/[^/]*/, '');
-  return [path, url].map((one) => fileNameOf(one.startsWith('/') ? one : `/${one}`));
+  return [path, url].map((one) => idOf(one.startsWith('/') ? one : `/${one}`));
 }
 
 async function* spooled(chunks: AsyncIterable<Buffer>, spool: Spool): AsyncGenerator<Buffer> {
@@ -215,24 +216,6 @@ async function isWhole(object: StoredObject | undefined): Promise<boolean> {
   } catch (error) {
     if (error instanceof CacheError && error.code === 'damaged') return false;
     throw error;
-  }
-}
-
-/** The text of a file that begins like a narinfo; undefined for any other. */
-async function readNarInfo(file: string): Promise<string | undefined> {
-  try {
-    const stats = await stat(file);
-    if (!stats.isFile() || stats.size > MAX_NARINFO_BYTES) return undefined;
-    const handle = await open(file, 'r');
-    try {
-      const { buffer } = await handle.read(Buffer.alloc(NARINFO.length), 0, NARINFO.length, 0);
-      return buffer.equals(NARINFO) ? await handle.readFile('utf8') : undefined;
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined;
-    throw storageError(`can't read ${file}`, error);
   }
 }
 

@@ -4,9 +4,9 @@ import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { PIECE_BYTES } from '../buffers.ts';
 import { CacheError, isErrno } from '../errors.ts';
-import type { FolderFile } from '../store/facts.ts';
 import { openQuietly, storageError, versionOf } from '../store/files.ts';
 import { MAX_HEADER_BYTES } from '../store/header.ts';
+import type { FolderFile } from '../store/walk.ts';
 
 /** What is called for every piece that was read: it may wait, and ends everything by throwing. */
 export type Pause = (bytes: number) => Promise<void> | void;

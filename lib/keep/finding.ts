@@ -1,6 +1,6 @@
 // What a check of the folder comes to.
 import type { ObjectName } from '../nix/object-name.ts';
-import type { FolderFile } from '../store/facts.ts';
+import type { FolderFile } from '../store/walk.ts';
 
 /** Something that is not as it should be. */
 export interface Finding {

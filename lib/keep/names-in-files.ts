@@ -1,7 +1,7 @@
 // What a file is, or was, as far as its bytes tell: file names are hashes, which lead nowhere.
+import { hashPartIn } from '../nix/narinfo.ts';
 import { type ObjectName, parseObjectName, pathOf } from '../nix/object-name.ts';
-import { isStoreHash } from '../nix/store-path.ts';
-import { idOf } from '../store/facts.ts';
+import { idOf } from '../store/files.ts';
 import type { CheckedFile } from './checked-file.ts';
 
 /** What a file whose header can't be read was, if what is left of it says so. */
@@ -14,8 +14,8 @@ export async function nameFromBytes(file: CheckedFile): Promise<ObjectName | und
 
 /** The name of the narinfo in the file with this id; undefined if it is about another path. */
 export function nameOfNarInfo(text: string, id: string): ObjectName | undefined {
-  const hash = /StorePath: \S*\/([^/\s-]{32})(?:-|$)/m.exec(text)?.[1] ?? '';
-  const name = isStoreHash(hash) ? ({ kind: 'narinfo', hash } as const) : undefined;
+  const hash = hashPartIn(text);
+  const name = hash === undefined ? undefined : ({ kind: 'narinfo', hash } as const);
   return name !== undefined && idOf(pathOf(name)) === id ? name : undefined;
 }
 

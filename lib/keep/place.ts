@@ -1,10 +1,10 @@
 // Files of an exported folder: written under a temporary name, synced, renamed. So what has its name is whole, whatever
 // happened to whoever wrote it, and an export that is run again can go by names and sizes.
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isCacheError, isErrno } from '../errors.ts';
-import { storageError } from '../store/files.ts';
+import { replaceFile, storageError } from '../store/files.ts';
 
 const TEMPORARY = /^\.export-[0-9a-f]{16}\.tmp$/;
 
@@ -32,18 +32,10 @@ export async function placeFile(file: string, fill: (write: Write) => Promise<vo
   const folder = dirname(file);
   const temporary = join(folder, `.export-${randomBytes(8).toString('hex')}.tmp`);
   try {
-    const handle = await open(temporary, 'wx', 0o644);
-    try {
-      // Unlike write, it goes on until all of it is there.
-      await fill((chunk) => handle.writeFile(chunk));
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file);
+    // Unlike write, writeFile goes on until all of it is there.
+    await replaceFile(file, temporary, (handle) => fill((chunk) => handle.writeFile(chunk)));
     await syncNames(folder);
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {});
     if (isCacheError(error)) throw error;
     throw storageError(`can't write ${file}`, error);
   }

@@ -1,8 +1,8 @@
 // How far a round of the scrub has come: a small file in the cache folder, replaced as a whole, so that a restart goes on there.
-import { open, readFile, rename } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../errors.ts';
-import { storageError } from '../store/files.ts';
+import { isId, replaceFile, storageError } from '../store/files.ts';
 import type { Place } from '../store/walk.ts';
 
 export interface Position {
@@ -26,8 +26,7 @@ export async function loadPosition(folder: string): Promise<Position | undefined
     );
     const numbers = [startedAt, objects, bytes, findings];
     if (format !== FORMAT || !numbers.every((one) => Number.isFinite(one) && one >= 0)) return undefined;
-    if (after !== undefined && !(/^[0-9a-f]{64}$/.test(after.id) && typeof after.flat === 'boolean'))
-      return undefined;
+    if (after !== undefined && !(isId(after.id) && typeof after.flat === 'boolean')) return undefined;
     return { startedAt, after: after && { id: after.id, flat: after.flat }, objects, bytes, findings };
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof TypeError || isErrno(error, 'ENOENT'))
@@ -40,15 +39,9 @@ export async function loadPosition(folder: string): Promise<Position | undefined
 export async function savePosition(folder: string, position: Position): Promise<void> {
   const file = fileIn(folder);
   try {
-    const handle = await open(`${file}.new`, 'w');
-    try {
-      await handle.writeFile(`${JSON.stringify({ format: FORMAT, ...position })}\n`);
-      // Else power loss may leave the new name on nothing.
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(`${file}.new`, file);
+    await replaceFile(file, `${file}.new`, (handle) =>
+      handle.writeFile(`${JSON.stringify({ format: FORMAT, ...position })}\n`),
+    );
   } catch (error) {
     throw storageError(`can't write ${file}`, error);
   }

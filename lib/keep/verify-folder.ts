@@ -2,11 +2,10 @@
 // wished. Works beside a service, from which it takes nothing but time of the disk.
 import type { Config } from '../config.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
-import { type FolderFile, idOf } from '../store/facts.ts';
+import { fileOf, idOf } from '../store/files.ts';
 import type { FolderStore } from '../store/folder-store.ts';
-import { fileOf } from '../store/removal.ts';
 import { countFolder, type Totals } from '../store/scan.ts';
-import { walkFolder } from '../store/walk.ts';
+import { type FolderFile, walkFolder } from '../store/walk.ts';
 import { Checker } from './check-object.ts';
 import type { Finding } from './finding.ts';
 import { KnownKeys } from './known-keys.ts';

@@ -4,7 +4,7 @@ import { CacheError } from '../errors.ts';
 import { type Compression, compressionBy, endingOf, extensionOf, isCompression } from './compression.ts';
 import { isSha256, parseHash, type Sha256 } from './hash.ts';
 import { isNarName, type NarName } from './object-name.ts';
-import { basenameIn, hashPartOf, isBasename, type StoreHash } from './store-path.ts';
+import { basenameIn, hashPartOf, isBasename, isStoreHash, type StoreHash } from './store-path.ts';
 
 export interface NarInfo {
   readonly storePath: string;
@@ -76,6 +76,12 @@ export function parseNarInfo(text: string, storeDir: string): NarInfo {
     sigs,
     ca,
   };
+}
+
+/** The hash part of the store path that what is left of a narinfo is about; undefined if it does not tell. */
+export function hashPartIn(text: string): StoreHash | undefined {
+  const hash = /StorePath: \S*\/([^/\s-]{32})(?:-|$)/m.exec(text)?.[1] ?? '';
+  return isStoreHash(hash) ? hash : undefined;
 }
 
 function parseLines(text: string): { fields: Map<string, string>; sigs: string[] } {

@@ -1,22 +1,13 @@
 // What one file of the folder tells of itself in as few reads as possible: for whoever looks at all of them. Synchronous,
 // because a million of them are read by a thread that does nothing else (see scan-thread.ts), or by a command.
-import { createHash } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { isCacheError, isErrno } from '../errors.ts';
-import { type NarInfo, narNameOf, parseNarInfo } from '../nix/narinfo.ts';
+import { MAX_NARINFO_BYTES, type NarInfo, narNameOf, parseNarInfo } from '../nix/narinfo.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
-import { QUIETLY } from './files.ts';
+import { idOf, QUIETLY } from './files.ts';
 import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
 import type { ObjectMeta } from './store.ts';
-
-/** A file that may be an object: `id` is the SHA-256 of its path in hexadecimal, which is its name. */
-export interface FolderFile {
-  readonly id: string;
-  readonly file: string;
-  /** Left by the Go service: without a header, and not in a folder of its own. */
-  readonly flat: boolean;
-}
+import type { FolderFile } from './walk.ts';
 
 export interface Facts {
   /** Of the file, header included. */
@@ -30,34 +21,6 @@ export interface Facts {
 }
 
 const FIRST_READ = 4096;
-const LARGEST_FLAT_NARINFO = 1 << 20;
-
-/** All files of the folder that are named like objects, in the order of their names; those of the Go service last. */
-export function* folderFiles(folder: string): Generator<FolderFile> {
-  const top = readdirSync(folder);
-  for (const name of top.filter((one) => /^[0-9a-f]{2}$/.test(one)).sort()) {
-    for (const id of namesIn(join(folder, name))) yield { id, file: join(folder, name, id), flat: false };
-  }
-  for (const id of top.filter(isId).sort()) yield { id, file: join(folder, id), flat: true };
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder).filter(isId).sort();
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
-    throw error;
-  }
-}
-
-function isId(name: string): boolean {
-  return /^[0-9a-f]{64}$/.test(name);
-}
-
-/** The name of the file of the object with this path. */
-export function idOf(path: string): string {
-  return createHash('sha256').update(path).digest('hex');
-}
 
 /** What the file tells; undefined if it is gone, or no object. */
 export function readFacts({ file, flat }: FolderFile, storeDir: string): Facts | undefined {
@@ -116,7 +79,7 @@ function factsOf(
 /** The Go service's narinfos are known by how they begin, its NARs by the narinfos that name them. */
 function flatFacts(fd: number, size: number, storeDir: string): Pick<Facts, 'kind' | 'pushed' | 'ref'> {
   const nothing = { kind: 'other', pushed: false, ref: undefined } as const;
-  if (size > LARGEST_FLAT_NARINFO || !readAt(fd, 0, 11).equals(Buffer.from('StorePath: '))) return nothing;
+  if (size > MAX_NARINFO_BYTES || !readAt(fd, 0, 11).equals(Buffer.from('StorePath: '))) return nothing;
   const ref = narRef(readAt(fd, 0, size).toString(), 'unknown', storeDir);
   return ref === undefined ? nothing : { kind: 'narinfo', pushed: false, ref };
 }

@@ -1,7 +1,8 @@
 // What the store's files have in common: how they are named, opened, told apart, marked as used and made durable.
 import { createHash } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, open, stat, utimes } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, stat, utimes } from 'node:fs/promises';
+import { join } from 'node:path';
 import { CacheError, describe, isErrno } from '../errors.ts';
 
 /** How stale an object's last use may be on disk. */
@@ -10,9 +11,22 @@ export const TOUCH_INTERVAL_MS = 10 * 60_000;
 /** How to open a file without its being noted on the disk that it was read; Linux alone has the second one. */
 export const QUIETLY = constants.O_RDONLY | (constants.O_NOATIME ?? 0);
 
-/** The name of an object's file: the SHA-256 of its path, in hexadecimal. */
-export function fileNameOf(path: string): string {
+/** The id of the object with this path: its SHA-256 in hexadecimal, which is the name of the object's file. */
+export function idOf(path: string): string {
   return createHash('sha256').update(path).digest('hex');
+}
+
+/** Whether a file of this name may be an object. */
+export function isId(name: string): boolean {
+  return /^[0-9a-f]{64}$/.test(name);
+}
+
+/** Where the object's file lies; a `flat` one was left by the Go service, which had no folders. */
+export function fileOf(
+  folder: string,
+  { id, flat }: { readonly id: string; readonly flat: boolean },
+): string {
+  return flat ? join(folder, id) : join(folder, id.slice(0, 2), id);
 }
 
 /** Undefined if there is no such file. */
@@ -61,6 +75,31 @@ export async function sizeOf(file: string): Promise<number | undefined> {
     throw storageError(`can't read ${file}`, error);
   });
   return stats?.size;
+}
+
+/**
+ * Has `fill` write `temporary`, and makes that `file` once it is on the disk: whatever happens, `file` is whole, or what it was.
+ * It is for the caller to make the name durable. Throws what the disk says, or what `fill` throws.
+ */
+export async function replaceFile(
+  file: string,
+  temporary: string,
+  fill: (handle: FileHandle) => Promise<unknown>,
+): Promise<void> {
+  try {
+    const handle = await open(temporary, 'w', 0o644);
+    try {
+      await fill(handle);
+      // Else power loss may leave the name on nothing.
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {});
+    throw error;
+  }
 }
 
 /** Makes the names in `folder` survive a power loss; false if there is no such folder. */

@@ -3,13 +3,16 @@
 // once, before it is first served.
 import { createHash } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { type FileHandle, readdir, readFile, stat } from 'node:fs/promises';
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isErrno } from '../errors.ts';
 import { sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
-import { MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
-import { hashInNarName, parseObjectName } from '../nix/object-name.ts';
-import { fileNameOf, openForReading, storageError, versionOf } from './files.ts';
+import { hashPartIn, MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
+import { hashInNarName, parseObjectName, pathOf } from '../nix/object-name.ts';
+import { fileOf, idOf, isId, openForReading, storageError, versionOf } from './files.ts';
 import type { ListedObject, ObjectMeta } from './store.ts';
+
+const NARINFO = Buffer.from('StorePath: ');
 
 interface FlatFile {
   readonly file: string;
@@ -37,7 +40,7 @@ export class FlatFiles {
   }
 
   fileOf(path: string): string {
-    return join(this.#folder, fileNameOf(path));
+    return fileOf(this.#folder, { id: idOf(path), flat: true });
   }
 
   async open(path: string): Promise<FlatFile | DamagedFile | undefined> {
@@ -86,13 +89,13 @@ export class FlatFiles {
 
   /** All flat files; those that narinfos among them explain come with their path. */
   async *list(): AsyncIterable<ListedObject> {
-    const files = (await readdir(this.#folder)).filter((name) => /^[0-9a-f]{64}$/.test(name)).sort();
+    const files = (await readdir(this.#folder)).filter(isId).sort();
     const paths = new Map<string, string>();
-    const note = (path: string) => paths.set(fileNameOf(path), path);
+    const note = (path: string) => paths.set(idOf(path), path);
     for (const file of files) {
-      const narinfo = await this.#readIfNarinfo(file);
-      const hash = /^StorePath: \S*\/([^/\s-]{32})-/m.exec(narinfo)?.[1];
-      if (hash !== undefined) note(`/${hash}.narinfo`);
+      const narinfo = (await readFlatNarInfo(join(this.#folder, file)).catch(() => undefined)) ?? '';
+      const hash = hashPartIn(narinfo);
+      if (hash !== undefined) note(pathOf({ kind: 'narinfo', hash }));
       const url = /^URL: ([^\s?#]+)/m.exec(narinfo)?.[1];
       if (url !== undefined) note(`/${url}`);
     }
@@ -110,14 +113,27 @@ export class FlatFiles {
       };
     }
   }
+}
 
-  /** The text of a file that begins like a narinfo; else nothing. */
-  async #readIfNarinfo(name: string): Promise<string> {
-    const file = join(this.#folder, name);
-    const stats = await stat(file).catch(() => undefined);
-    if (stats === undefined || !stats.isFile() || stats.size > MAX_NARINFO_BYTES) return '';
-    const text = await readFile(file, 'latin1').catch(() => '');
-    return text.startsWith('StorePath: ') ? text : '';
+/**
+ * The text of a file that begins like a narinfo, by which alone one of the Go service's can be told; undefined for any other.
+ * @throws CacheError `storage`
+ */
+export async function readFlatNarInfo(file: string): Promise<string | undefined> {
+  try {
+    const stats = await stat(file);
+    // Not even opened: whoever opens a pipe waits for somebody to write to it.
+    if (!stats.isFile() || stats.size > MAX_NARINFO_BYTES) return undefined;
+    const handle = await open(file, 'r');
+    try {
+      const { buffer } = await handle.read(Buffer.alloc(NARINFO.length), 0, NARINFO.length, 0);
+      return buffer.equals(NARINFO) ? await handle.readFile('utf8') : undefined;
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw storageError(`can't read ${file}`, error);
   }
 }
 

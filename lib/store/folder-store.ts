@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { CacheError, isCacheError, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { UnderWay } from '../under-way.ts';
-import { fileNameOf, openForReading, sizeOf, storageError, syncFolder, touch, versionOf } from './files.ts';
+import { fileOf, idOf, openForReading, sizeOf, storageError, syncFolder, touch, versionOf } from './files.ts';
 import { FlatFiles } from './flat-files.ts';
 import { HEADER_BYTES, readHeader } from './header.ts';
 import { listFolder } from './listing.ts';
@@ -216,9 +216,8 @@ export class FolderStore implements Store {
   }
 
   async delete(path: string): Promise<boolean> {
-    const id = fileNameOf(path);
     let deleted = false;
-    for (const file of [join(this.folder, id.slice(0, 2), id), join(this.folder, id)]) {
+    for (const file of [this.#fileOf(path), this.#flat.fileOf(path)]) {
       try {
         const bytes = await sizeOf(file);
         await rm(file);
@@ -236,7 +235,6 @@ export class FolderStore implements Store {
   }
 
   #fileOf(path: string): string {
-    const name = fileNameOf(path);
-    return join(this.folder, name.slice(0, 2), name);
+    return fileOf(this.folder, { id: idOf(path), flat: false });
   }
 }

@@ -4,7 +4,7 @@ import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { fileNameOf } from './files.ts';
+import { idOf } from './files.ts';
 import { HEADER_BYTES } from './header.ts';
 import type { Beginning } from './store.ts';
 import type { TempFile } from './temp-file.ts';
@@ -28,7 +28,7 @@ export class Partials {
       const found = await readBeginning(file).catch(() => undefined);
       if (found === undefined) continue;
       await mkdir(this.#folder, { recursive: true });
-      await rename(file, join(this.#folder, fileNameOf(found.path)));
+      await rename(file, join(this.#folder, idOf(found.path)));
     }
   }
 
@@ -65,7 +65,7 @@ export class Partials {
     try {
       await mkdir(this.#folder, { recursive: true });
       await this.note(spool, partial);
-      await spool.moveTo(join(this.#folder, fileNameOf(partial.path)));
+      await spool.moveTo(join(this.#folder, idOf(partial.path)));
     } catch (error) {
       this.#log.warn(`what has come of ${partial.path} is not kept: ${describe(error)}`);
     }
@@ -77,7 +77,7 @@ export class Partials {
     target: string,
   ): Promise<{ path: string; length: number } | undefined> {
     try {
-      await rename(join(this.#folder, fileNameOf(wanted.path)), target);
+      await rename(join(this.#folder, idOf(wanted.path)), target);
       const found = await readBeginning(target);
       const fits =
         found?.path === wanted.path && found.sha256 === wanted.sha256 && found.size === wanted.size;

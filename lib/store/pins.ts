@@ -1,9 +1,9 @@
 // Pins: files in `pins/`, named by the pin, each with the store path that it keeps. Whoever collects reads them each time, so
 // that a pin set by a command holds for a running service too.
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CacheError, isErrno } from '../errors.ts';
-import { storageError, syncFolder } from './files.ts';
+import { replaceFile, storageError, syncFolder } from './files.ts';
 
 export interface Pin {
   readonly name: string;
@@ -49,17 +49,11 @@ export class Pins {
         `found the name ${JSON.stringify(name)}, expected letters, digits and . _ + ? = -`,
       );
     }
-    const temporary = join(this.#folder, `.${name}`);
     try {
       await mkdir(this.#folder, { recursive: true });
-      const handle = await open(temporary, 'w');
-      try {
-        await handle.writeFile(`${storePath}\n`);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-      await rename(temporary, join(this.#folder, name));
+      await replaceFile(join(this.#folder, name), join(this.#folder, `.${name}`), (handle) =>
+        handle.writeFile(`${storePath}\n`),
+      );
       await syncFolder(this.#folder);
     } catch (error) {
       throw storageError(`can't write the pin ${name}`, error);

@@ -2,8 +2,9 @@
 import { mkdir, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CacheError, describe, isErrno } from '../errors.ts';
+import { fileOf, isId } from './files.ts';
 import type { Partials } from './partials.ts';
-import { fileOf, putBack, trashFolder } from './removal.ts';
+import { putBack, trashFolder } from './removal.ts';
 
 /**
  * Removes what a crash left half-written, puts back what it left half-removed, and shows that the disk takes writes.
@@ -37,7 +38,7 @@ async function emptyTrash(folder: string): Promise<void> {
   const trash = trashFolder(folder);
   for (const id of await readdir(trash).catch(() => [])) {
     const file = join(trash, id);
-    if (/^[0-9a-f]{64}$/.test(id)) {
+    if (isId(id)) {
       await mkdir(join(folder, id.slice(0, 2)), { recursive: true });
       putBack(file, fileOf(folder, { id, flat: false }));
     }

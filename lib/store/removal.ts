@@ -5,6 +5,7 @@
 import { linkSync, mkdirSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { isErrno } from '../errors.ts';
+import { fileOf } from './files.ts';
 import type { Removal, Unit } from './plan.ts';
 
 /** A service believes a narinfo in its memory to be on disk for a second. */
@@ -24,10 +25,6 @@ export interface Removed {
 /** The folder for what is on its way out; a start puts back what is left in it. */
 export function trashFolder(folder: string): string {
   return join(folder, 'trash');
-}
-
-export function fileOf(folder: string, { id, flat }: Pick<Removal, 'id' | 'flat'>): string {
-  return flat ? join(folder, id) : join(folder, id.slice(0, 2), id);
 }
 
 /** Removes the units, but for those that were used since they were planned; what was removed. Throws what the disk says. */

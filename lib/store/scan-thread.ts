@@ -5,10 +5,11 @@ import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { describe } from '../errors.ts';
 import { Catalogue } from './catalogue.ts';
-import { folderFiles, readFacts } from './facts.ts';
+import { readFacts } from './facts.ts';
 import { type Limits, planRemovals, type Unit } from './plan.ts';
 import { removeUnits, sleep } from './removal.ts';
 import type { Reply, Task } from './scan.ts';
+import { walkFolderSync } from './walk.ts';
 
 const BATCH = 5000;
 const BREATH_FILES = 100;
@@ -44,7 +45,7 @@ function limitsOf(plan: NonNullable<Task['plan']>): Limits {
 function totals(folder: string): { objects: number; bytes: number } {
   let objects = 0;
   let bytes = 0;
-  for (const { file } of folderFiles(folder)) {
+  for (const { file } of walkFolderSync(folder)) {
     const stats = statSync(file, { throwIfNoEntry: false });
     if (stats?.isFile() !== true) continue;
     objects++;
@@ -53,9 +54,9 @@ function totals(folder: string): { objects: number; bytes: number } {
   return { objects, bytes };
 }
 
-export function catalogueOf(folder: string, storeDir: string, expected: number): Catalogue {
+function catalogueOf(folder: string, storeDir: string, expected: number): Catalogue {
   const catalogue = new Catalogue(expected);
-  for (const file of folderFiles(folder)) {
+  for (const file of walkFolderSync(folder)) {
     const facts = readFacts(file, storeDir);
     if (facts !== undefined) catalogue.add(file.id, file.flat, facts);
     // Others wait for the disk too, and have somebody waiting for them.
