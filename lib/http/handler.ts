@@ -43,6 +43,9 @@ export function createHandler(options: HandlerOptions): Handler {
     note: Note,
   ): Promise<void> {
     if (!isMethod(req.method)) return refuse(req, res, expects, 405);
+    // node:http would also answer `GET /path` alone, which is HTTP/0.9, and what calls itself HTTP/2.0.
+    if (req.httpVersionMajor !== 1)
+      throw new CacheError('bad-request', `expected HTTP/1.0 or HTTP/1.1, found HTTP/${req.httpVersion}`);
     const wanted = routeOf(req);
     const { kind } = wanted;
     if (kind === 'health' && req.method !== 'PUT') return sendText(req, res, 200, 'ok');

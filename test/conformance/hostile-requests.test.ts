@@ -146,6 +146,11 @@ const FRAMING: Record<string, string> = {
   'a line end in a name': PUT('Content-Length: 4\r\nX\nY: z', 'evil'),
   'a NUL in a value': PUT('Content-Length: 4\r\nX: \0', 'evil'),
   'a bare CR': PUT('Content-Length: 4\r\nX: a\rb: c', 'evil'),
+  'HTTP/0.9': 'GET /nix-cache-info\r\n\r\n',
+  'HTTP/0.9 with a name for it': 'GET /nix-cache-info HTTP/0.9\r\nHost: x\r\n\r\n',
+  'an upload in HTTP/0.9': `PUT ${LOG}\r\n\r\nevil`,
+  'a request that says HTTP/2.0': `GET /nix-cache-info HTTP/2.0\r\nHost: x\r\n\r\n${SMUGGLED}`,
+  'an upload that says HTTP/2.0': SMUGGLED.replace('HTTP/1.1', 'HTTP/2.0'),
   'HTTP/2': 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
   'a TLS greeting': '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n',
 };
