@@ -59,13 +59,14 @@ export class Access {
   }
 
   async #checkToken(address: string, secret: string, right: Right): Promise<void> {
-    await this.#guesses.turn(address);
+    await this.#guesses.turn(address, this.#tokenOf(secret)?.name);
+    // Tokens may have changed since.
     const token = this.#tokenOf(secret);
     if (token === undefined) {
       this.#guesses.wrong(address);
       throw new CacheError('unauthorized', `the token in the request from ${address} is none of ours`);
     }
-    this.#guesses.right(address);
+    this.#guesses.right(address, token.name);
     const most = Math.max(...token.allow.map((one) => RIGHTS.indexOf(one)));
     if (most >= RIGHTS.indexOf(right)) return;
     throw new CacheError(

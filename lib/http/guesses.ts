@@ -1,5 +1,5 @@
 // Slows down whoever guesses tokens: after a few wrong ones an address's attempts, right or wrong, are answered one after the
-// other, each after a wait that grows. The right one ends that.
+// other, each after a wait that grows. A right one ends that for itself only: whoever has one token could guess others.
 import { isIPv6 } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CacheError } from '../errors.ts';
@@ -18,6 +18,8 @@ interface Guesser {
   wrong: number;
   until: number;
   waiting: number;
+  /** Tokens that were right in the meantime. */
+  readonly known: Set<string>;
   /** Settles when it is the turn of the next attempt. */
   turn: Promise<unknown>;
 }
@@ -26,15 +28,19 @@ export class Guesses {
   readonly #guessers = new Map<string, Guesser>();
 
   /**
-   * Waits until an attempt of this address may be looked at; nothing to wait for is undefined.
+   * Waits until an attempt of this address may be looked at; nothing to wait for is undefined. `token` is the name of the
+   * one that was shown, if it is right.
    * @throws CacheError `unauthorized` if too many wait already
    */
-  turn(address: string): Promise<unknown> | undefined {
+  turn(address: string, token?: string): Promise<unknown> | undefined {
     const guesser = this.#guessers.get(networkOf(address));
     if (guesser === undefined || guesser.wrong < FREE || performance.now() > guesser.until) return undefined;
     if (guesser.waiting >= MAX_WAITING) {
       throw new CacheError('unauthorized', `too many wrong tokens came from ${address}, try again later`);
     }
+    // Others behind the address go on as ever. Only now, when a wrong one would have had to wait: or whoever does not wait for
+    // the answers would learn, as fast as they can ask, which tokens are in use there.
+    if (token !== undefined && guesser.known.has(token)) return undefined;
     const ms = Math.min(FIRST_WAIT_MS * 2 ** (guesser.wrong - FREE), LONGEST_WAIT_MS);
     guesser.waiting++;
     guesser.turn = guesser.turn.then(() => delay(ms)).finally(() => guesser.waiting--);
@@ -48,7 +54,7 @@ export class Guesses {
     const guesser =
       known !== undefined && now <= known.until
         ? known
-        : { wrong: 0, until: 0, waiting: 0, turn: Promise.resolve() };
+        : { wrong: 0, until: 0, waiting: 0, known: new Set<string>(), turn: Promise.resolve() };
     guesser.wrong++;
     guesser.until = now + REMEMBERED_MS;
     // The one that guessed last is the last to be forgotten.
@@ -58,8 +64,9 @@ export class Guesses {
     if (this.#guessers.size > MAX_ADDRESSES && oldest !== undefined) this.#guessers.delete(oldest);
   }
 
-  right(address: string): void {
-    this.#guessers.delete(networkOf(address));
+  /** The token of this name was shown, and looked at. */
+  right(address: string, token: string): void {
+    this.#guessers.get(networkOf(address))?.known.add(token);
   }
 }
 

@@ -37,13 +37,43 @@ test('attempts at once are looked at one after the other, and not more than a fe
   await Promise.all(attempts);
   assert.deepEqual(order, [0, 1, 2]);
   assert.ok(performance.now() - started > 600);
-  guesses.right(GUESSER);
 });
 
-test('the right one ends it', () => {
-  const guesses = guessedWrong(GUESSER, 20);
-  guesses.right(GUESSER);
-  assert.equal(guesses.turn(GUESSER), undefined);
+test('one that was right there before is looked at without a wait, others as late as ever', async () => {
+  const guesses = guessedWrong(GUESSER, 10);
+  await guesses.turn(GUESSER, 'ours');
+  guesses.right(GUESSER, 'ours');
+  assert.equal(guesses.turn(GUESSER, 'ours'), undefined);
+  assert.ok(guesses.turn(GUESSER, 'another'), 'right, but not known to be in use there');
+  assert.ok(guesses.turn(GUESSER), 'wrong');
+  for (let i = 0; i < 100; i++) guesses.right(GUESSER, 'ours');
+  const started = performance.now();
+  await guesses.turn(GUESSER);
+  assert.ok(performance.now() - started > 400, 'it is the third of those that wait');
+});
+
+test('what is quick for a known one tells nobody who guesses it more than slow answers would', () => {
+  const guesses = guessedWrong(GUESSER, 9);
+  guesses.right(GUESSER, 'ours');
+  guesses.wrong(GUESSER);
+  // Somebody asks as fast as they can and waits for no answer.
+  assert.throws(() => {
+    for (let i = 0; i < 21; i++) guesses.turn(GUESSER)?.catch(() => {});
+  });
+  assert.throws(
+    () => guesses.turn(GUESSER, 'ours'),
+    (error) => isCacheError(error, 'unauthorized'),
+  );
+});
+
+test('who is right before anybody was wrong is not remembered, and who is while a few were, is', () => {
+  const guesses = guessedWrong('192.0.2.2', 9);
+  guesses.right(GUESSER, 'ours');
+  guesses.right('192.0.2.2', 'ours');
+  guessedWrong(GUESSER, 10, guesses);
+  guesses.wrong('192.0.2.2');
+  assert.ok(guesses.turn(GUESSER, 'ours'));
+  assert.equal(guesses.turn('192.0.2.2', 'ours'), undefined);
 });
 
 test('all of an IPv6 network is one guesser, and neighbouring networks are others', () => {
@@ -54,7 +84,6 @@ test('all of an IPv6 network is one guesser, and neighbouring networks are other
   });
   assert.equal(guesses.turn('2001:db8:0:2::1'), undefined);
   assert.equal(guesses.turn('2001:db8::1'), undefined);
-  guesses.right('2001:db8:0:1::7');
 });
 
 test('no more guessers are remembered than fit', () => {
