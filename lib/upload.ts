@@ -158,7 +158,9 @@ export class Uploads {
       );
       return;
     }
-    const nar = await store.open(pathOf({ kind: 'nar', name: narName, hash: undefined }));
+    const pathOfNar = (name: NarName) => pathOf({ kind: 'nar', name, hash: undefined });
+    const here = async (name: NarName) => (await store.version(pathOfNar(name))) !== undefined;
+    const nar = await store.open(pathOfNar(narName));
     if (nar !== undefined) await this.#nars.check(info, nar, signal);
     const put = async (merged: string, origin: string) => {
       // Signatures come to one another without end.
@@ -173,9 +175,12 @@ export class Uploads {
       // It may have come from an upstream, and the client skipped its upload when it saw that.
       if (owned) await store.sync(nar.meta.path);
       else await this.#nars.own(nar.meta.path);
-      await put(withSigs(withUrl(text, `nar/${narName}`), existing?.info.sigs ?? []), 'push');
+      // No signature covers where a NAR is and how it is packed: what was said of that first stays, while it is so.
+      const first = existing?.origin === 'push' && (await here(existing.narName)) ? existing : undefined;
+      const sent = withSigs(withUrl(text, `nar/${narName}`), existing?.info.sigs ?? []);
+      await put(first === undefined ? sent : withSigs(first.text, info.sigs), 'push');
       // A collection may have taken the NAR in this very moment, while nothing named it.
-      if ((await store.version(nar.meta.path)) !== undefined) return;
+      if (await here(first?.narName ?? narName)) return;
       await store.delete(pathOf({ kind: 'narinfo', hash: info.hashPart }));
       narInfos.forget(info.hashPart);
     } else if (existing?.narName === narName) {
