@@ -6,7 +6,7 @@ import { type Log, warnSeldom } from '../log.ts';
 import { isContentAddressed } from '../nix/content-address.ts';
 import { type NarInfo, narNameOf, parseNarInfo, withSigs, withUrl } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
-import { checkSigned, type Signer } from '../nix/signature.ts';
+import type { Signer } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { ByteLru } from '../store/byte-lru.ts';
 import type { ObjectMeta, Store } from '../store/store.ts';
@@ -163,7 +163,7 @@ export class NarInfos {
       // A narinfo whose NAR can't be asked for is none.
       upstream.resolve(known.info.url);
       const { storeDir } = this.#options;
-      if (!isContentAddressed(known.info, storeDir)) checkSigned(known.info, upstream.keys, storeDir);
+      if (!isContentAddressed(known.info, storeDir)) upstream.checkSigned(known.info, storeDir);
       return (await this.#isLost(known)) ? undefined : known;
     } catch (error) {
       throw new CacheError('upstream', `${url.href}: ${describe(error)}`, error);

@@ -29,8 +29,9 @@ export interface Signer {
 const KEY_BYTES = 32;
 /** Signatures of a narinfo that are tried: it has room for ten thousand, which would take a second. */
 const MAX_TRIED = 100;
-/** Names of keys that an error tells. */
+/** Names of keys that an error tells, and how much of each: a narinfo has room for a name of a megabyte. */
 const MAX_NAMED = 10;
+const MAX_NAME = 100;
 /** What stands before the key in DER (RFC 8410): an SPKI, and a PKCS #8, that say Ed25519. */
 const SPKI = Buffer.from('302a300506032b6570032100', 'hex');
 const PKCS8 = Buffer.from('302e020100300506032b657004220420', 'hex');
@@ -124,7 +125,8 @@ export function checkSigned(info: NarInfo, keys: Keys, storeDir: string): void {
   const expected = [...new Set(keys.map(({ name }) => name))].join(' or ');
   const names = [...new Set(info.sigs.map(keyName))];
   const more = names.length > MAX_NAMED ? ` and ${names.length - MAX_NAMED} more` : '';
-  const found = names.length === 0 ? 'none' : names.slice(0, MAX_NAMED).join(', ') + more;
+  const named = names.slice(0, MAX_NAMED).map((name) => name.slice(0, MAX_NAME));
+  const found = names.length === 0 ? 'none' : named.join(', ') + more;
   throw new CacheError('invalid', `expected a signature of ${expected} that verifies, found ${found}`);
 }
 

@@ -10,6 +10,8 @@ export interface UpstreamStats {
   bytes: number;
   /** Failures that tell against the upstream or its proxy, other than a 4xx. */
   failures: number;
+  /** Narinfos that counted as none, as none of its keys has signed them. */
+  unsigned: number;
   /** How many times it was believed dead; a dead proxy is not counted. */
   opened: number;
   /** Milliseconds from asking to the head of the answer: of the last one, and averaged over about the last ten. */
@@ -21,7 +23,7 @@ const SUSPECT_MS = 10_000;
 
 export class Health {
   readonly stats: UpstreamStats = {
-    ...{ requests: 0, bytes: 0, failures: 0, opened: 0 },
+    ...{ requests: 0, bytes: 0, failures: 0, unsigned: 0, opened: 0 },
     latencyMs: { last: undefined, average: undefined },
   };
   readonly #own: Breaker;

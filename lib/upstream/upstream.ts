@@ -3,7 +3,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { Deadlines, UpstreamConfig } from '../config.ts';
 import { CacheError, isCacheError } from '../errors.ts';
-import { type Keys, type PublicKey, readKeys } from '../nix/signature.ts';
+import type { NarInfo } from '../nix/narinfo.ts';
+import { checkSigned, type Keys, type PublicKey, readKeys } from '../nix/signature.ts';
 import { collect } from '../streams.ts';
 import { DialAgent } from './agent.ts';
 import { type Answer, extentOf, type Part, rangeHeader, validatorOf } from './answer.ts';
@@ -83,9 +84,17 @@ export class Upstream {
     );
   }
 
-  /** One of these must have signed a narinfo that comes from here; if there are none, nobody need have. */
-  get keys(): Keys {
-    return this.#keys;
+  /**
+   * Checks that one of its keys has signed the narinfo, which came from here; if it has none, nobody need have.
+   * @throws CacheError `invalid`
+   */
+  checkSigned(info: NarInfo, storeDir: string): void {
+    try {
+      checkSigned(info, this.#keys, storeDir);
+    } catch (error) {
+      this.health.stats.unsigned++;
+      throw error;
+    }
   }
 
   /** From now on these are its keys. */

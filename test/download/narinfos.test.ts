@@ -1,8 +1,12 @@
 // Which answers about a path are believed, and what is said when none is.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import type { UpstreamConfig } from '../../lib/config.ts';
+import { parseConfig, type UpstreamConfig } from '../../lib/config.ts';
+import { createEngine } from '../../lib/keep/engine.ts';
+import type { StoreHash } from '../../lib/nix/store-path.ts';
 import { get, push, put } from '../fixtures/client.ts';
+import { defer, temporaryFolder } from '../fixtures/defer.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, type Key, makePackage, publicKey, sign } from '../fixtures/nar.ts';
 import { gated, startUpstream, status, whole } from '../fixtures/upstream.ts';
@@ -89,6 +93,53 @@ for (const [what, { body, logged }] of Object.entries(BAD)) {
     assert.equal(bad.count(wrong.narInfoPath), 5);
   });
 }
+
+test('narinfos that lack a signature are counted with their upstream, those that are none for another reason are not', async (t) => {
+  const [bad, good] = [await startUpstream(t), await startUpstream(t)];
+  const dir = await temporaryFolder(t);
+  const config = parseConfig(
+    [bad, good]
+      .map(({ url }) => `[[upstreams]]\nurl = "${url}"\npublic_keys = ["${publicKey(KEY)}"]\n`)
+      .join(''),
+    { file: join(dir, 'cache.toml') },
+  );
+  const log: string[] = [];
+  const write = (line: string) => void log.push(line);
+  const nobody = { tokens: [], signer: undefined, tls: undefined };
+  const { signal } = new AbortController();
+  const engine = await createEngine(
+    config,
+    nobody,
+    { info: write, warn: write, error: write },
+    { signal, now: () => 0 },
+  );
+  defer(t, () => engine.close());
+  const hash = wrong.hash as StoreHash;
+  good.on(wrong.narInfoPath, whole(makePackage('wrong', { keys: [KEY] }).narInfo));
+  for (const { body } of Object.values(BAD)) {
+    bad.on(wrong.narInfoPath, whole(body));
+    assert.ok((await engine.narInfos.find(hash)) !== undefined);
+    await engine.narInfos.settled(hash);
+    await engine.store.delete(wrong.narInfoPath);
+    engine.narInfos.forget(hash);
+  }
+  assert.deepEqual(
+    engine.upstreams.all.map(({ stats }) => stats.unsigned),
+    [4, 0],
+  );
+  const named = log.filter((line) => /expected a signature of own-1 that verifies, found \S+$/.test(line));
+  assert.equal(named.length, 4, log.join('\n'));
+});
+
+test('a key has a name as long as it likes, but not in the log', async (t) => {
+  const upstream = await startUpstream(t);
+  const long = `${'n'.repeat(500_000)}:${Buffer.alloc(64).toString('base64')}`;
+  upstream.on(wrong.narInfoPath, whole(`${wrong.narInfo}Sig: ${long}\n`));
+  const service = await startTestService(t, { upstreams: [demanding(upstream.url)] });
+  assert.equal((await get(service.url, wrong.narInfoPath)).status, 502);
+  assert.ok((await service.logged(/expected a signature of own-1 that verifies, found n{50}/)).length < 1000);
+  for (const line of service.log) assert.ok(line.length < 1000);
+});
 
 test('on_upstream_error = "miss" turns failures into 404, none of which is remembered', async (t) => {
   const [broken, empty] = [await startUpstream(t), await startUpstream(t)];

@@ -217,7 +217,7 @@ test('the numbers of an upstream tell what was asked of it', async (t) => {
   await one(world, upstream);
   await assert.rejects(upstream.get(upstream.resolve('y'), false, world.stopping.signal));
   assert.deepEqual(upstream.stats, {
-    ...{ requests: 2, bytes: 2, failures: 1, opened: 0 },
+    ...{ requests: 2, bytes: 2, failures: 1, unsigned: 0, opened: 0 },
     latencyMs: { last: 0, average: 0 },
   });
 });
