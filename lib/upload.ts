@@ -18,7 +18,7 @@ import { checkSigned, type Keys, type PublicKey, readKeys } from './nix/signatur
 import type { StoreHash } from './nix/store-path.ts';
 import { PushedNars } from './pushed-nars.ts';
 import type { PutOptions, Store } from './store/store.ts';
-import { storeBody, storeBytes } from './store/store-body.ts';
+import { storeBody } from './store/store-body.ts';
 import { atMost, collect } from './streams.ts';
 import type { Misses } from './upstream/misses.ts';
 
@@ -38,6 +38,9 @@ export interface PushRules {
   /** Of one file. */
   readonly maxBytes: number;
 }
+
+/** As many as a header has room for, and more than there are compressions. */
+const MAX_OTHER_NARS = 6;
 
 const PUSHED: PutOptions = { existing: 'replace', durable: true };
 
@@ -162,11 +165,13 @@ export class Uploads {
     const here = async (name: NarName) => (await store.version(pathOfNar(name))) !== undefined;
     const nar = await store.open(pathOfNar(narName));
     if (nar !== undefined) await this.#nars.check(info, nar, signal);
-    const put = async (merged: string, origin: string) => {
+    const path = pathOf({ kind: 'narinfo', hash: info.hashPart });
+    const put = async (merged: string, origin: string, kept = narName) => {
       // Signatures come to one another without end.
       const bytes = Buffer.from(merged);
       if (bytes.length > MAX_NARINFO_BYTES) throw tooLarge(MAX_NARINFO_BYTES, bytes.length);
-      await storeBytes(store, { kind: 'narinfo', hash: info.hashPart }, bytes, origin, PUSHED);
+      const otherNars = await this.#otherNars(path, kept, existing?.narName, narName);
+      await storeBody(store, [bytes], () => ({ path, kind: 'narinfo', origin, otherNars }), PUSHED);
       narInfos.forget(info.hashPart);
     };
     const owned = nar?.meta.origin === 'push';
@@ -178,10 +183,11 @@ export class Uploads {
       // No signature covers where a NAR is and how it is packed: what was said of that first stays, while it is so.
       const first = existing?.origin === 'push' && (await here(existing.narName)) ? existing : undefined;
       const sent = withSigs(withUrl(text, `nar/${narName}`), existing?.info.sigs ?? []);
-      await put(first === undefined ? sent : withSigs(first.text, info.sigs), 'push');
+      if (first === undefined) await put(sent, 'push');
+      else await put(withSigs(first.text, info.sigs), 'push', first.narName);
       // A collection may have taken the NAR in this very moment, while nothing named it.
       if (await here(first?.narName ?? narName)) return;
-      await store.delete(pathOf({ kind: 'narinfo', hash: info.hashPart }));
+      await store.delete(path);
       narInfos.forget(info.hashPart);
     } else if (existing?.narName === narName) {
       // `nix store sign` sends back a narinfo that we gave it, with a signature more; the NAR may be only upstream.
@@ -191,6 +197,20 @@ export class Uploads {
       'invalid',
       `the narinfo of ${info.storePath} names nar/${narName}, which is not here: push it first`,
     );
+  }
+
+  /** What the narinfo with this path is to say of them, whose own NAR is the one that is `kept`. */
+  async #otherNars(
+    path: string,
+    kept: NarName,
+    ...known: readonly (NarName | undefined)[]
+  ): Promise<string[] | undefined> {
+    const stored = await this.#options.store.open(path);
+    await stored?.close();
+    const names = new Set([...(stored?.meta.otherNars ?? []), ...known]);
+    names.delete(kept);
+    const others = [...names].filter((name) => name !== undefined).slice(-MAX_OTHER_NARS);
+    return others.length === 0 ? undefined : others;
   }
 }
 

@@ -106,7 +106,7 @@ export class FolderStore implements Store {
 
   /** Whether the damaged file was set aside: see {@link quarantine}. */
   async setAside(path: string, file: string, version: string, reason: string): Promise<boolean> {
-    const bytes = await quarantine(join(this.folder, 'quarantine'), path, file, version, reason, this.#log);
+    const bytes = await quarantine(this.folder, path, file, version, reason, this.#log);
     if (bytes !== undefined) this.tally.changed(-1, -bytes);
     return bytes !== undefined;
   }

@@ -17,8 +17,9 @@ const FORMAT = 1;
  * @throws CacheError `storage` if it does not fit: names and upstream URLs are bounded so that it does
  */
 export function encodeHeader(meta: ObjectMeta): Buffer {
-  const { path, kind, origin, storedAt, size, sha256, narHash } = meta;
-  const line = JSON.stringify({ format: FORMAT, path, kind, origin, storedAt, size, sha256, narHash });
+  const { path, kind, origin, storedAt, size, sha256, narHash, otherNars } = meta;
+  const fields = { format: FORMAT, path, kind, origin, storedAt, size, sha256, narHash, otherNars };
+  const line = JSON.stringify(fields);
   const header = Buffer.alloc(HEADER_BYTES, ' ');
   if (Buffer.byteLength(line) >= HEADER_BYTES) {
     throw new CacheError('storage', `the header of ${path} is longer than ${HEADER_BYTES} bytes`);
@@ -41,7 +42,7 @@ export function decodeHeader(bytes: Buffer): { meta: ObjectMeta; length: number 
   } catch (cause) {
     throw new CacheError('damaged', 'its first line is no JSON', cause);
   }
-  const { format, path, kind, origin, storedAt, size, sha256, narHash } = fields ?? {};
+  const { format, path, kind, origin, storedAt, size, sha256, narHash, otherNars } = fields ?? {};
   if (format !== FORMAT)
     throw new CacheError('damaged', `its format is ${JSON.stringify(format)}, expected ${FORMAT}`);
   if (
@@ -52,12 +53,17 @@ export function decodeHeader(bytes: Buffer): { meta: ObjectMeta; length: number 
     Number.isNaN(Date.parse(storedAt)) ||
     !isSize(size) ||
     typeof sha256 !== 'string' ||
-    (narHash !== undefined && typeof narHash !== 'string')
+    (narHash !== undefined && typeof narHash !== 'string') ||
+    (otherNars !== undefined && !isStrings(otherNars))
   ) {
     throw new CacheError('damaged', 'its header lacks a field, or one is not what it should be');
   }
-  const meta = { path, kind, origin, storedAt: new Date(storedAt), size, sha256, narHash };
+  const meta = { path, kind, origin, storedAt: new Date(storedAt), size, sha256, narHash, otherNars };
   return { meta, length: end + 1 };
+}
+
+function isStrings(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((one) => typeof one === 'string');
 }
 
 function isSize(value: unknown): value is number {

@@ -1,13 +1,25 @@
 // What turned out damaged is set aside, not deleted: it may tell somebody why. What can't be moved is deleted, because a
 // damaged file must not stand in the way of a good one.
-import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { describe } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { storageError, versionOf } from './files.ts';
 
+function quarantineFolder(folder: string): string {
+  return join(folder, 'quarantine');
+}
+
+/** Deletes what was set aside of the object with this id. */
+export async function dropQuarantined(folder: string, id: string): Promise<void> {
+  const aside = quarantineFolder(folder);
+  const names = await readdir(aside).catch(() => []);
+  for (const name of names.filter((one) => one.startsWith(`${id}-`)))
+    await rm(join(aside, name), { force: true });
+}
+
 /**
- * Moves `file`, the object of `path`, to `folder`, with the reason beside it; how large it was. If it has been replaced since
+ * Moves `file`, the object of `path`, to the quarantine, with the reason beside it; how large it was. If it has been replaced since
  * that version was found damaged, it stays, and the answer is undefined.
  * @throws CacheError `storage` if it can be neither moved nor deleted
  */
@@ -21,9 +33,10 @@ export async function quarantine(
 ): Promise<number | undefined> {
   const now = await stat(file).catch(() => undefined);
   if (now === undefined || versionOf(now) !== version) return undefined;
-  const target = join(folder, `${basename(file)}-${Date.now()}`);
+  const aside = quarantineFolder(folder);
+  const target = join(aside, `${basename(file)}-${Date.now()}`);
   try {
-    await mkdir(folder, { recursive: true });
+    await mkdir(aside, { recursive: true });
     await rename(file, target);
     // For whoever finds it there; that the log says so too has to do if this can't be written.
     await writeFile(`${target}.reason`, `${path}\n${reason}\n`).catch(() => {});

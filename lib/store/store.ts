@@ -16,6 +16,8 @@ export interface ObjectMeta {
   readonly sha256: string | undefined;
   /** For a NAR, where known: the NarHash, `sha256:<nix32>`. */
   readonly narHash?: string | undefined;
+  /** For a narinfo: the names of other NARs that were pushed for its store path, in other compressions. */
+  readonly otherNars?: readonly string[] | undefined;
 }
 
 /** A stored object held open: its bytes stay readable even if it is deleted or replaced meanwhile. Close it. */

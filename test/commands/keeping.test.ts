@@ -1,9 +1,9 @@
 // gc, pin, unpin, pins and rm, by the built program beside a running service.
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { fetched, isStored, pushed } from '../fixtures/aged.ts';
+import { fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
 import { get, head, push } from '../fixtures/client.ts';
 import { startTestService, type TestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
@@ -92,6 +92,29 @@ test('rm takes a path out at once, and the running service does not show it any 
   assert.equal((await command('rm', secret.storePath)).code, 2);
   await push(service.url, secret);
   assert.equal((await get(service.url, secret.narInfoPath)).status, 200, 'and it may come back');
+});
+
+test('rm takes what was pushed of a path in other compressions, and what lies in quarantine', async (t) => {
+  const { service, command } = await setUp(t);
+  const secret = await pushed(service, 'secret', 0);
+  const packed = (['gzip', 'xz'] as const).map((compression) =>
+    makePackage('secret', { size: 10_000, compression }),
+  );
+  for (const one of packed) {
+    assert.equal(one.storePath, secret.storePath);
+    await push(service.url, one);
+  }
+  // A signature that comes later changes nothing about that.
+  await push(service.url, secret);
+  const aside = join(service.dir, 'quarantine');
+  await mkdir(aside);
+  const damaged = `${basename(fileOf(service.dir, secret.narPath))}-1`;
+  for (const name of [damaged, `${damaged}.reason`, 'another-1']) await writeFile(join(aside, name), 'x');
+  for (const one of [secret, ...packed]) assert.equal((await head(service.url, one.narPath)).status, 200);
+  const done = await command('rm', secret.storePath);
+  assert.equal(done.stdout.match(/^removed its NAR/gm)?.length, 3, done.stdout);
+  for (const one of [secret, ...packed]) assert.equal((await head(service.url, one.narPath)).status, 404);
+  assert.deepEqual(await readdir(aside), ['another-1']);
 });
 
 test('rm leaves a NAR that another path has too, and says so', async (t) => {
