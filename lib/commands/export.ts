@@ -4,7 +4,7 @@ import type { Config } from '../config.ts';
 import { exportTo } from '../keep/export.ts';
 import { checkFolder, hashOperand } from './open-store.ts';
 import type { Output } from './progress.ts';
-import { withEngine } from './with-engine.ts';
+import { type Tools, withEngine } from './with-engine.ts';
 
 /**
  * Writes the closures of the store paths, or everything if there are none; the exit code: 3 if something could not be had.
@@ -20,10 +20,12 @@ export async function exportPaths(
   const roots = named.length === 0 ? undefined : new Map(named);
   const folder = resolve(target);
   await checkFolder(config);
-  return withEngine(config, output, async ({ engine, progress, signal }) => {
+  const run = async ({ engine, progress, signal }: Tools): Promise<number> => {
     await exportTo({ engine, config, folder, roots, watch: progress, signal });
     progress.end();
     output.stdout.write(`${progress.summary('exported')}\n`);
     return progress.failures > 0 ? 3 : 0;
-  });
+  };
+  // Nobody has used a package because all were copied: a collection would not know any more which to take.
+  return withEngine(config, output, run, { quiet: true });
 }

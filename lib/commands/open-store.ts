@@ -10,7 +10,7 @@ import { FolderStore } from '../store/folder-store.ts';
 /** @throws CacheError `startup` if there is no such folder */
 export async function openStore(config: Config, log: Log): Promise<FolderStore> {
   await checkFolder(config);
-  return new FolderStore(config.cacheDir, log, config.durability);
+  return new FolderStore(config.cacheDir, log, config);
 }
 
 /** @throws CacheError `startup` if there is no such folder */

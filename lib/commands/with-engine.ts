@@ -4,6 +4,7 @@ import type { Config } from '../config.ts';
 import { CacheError } from '../errors.ts';
 import { createEngine, type Engine } from '../keep/engine.ts';
 import { loadSecrets } from '../secrets.ts';
+import type { FolderOptions } from '../store/folder-store.ts';
 import type { Output } from './progress.ts';
 import { TransferProgress } from './transfer-progress.ts';
 
@@ -22,13 +23,15 @@ export async function withEngine<T>(
   config: Config,
   { stderr }: Output,
   use: (tools: Tools) => Promise<T>,
+  options: Pick<FolderOptions, 'quiet'> = {},
 ): Promise<T> {
   const secrets = await loadSecrets(config);
   const ending = new AbortController();
   setMaxListeners(0, ending.signal);
   const { signal } = ending;
   const progress = new TransferProgress(stderr);
-  const engine = await createEngine(config, secrets, progress.log, { signal, now: () => performance.now() });
+  const context = { ...options, signal, now: () => performance.now() };
+  const engine = await createEngine(config, secrets, progress.log, context);
   const interrupt = () => ending.abort(new CacheError('aborted', 'interrupted; run it again to go on'));
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
   try {

@@ -19,6 +19,14 @@ export interface Engine {
   close(): Promise<void>;
 }
 
+export interface EngineContext {
+  readonly signal: AbortSignal;
+  /** Milliseconds from anywhere, never backwards. */
+  readonly now: () => number;
+  /** Has what is read not count as used. */
+  readonly quiet?: boolean;
+}
+
 /**
  * Puts it together; nothing is read of the folder, and nothing written.
  * @throws CacheError `config`
@@ -27,11 +35,11 @@ export async function createEngine(
   config: Config,
   secrets: Secrets,
   log: Log,
-  { signal, now }: { readonly signal: AbortSignal; readonly now: () => number },
+  { signal, now, quiet = false }: EngineContext,
 ): Promise<Engine> {
   const { storeDir } = config;
   const upstreams = await createUpstreams(config, { log, signal, now });
-  const store = new FolderStore(config.cacheDir, log, config.durability);
+  const store = new FolderStore(config.cacheDir, log, { ...config, quiet });
   const options = { store, upstreams, storeDir, log, now, signing: signingOf(config, secrets), signal };
   const narInfos = new NarInfos(options);
   const cache = new Cache({ ...config, ...options }, narInfos);

@@ -25,12 +25,21 @@ import { TempFile, type TempFileWatch } from './temp-file.ts';
 const SPARE_BYTES = 1 << 20;
 const NOTHING = Buffer.alloc(0);
 
+export interface FolderOptions {
+  /** `relaxed` leaves it to the kernel when what is stored is on the disk. */
+  readonly durability?: 'full' | 'relaxed';
+  /** Has what is read not count as used; a collection must be able to take it meanwhile. */
+  readonly quiet?: boolean;
+}
+
 export class FolderStore implements Store {
   readonly folder: string;
   /** How much it holds. */
   readonly tally = new Tally();
   readonly #log: Log;
   readonly #durability: 'full' | 'relaxed';
+  /** Notes a use. */
+  readonly #touch: typeof touch;
   readonly #flat: FlatFiles;
   readonly #partials: Partials;
   readonly #readLately = new ReadLately();
@@ -40,11 +49,11 @@ export class FolderStore implements Store {
   readonly #spools = new UnderWay();
   readonly #spoolWatch: TempFileWatch = { closed: () => this.#spools.end(), full: () => this.tally.full() };
 
-  /** `relaxed` leaves it to the kernel when what is stored is on the disk. */
-  constructor(folder: string, log: Log, durability: 'full' | 'relaxed' = 'full') {
+  constructor(folder: string, log: Log, { durability = 'full', quiet = false }: FolderOptions = {}) {
     this.folder = folder;
     this.#log = log;
     this.#durability = durability;
+    this.#touch = quiet ? () => {} : touch;
     this.#flat = new FlatFiles(folder);
     this.#partials = new Partials(join(folder, 'partial'), log);
   }
@@ -68,7 +77,7 @@ export class FolderStore implements Store {
       if (size !== meta.size) {
         throw new CacheError('damaged', `its body has ${size} bytes, its header says ${meta.size}`);
       }
-      touch(handle, stats.mtimeMs);
+      this.#touch(handle, stats.mtimeMs);
       return this.#opened({ handle, meta, bodyAt, begun, version }, file);
     } catch (error) {
       await handle.close();
@@ -86,7 +95,7 @@ export class FolderStore implements Store {
       return undefined;
     }
     const { file, handle, meta, stats } = found;
-    touch(handle, stats.mtimeMs);
+    this.#touch(handle, stats.mtimeMs);
     return this.#opened({ handle, meta, bodyAt: 0, begun: NOTHING, version: versionOf(stats) }, file);
   }
 
@@ -98,6 +107,7 @@ export class FolderStore implements Store {
     const { path } = opened.meta;
     return new OpenFile({
       ...opened,
+      touch: this.#touch,
       trusted: this.#readLately.has(path, version),
       onRight: () => this.#readLately.add(path, version),
       onDamage: (reason) => this.setAside(path, file, version, reason),
@@ -118,7 +128,7 @@ export class FolderStore implements Store {
         throw storageError(`can't read ${file}`, error);
       });
       if (stats === undefined) continue;
-      touch(file, stats.mtimeMs);
+      this.#touch(file, stats.mtimeMs);
       return versionOf(stats);
     }
     return undefined;

@@ -4,7 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { CacheError } from '../errors.ts';
 import type { Reader } from '../streams.ts';
 import { FileReader } from './file-reader.ts';
-import { TOUCH_INTERVAL_MS, touch } from './files.ts';
+import { TOUCH_INTERVAL_MS, type touch } from './files.ts';
 import type { ObjectMeta, StoredObject } from './store.ts';
 
 export interface OpenFileOptions {
@@ -15,6 +15,8 @@ export interface OpenFileOptions {
   /** So much of the body, from its first byte, was read already. */
   readonly begun: Buffer;
   readonly version: string;
+  /** Notes a use. */
+  readonly touch: typeof touch;
   /** Whether it was read and found right a short while ago. */
   readonly trusted: boolean;
   /** Told that the whole was read and is right. */
@@ -39,7 +41,7 @@ export class OpenFile implements StoredObject {
   }
 
   reader(start: number, end: number): Reader {
-    const { bodyAt, handle, meta, trusted } = this.#options;
+    const { bodyAt, handle, meta, touch, trusted } = this.#options;
     const whole = start === 0 && end === meta.size;
     let touchedAt = Date.now();
     return new FileReader({

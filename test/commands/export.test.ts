@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { age, fileOf } from '../fixtures/aged.ts';
 import { appeared } from '../fixtures/appeared.ts';
 import { push } from '../fixtures/client.ts';
 import { commandsOn } from '../fixtures/command.ts';
@@ -37,6 +38,21 @@ test('a closure goes out: what was pushed, and what only the upstream has, under
   assert.equal(found.get(near.hash), near.narInfo);
   assert.equal(found.get(far.hash), far.narInfo.replace('nar/opaque.nar.xz?token=1', far.narPath.slice(1)));
   assert.match(await readFile(join(folder, 'nix-cache-info'), 'utf8'), /^StoreDir: \/nix\/store\n/);
+});
+
+test('what goes out does not count as used by that', async (t) => {
+  const service = await startService(t);
+  const old = makePackage('old', { size: 300_000 });
+  await push(service.url, old);
+  await age(service.dir, old, 100);
+  const paths = [old.narInfoPath, old.narPath];
+  const used = () => Promise.all(paths.map(async (path) => (await stat(fileOf(service.dir, path))).mtimeMs));
+  const before = await used();
+  const { run } = await commandsOn(t, service.dir);
+  for (const what of [[], [old.storePath]]) {
+    assert.equal((await run('export', join(await temporaryFolder(t), 'stick'), ...what)).code, 0);
+  }
+  assert.deepEqual(await used(), before);
 });
 
 test('what can not be had is named, and the rest goes out', async (t) => {
