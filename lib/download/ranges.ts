@@ -40,13 +40,13 @@ export class Ranges {
     return this.#missing.length === 0 && this.#claims.size === 0;
   }
 
-  /** The first missing bytes at or after `from`, at most `length` of them. */
+  /** The first missing bytes at or after `from`, at most `length` of them; a length below 0 is none. */
   claim(length: number, from = 0): Claim | undefined {
     const index = this.#missing.findIndex((range) => range.end > from);
     const range = this.#missing[index];
     if (range === undefined) return undefined;
     const start = Math.max(range.start, from);
-    const claim = { at: start, end: Math.min(range.end, start + length) };
+    const claim = { at: start, end: Math.min(range.end, start + Math.max(length, 0)) };
     const rest = [
       { start: range.start, end: start },
       { start: claim.end, end: range.end },

@@ -23,10 +23,11 @@ const one = makePackage('interrupted', { size: 6 * MIB });
 function ranged(asked: (string | undefined)[], file = one.file): Handler {
   return (req, res) => {
     asked.push(req.headers.range);
-    const start = Number(/^bytes=(\d+)-$/.exec(req.headers.range ?? '')?.[1] ?? 0);
     const { length } = file;
-    if (start > 0) res.writeHead(206, { 'content-range': `bytes ${start}-${length - 1}/${length}` });
-    res.end(file.subarray(start));
+    const [, first = 0, last = length - 1] = /^bytes=(\d+)-(\d+)?$/.exec(req.headers.range ?? '') ?? [];
+    const [start, end] = [Number(first), Math.min(Number(last) + 1, length)];
+    if (start > 0) res.writeHead(206, { 'content-range': `bytes ${start}-${end - 1}/${length}` });
+    res.end(file.subarray(start, end));
   };
 }
 
@@ -80,6 +81,21 @@ test('a beginning that is wrong never becomes a whole, and is not kept', async (
   upstream.on(one.narPath, ranged([]));
   assert.equal((await get(service.url, path)).complete, false);
   assert.ok((await get(service.url, path)).body.equals(one.file));
+});
+
+test('a source that answers with another part than asked for does not write over what had arrived', async (t) => {
+  const { upstream, service, path } = await interrupted(t);
+  const asked: (string | undefined)[] = [];
+  const rest = ranged(asked);
+  upstream.on(one.narPath, (req, res) => {
+    if (asked.length > 0) return rest(req, res);
+    asked.push(req.headers.range);
+    res.writeHead(206, { 'content-range': `bytes 0-99/${one.file.length}` }).end(Buffer.alloc(100, 7));
+  });
+  assert.ok((await get(service.url, path)).body.equals(one.file));
+  const starts = asked.map((range) => Number(/^bytes=(\d+)-/.exec(range ?? '')?.[1]));
+  assert.ok(starts.length > 1);
+  assert.equal(Math.min(...starts), starts[0], 'nothing is asked for that is here');
 });
 
 test('also when the service is killed, which can say nothing any more', async (t) => {

@@ -52,6 +52,15 @@ test('a claim can be split, extended, and ended where an unknown size turns out 
   assert.ok(unsized.complete);
 });
 
+test('what is there already is never missing again, whatever length is claimed', () => {
+  const ranges = new Ranges(100, 40);
+  const claim = ranges.claim(-10) as Claim;
+  assert.deepEqual(claim, { at: 40, end: 40 });
+  assert.equal(ranges.front, 40);
+  ranges.release(claim);
+  assert.deepEqual(ranges.claim(100), { at: 40, end: 100 });
+});
+
 test('an empty body is complete from the start', () => {
   assert.ok(new Ranges(0).complete);
   assert.equal(new Ranges(0).front, 0);
