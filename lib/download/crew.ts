@@ -166,7 +166,9 @@ class Crew {
     const { label } = state.source;
     const toTheEnd = claim.end === Number.POSITIVE_INFINITY || state.answersRanges === false;
     const from = claim.at;
-    const answer = given ?? (await state.source.ask(signal, claim.at, toTheEnd ? undefined : claim.end));
+    // Where nobody knows the end it may be just here, and behind it there is nothing to ask for.
+    const start = ranges.endless ? Math.max(from - 1, 0) : from;
+    const answer = given ?? (await state.source.ask(signal, start, toTheEnd ? undefined : claim.end));
     if (answer === undefined) {
       state.out = new CacheError('upstream', `${label}: does not have it any more`);
       throw state.out;
@@ -183,6 +185,7 @@ class Crew {
           `${label}: answered from byte ${answer.start}, asked from ${claim.at}`,
         );
       }
+      if (ranges.endless && answer.size !== undefined) ranges.endsAt(answer.size);
       // A first answer of the whole body says nothing: it was asked for that.
       if (answer.partial || given === undefined) state.answersRanges = answer.partial;
       this.#wake();
@@ -194,7 +197,7 @@ class Crew {
     if (claim.at >= claim.end) return;
     // Less than was asked for will do, if it is all that was announced and not so little that there would be no end of it.
     if (answer.partial && claim.at - from >= PROGRESS_BYTES && claim.at === answer.end) return;
-    if (claim.end === Number.POSITIVE_INFINITY && !answer.partial) ranges.endsAt(claim);
+    if (claim.end === Number.POSITIVE_INFINITY && !answer.partial) ranges.endsAt(claim.at);
     else throw new CacheError('upstream', `${label}: ended at byte ${claim.at}, expected ${claim.end}`);
   }
 

@@ -91,9 +91,17 @@ export class Ranges {
     return true;
   }
 
-  /** For a body of unknown size: it turned out to end where `claim` stands. */
-  endsAt(claim: Claim): void {
-    claim.end = claim.at;
-    this.#size = claim.at;
+  /** Whether nobody has told yet where the body ends. */
+  get endless(): boolean {
+    return this.#size === Number.POSITIVE_INFINITY;
+  }
+
+  /** The body of unknown size turned out to end there. */
+  endsAt(size: number): void {
+    this.#size = size;
+    for (const claim of this.#claims) claim.end = Math.min(claim.end, Math.max(claim.at, size));
+    this.#missing = this.#missing
+      .map(({ start, end }) => ({ start, end: Math.min(end, size) }))
+      .filter(({ start, end }) => start < end);
   }
 }

@@ -4,6 +4,7 @@ import { buffer, text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import type { Source } from '../../lib/download/sources.ts';
 import type { Expected } from '../../lib/download/verify.ts';
+import type { Answer } from '../../lib/upstream/answer.ts';
 import { BREAK, digest, gated, hashOf, NOTHING, open, start } from '../fixtures/download.ts';
 import { fakeSource } from '../fixtures/fake-source.ts';
 import { Gate } from '../fixtures/gate.ts';
@@ -159,6 +160,42 @@ test('a source that ignores ranges continues too: what came before is discarded'
   assert.deepEqual(await buffer(open(download)), BODY);
   assert.equal(whole.asks.length, 1);
 });
+
+for (const [where, at] of [
+  ['its middle', 20_000],
+  ['its very end', 50_000],
+] as const) {
+  for (const ranges of [true, false]) {
+    test(`without a length, what breaks off at ${where} is continued by a source ${ranges ? 'with' : 'without'} ranges`, async (t) => {
+      const whole = fakeSource('first', BODY, { sized: false });
+      const breaking: Source = {
+        ...whole,
+        ask: async (...part) => {
+          const answer = (await whole.ask(...part)) as Answer;
+          const { body } = answer;
+          const chunks = () => breakOff(body, at);
+          return { ...answer, body: { destroy: () => body.destroy(), [Symbol.asyncIterator]: chunks } };
+        },
+      };
+      const second = fakeSource('second', BODY, { ranges });
+      const { download, kept } = await start(t, [breaking, second], { ...KNOWN, fileSize: undefined });
+      assert.deepEqual(await buffer(open(download)), BODY);
+      await download.ended;
+      assert.equal(kept.length, 1);
+      assert.deepEqual([whole.asks.length, second.asks.length], [1, 1]);
+    });
+  }
+}
+
+/** All that comes, and a break once that is `at` bytes. */
+async function* breakOff(chunks: AsyncIterable<Buffer>, at: number): AsyncGenerator<Buffer> {
+  let left = at;
+  for await (const chunk of chunks) {
+    yield chunk;
+    left -= chunk.length;
+    if (left <= 0) throw BREAK;
+  }
+}
 
 test('several connections share one body, and every byte is fetched once', async (t) => {
   const body = randomBytes(6 << 20);

@@ -46,8 +46,14 @@ test('a claim can be split, extended, and ended where an unknown size turns out 
     undefined,
   );
   all.at = 7;
-  unsized.endsAt(all);
+  assert.ok(unsized.endless);
+  unsized.endsAt(9);
+  assert.ok(!unsized.endless);
+  assert.equal(all.end, 9);
   unsized.release(all);
+  assert.equal(unsized.front, 7);
+  assert.equal(unsized.unclaimed, 2);
+  unsized.endsAt(7);
   assert.equal(unsized.front, 7);
   assert.ok(unsized.complete);
 });
