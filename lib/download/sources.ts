@@ -44,6 +44,8 @@ export class SourceState {
   out: unknown;
   #validator: string | undefined;
   #seen = false;
+  /** Whether its ETag or date is known to tell nothing. */
+  #varies = false;
 
   constructor(source: Source) {
     this.source = source;
@@ -56,17 +58,23 @@ export class SourceState {
 
   /**
    * Notes an answer that is to continue, or begin, the body of `size` bytes.
-   * @throws CacheError `upstream` if it is of another file, or may be and no hash will tell
+   * @throws CacheError `upstream` if it is of another file, or may be
    */
   accept(answer: Answer, size: number | undefined, hashKnown: boolean): void {
     if (answer.size !== undefined && size !== undefined && answer.size !== size) {
-      throw this.#changed(`has ${answer.size} bytes, expected ${size}`);
+      this.out = this.#error(`has ${answer.size} bytes, expected ${size}`);
+      throw this.out;
     }
-    if (this.#seen && answer.validator !== this.#validator) {
-      throw this.#changed('has another ETag or date than before');
+    if (this.#seen && answer.validator !== this.#validator && !this.#varies) {
+      const error = this.#error('has another ETag or date than before');
+      // It has another file, or several machines of which each has its own: others come first, and then a hash tells.
+      if (hashKnown) this.#varies = true;
+      else this.out = error;
+      throw error;
     }
     if (this.#seen && !hashKnown && !this.recognisable) {
-      throw this.#changed('can not be told from another file, without a hash, an ETag or a date');
+      this.out = this.#error('can not be told from another file, without a hash, an ETag or a date');
+      throw this.out;
     }
     this.#seen = true;
     this.#validator = answer.validator;
@@ -77,9 +85,8 @@ export class SourceState {
     return this.#validator !== undefined;
   }
 
-  #changed(what: string): CacheError {
-    this.out = new CacheError('upstream', `${this.source.label}: ${what}`);
-    return this.out as CacheError;
+  #error(what: string): CacheError {
+    return new CacheError('upstream', `${this.source.label}: ${what}`);
   }
 
   /** An attempt that brought `bytes` has failed. */

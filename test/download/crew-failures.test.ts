@@ -47,6 +47,14 @@ for (const [what, options] of [
   });
 }
 
+test('with a hash, the only source is used though its machines have each their own ETag', async () => {
+  const several = fakeSource('several', LARGE, { validator: (ask) => `"v${ask}"` });
+  const crew = await startCrew(LARGE, [several], { connections: 4, firstLength: MIB });
+  await crew.ended;
+  crew.assertWhole();
+  assert.ok(several.asks.length < 20, `${several.asks.length} requests`);
+});
+
 test('a source that has another size from the start gives nothing', async () => {
   const other = fakeSource('other', LARGE.subarray(0, 60_000));
   const crew = await startCrew(BODY, [other]);
