@@ -218,7 +218,7 @@ export class NarInfos {
       // It may still be on its way into the store.
       await this.settled(hash);
       const known = await this.local(hash);
-      if (known?.narName !== narName || this.#options.upstreams.byOrigin(known.origin) === undefined) return;
+      if (known?.narName !== narName || known.origin === 'push') return;
       this.#lost.add(hash, narName);
       const path = pathOf({ kind: 'narinfo', hash });
       await this.#options.store.delete(path);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { get, head, put } from '../fixtures/client.ts';
+import { Holdings } from '../fixtures/holdings.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
 import { startUpstream, status, whole } from '../fixtures/upstream.ts';
@@ -20,6 +21,24 @@ test('a narinfo whose NAR every upstream has lost is dropped, and not taken agai
   // Its last byte goes out before it is in the store.
   while ((await head(service.url, `/${url}`)).status !== 200);
   assert.equal((await get(service.url, one.narInfoPath)).status, 200, 'and once it is here, it is not lost');
+});
+
+test('so is one of an upstream that is no longer configured, and of the Go service', async (t) => {
+  const upstream = await startUpstream(t);
+  const old = makePackage('old');
+  const service = await startTestService(t, {
+    upstreams: [upstream.url],
+    prepare: async (dir) => {
+      const holdings = new Holdings(dir);
+      await holdings.narInfo(one, 'http://gone.invalid');
+      await holdings.flat(old.narInfoPath, old.narInfo);
+    },
+  });
+  for (const { narInfoPath } of [one, old]) {
+    const url = field((await get(service.url, narInfoPath)).text, 'URL');
+    assert.equal((await get(service.url, `/${url}`)).status, 404);
+    assert.equal((await get(service.url, narInfoPath)).status, 404, narInfoPath);
+  }
 });
 
 test('an outage drops nothing', async (t) => {
