@@ -54,8 +54,10 @@ export function parseObjectName(path: string, query: string): ObjectName | undef
   switch (folder) {
     case 'nar': {
       if (!isNarName(rest)) return undefined;
-      const hash = new URLSearchParams(query).get('hash') ?? '';
-      return { kind: 'nar', name: rest, hash: isStoreHash(hash) ? hash : undefined };
+      // A name of ours that is made of the store hash has it already, whatever became of the query.
+      const inName = /^([0-9a-z]{32})-[0-9a-z]{52}\.nar/.exec(rest)?.[1] ?? '';
+      const inQuery = new URLSearchParams(query).get('hash') ?? '';
+      return { kind: 'nar', name: rest, hash: [inName, inQuery].find(isStoreHash) };
     }
     case 'log': {
       const drv = query === '' ? rest : `${rest}?${query}`;

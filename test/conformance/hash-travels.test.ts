@@ -2,6 +2,7 @@
 // as they please. Whatever was forgotten here in between, the store hash in the URL leads back to the right bytes.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { assertNotGood, get, head } from '../fixtures/client.ts';
 import { evict, narPathFrom } from '../fixtures/forgetting.ts';
 import { assertServed } from '../fixtures/gated-nar.ts';
 import { startTestService, type TestService } from '../fixtures/in-process.ts';
@@ -142,3 +143,24 @@ for (const [what, style] of Object.entries(STYLES)) {
     });
   }
 }
+
+for (const what of ['attic', 'an absolute URL without FileHash', 'a path above']) {
+  test(`${what}: the NAR is asked for without its query → its bytes, for its name has the hash`, async (t) => {
+    const { crossed, one, path, service } = await startScene(t, STYLES[what] as Style);
+    await assertServed(service, path.replace(/\?.*/, ''), one.file);
+    assert.deepEqual(crossed(), [1, 1]);
+  });
+}
+
+test('nobody has the narinfo, and somebody answers everything → what its name promises is checked', async (t) => {
+  const liar = await startUpstream(t);
+  const one = makePackage('promised', { compression: 'br', fields: NO_FILE_HASH });
+  liar.otherwise(whole('anything'));
+  liar.on(one.narInfoPath, status(404));
+  const service = await startTestService(t, { upstreams: [liar.url] });
+  const path = `/nar/${one.hash}-${narHash(one)}.nar.br`;
+  for (const query of ['', `?hash=${'0'.repeat(32)}`]) assertNotGood(await get(service.url, path + query));
+  assert.equal((await head(service.url, path)).status, 404, 'it is not kept');
+  liar.on(path, whole(one.file));
+  await assertServed(service, path, one.file);
+});

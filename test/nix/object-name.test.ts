@@ -31,8 +31,8 @@ test('every name of the protocol is recognised and has one path', () => {
 });
 
 test('only a store hash is taken from the query of a NAR', () => {
-  const hashOf = (query: string) => {
-    const name = parseObjectName(`nar/${F}.nar`, query);
+  const hashOf = (query: string, file = F) => {
+    const name = parseObjectName(`nar/${file}.nar`, query);
     return name?.kind === 'nar' ? name.hash : 'no NAR';
   };
   assert.equal(hashOf(`hash=${H}`), H);
@@ -40,6 +40,11 @@ test('only a store hash is taken from the query of a NAR', () => {
   assert.equal(hashOf(`hash=${H}0`), undefined);
   assert.equal(hashOf('hash=../../etc/passwd'), undefined);
   assert.equal(hashOf(''), undefined);
+  for (const query of ['', `hash=${H}`, `hash=${'0'.repeat(32)}`]) {
+    assert.equal(hashOf(query, `${H}-${F}`), H, 'but from a name that has it');
+  }
+  assert.equal(hashOf('', `${H}-opaque`), undefined);
+  assert.equal(hashOf('', `${'e'.repeat(32)}-${F}`), undefined);
 });
 
 test('everything else is no name', () => {
