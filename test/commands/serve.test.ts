@@ -76,12 +76,12 @@ test('SIGTERM: no new connections, the running answer is finished, exit 0', asyn
   const reader = (answer.body as ReadableStream<Uint8Array>).getReader();
   assert.equal(Buffer.from((await reader.read()).value ?? []).toString(), 'half');
   const stopped = service.stop();
-  for (;;) {
+  await until(async () => {
     const socket = connect(service.port, '127.0.0.1');
     const [event] = await Promise.race([once(socket, 'connect').then(() => ['open']), once(socket, 'error')]);
     socket.destroy();
-    if (event !== 'open') break;
-  }
+    return event !== 'open';
+  }, 'connections to be refused');
   upstream.finish();
   assert.equal(Buffer.from((await reader.read()).value ?? []).toString(), 'rest');
   assert.equal((await reader.read()).done, true);

@@ -11,6 +11,7 @@ import { get, push, put } from '../fixtures/client.ts';
 import { startTestService, type TestService } from '../fixtures/in-process.ts';
 import { compress, field, makePackage, publicKey, readNarInfo, sha256, sign } from '../fixtures/nar.ts';
 import { openedSince, openThings } from '../fixtures/open-things.ts';
+import { until } from '../fixtures/patience.ts';
 import { rawConnect, requestText } from '../fixtures/raw-client.ts';
 import { storedFiles } from '../fixtures/stored-files.ts';
 
@@ -24,11 +25,8 @@ const KEYS = ['trusted-1', 'other-1', 'trusted-2'].map((name, i) => ({
 const [TRUSTED, OTHER, TRUSTED_TOO] = KEYS as [(typeof KEYS)[0], (typeof KEYS)[0], (typeof KEYS)[0]];
 
 async function assertNothingStored(service: TestService): Promise<void> {
-  for (;;) {
-    const spools = await readdir(join(service.dir, 'tmp'));
-    if (spools.length === 0) break;
-    await delay(20);
-  }
+  const spools = () => readdir(join(service.dir, 'tmp'));
+  await until(async () => (await spools()).length === 0, 'temporary files to go');
   assert.equal((await storedFiles(service.dir, true)).size, 0);
 }
 

@@ -4,11 +4,11 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { get, head, push, put } from '../fixtures/client.ts';
 import { temporaryFolder } from '../fixtures/defer.ts';
 import { startTestService, type TestService } from '../fixtures/in-process.ts';
 import { type Key, makePackage, type Package, publicKey, readNarInfo, sign } from '../fixtures/nar.ts';
+import { until } from '../fixtures/patience.ts';
 import { storedFiles } from '../fixtures/stored-files.ts';
 import { startUpstream, whole } from '../fixtures/upstream.ts';
 
@@ -60,14 +60,9 @@ const by = (one: Package, ...keys: Key[]) => keys.map((key) => sign(one.fingerpr
 /** What came from an upstream is stored when it has been served already. */
 async function assertStored(service: TestService, ...packages: Package[]): Promise<void> {
   for (const { narInfoPath, narInfo } of packages) {
-    for (;;) {
-      const stored = await storedFiles(service.dir, false);
-      if (stored.has(narInfoPath)) {
-        assert.equal(stored.get(narInfoPath)?.toString(), narInfo);
-        break;
-      }
-      await delay(10);
-    }
+    const stored = async () => (await storedFiles(service.dir, false)).get(narInfoPath);
+    await until(async () => (await stored()) !== undefined, `${narInfoPath} to be stored`);
+    assert.equal((await stored())?.toString(), narInfo);
   }
 }
 

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { get, push } from '../fixtures/client.ts';
 import { defer } from '../fixtures/defer.ts';
 import { makePackage } from '../fixtures/nar.ts';
+import { until } from '../fixtures/patience.ts';
 import { output } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
 
@@ -27,15 +28,13 @@ test('hits that find no descriptor are no misses; with descriptors again all is 
   assert.notEqual(status, 404);
   assert.ok(status === 200 || status === 500, `${status}`);
   for (const socket of idle) socket.destroy();
-  // Until it has noticed that they are gone.
-  for (;;) {
+  await until(async () => {
     const reply = await get(service.url, held.narPath).catch(() => undefined);
-    if (reply?.status === 200) {
-      assert.ok(reply.body.equals(held.file));
-      break;
-    }
     assert.notEqual(reply?.status, 404);
-  }
+    if (reply?.status !== 200) return false;
+    assert.ok(reply.body.equals(held.file));
+    return true;
+  }, 'an answer, once it has noticed that the others are gone');
   assert.equal(await service.stop(), 0);
 });
 
