@@ -5,7 +5,7 @@ import { field } from '../test/fixtures/nar.ts';
 import { Child } from './child.ts';
 import type { Question, Read } from './reader.ts';
 
-export type Options = Omit<Question, 'port' | 'path' | 'count'>;
+type Options = Omit<Question, 'port' | 'path' | 'count'>;
 
 export class Clients {
   readonly #child: Child;

@@ -10,7 +10,7 @@ import { assertRight, type Life } from './life.ts';
 /** A service believes a narinfo in its memory to be on disk for a second. */
 const NOTICED_MS = 1100;
 
-export interface CommandsOptions {
+interface CommandsOptions {
   readonly ledger: Ledger;
   readonly config: string;
   readonly dir: string;

@@ -79,7 +79,7 @@ export function hex(bytes: Uint8Array | string): string {
   return sha256(bytes).toString('hex');
 }
 
-export function withoutSigs(narInfo: string): string {
+function withoutSigs(narInfo: string): string {
   return narInfo.replace(/^Sig: .*\n/gm, '');
 }
 

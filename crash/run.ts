@@ -23,7 +23,7 @@ const PULLERS = 60;
 const LONGEST_LIFE_MS = 4000;
 const MOST_UPLOADS = 300;
 
-export interface Outcome {
+interface Outcome {
   readonly lives: number;
   readonly acknowledged: number;
   readonly removed: number;

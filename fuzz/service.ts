@@ -30,7 +30,7 @@ const fresh = ['d', 'e'].map((name) =>
   makePackage(name, { size: 20_000, compression: name === 'd' ? 'none' : 'br' }),
 );
 
-export interface FuzzedService {
+interface FuzzedService {
   /** One batch of random connections; throws when something does not hold. */
   batch(seed: number): Promise<void>;
   /** How often it has answered with which status. */

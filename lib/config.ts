@@ -8,46 +8,23 @@ import { dirname, resolve } from 'node:path';
 import { accessOf, addresses, push, token } from './config/access.ts';
 import { substitute } from './config/environment.ts';
 import { array, boolean, choice, integer, string, table } from './config/fields.ts';
-import type { Credentials, ProxyServer } from './config/proxy.ts';
 import { Report } from './config/report.ts';
 import { parseToml } from './config/syntax.ts';
-import type {
-  AccessConfig,
-  Config,
-  Deadlines,
-  GcConfig,
-  Right,
-  SigningConfig,
-  TlsConfig,
-  TokenConfig,
-  UpstreamConfig,
-} from './config/types.ts';
+import type { Config } from './config/types.ts';
 import { DEFAULT_UPSTREAM, reportDuplicates, upstream } from './config/upstreams.ts';
-import {
-  type Listen,
-  parseDuration,
-  parseListen,
-  parsePath,
-  parseSize,
-  parseStoreDir,
-} from './config/values.ts';
+import { parseDuration, parseListen, parsePath, parseSize, parseStoreDir } from './config/values.ts';
 import { CacheError, describe, isCacheError, isErrno } from './errors.ts';
 
 export type {
   AccessConfig,
   Config,
-  Credentials,
   Deadlines,
   GcConfig,
-  Listen,
-  ProxyServer,
   Right,
-  SigningConfig,
   TlsConfig,
-  TokenConfig,
   UpstreamConfig,
-};
-export { parseListen };
+} from './config/types.ts';
+export type { Listen } from './config/values.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -22,7 +22,7 @@ import { storeBody } from './store/store-body.ts';
 import { atMost, collect } from './streams.ts';
 import type { Misses } from './upstream/misses.ts';
 
-export interface UploadsOptions {
+interface UploadsOptions {
   readonly store: Store;
   readonly narInfos: NarInfos;
   readonly misses: Misses;

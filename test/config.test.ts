@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { LOOPBACK } from '../lib/addresses.ts';
-import { loadConfig, parseConfig, parseListen } from '../lib/config.ts';
+import { parseListen } from '../lib/config/values.ts';
+import { loadConfig, parseConfig } from '../lib/config.ts';
 import { CacheError, isCacheError } from '../lib/errors.ts';
 import { pick, randomSource } from './fixtures/random.ts';
 

@@ -77,10 +77,10 @@ const COMMANDS = {
   keygen: { options: [], operands: ['NAME'] },
 } as const satisfies Record<string, Form>;
 
-export type Command = keyof typeof COMMANDS;
+type Command = keyof typeof COMMANDS;
 
 /** What was asked for, checked. */
-export interface Arguments {
+interface Arguments {
   readonly command: Command;
   readonly operands: readonly string[];
   readonly values: ReturnType<typeof parsed>['values'];

@@ -15,7 +15,7 @@ import { hashOperand } from './open-store.ts';
 import type { Output } from './progress.ts';
 import { type Tools, withEngine } from './with-engine.ts';
 
-export interface ImportFlags {
+interface ImportFlags {
   readonly fromGo: boolean;
   readonly verbose: boolean;
 }

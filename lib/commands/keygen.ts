@@ -1,18 +1,13 @@
 // `keygen`: a key pair to sign with, in the files and the form that Nix has.
 import { open, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { CacheError, describe, isErrno } from '../errors.ts';
 import { generateKeys } from '../nix/signature.ts';
 
 /**
- * Writes `NAME.secret`, for nobody else to read, and `NAME.public` into `folder`; prints the line that clients need.
+ * Writes `NAME.secret`, for nobody else to read, and `NAME.public`; prints the line that clients need.
  * @throws CacheError `config` for a name that makes no file, `startup` if a file exists or can't be written
  */
-export async function keygen(
-  name: string,
-  folder: string,
-  out: { write(text: string): unknown },
-): Promise<void> {
+export async function keygen(name: string, out: { write(text: string): unknown }): Promise<void> {
   if (!/^\w[\w.+-]{0,99}$/.test(name)) {
     throw new CacheError(
       'config',
@@ -20,9 +15,9 @@ export async function keygen(
     );
   }
   const { publicKey, secretKey } = generateKeys(name);
-  const secretFile = join(folder, `${name}.secret`);
+  const secretFile = `${name}.secret`;
   await writeNew(secretFile, secretKey, 0o600);
-  await writeNew(join(folder, `${name}.public`), publicKey, 0o644).catch(async (error) => {
+  await writeNew(`${name}.public`, publicKey, 0o644).catch(async (error) => {
     await rm(secretFile, { force: true });
     throw error;
   });

@@ -88,7 +88,7 @@ export async function main(args: readonly string[]): Promise<number> {
         return importPaths(await load(), operand, more, { fromGo, verbose }, process);
       }
       case 'keygen':
-        await keygen(operand, '.', process.stdout);
+        await keygen(operand, process.stdout);
         break;
       case 'serve':
         await serve(load, log);

@@ -9,7 +9,7 @@ import { type Log, printable } from '../log.ts';
 import { openStore } from './open-store.ts';
 import { ProgressLine, type Terminal } from './progress.ts';
 
-export interface VerifyCommand {
+interface VerifyCommand {
   readonly repair: boolean;
   /** As written: `5%`. */
   readonly sample: string | undefined;

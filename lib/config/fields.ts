@@ -7,7 +7,7 @@ import type { KeyPath } from './lines.ts';
 import type { Report } from './report.ts';
 import { show } from './show.ts';
 
-export interface Place {
+interface Place {
   readonly path: KeyPath;
   readonly report: Report;
   /** The keys of the file's outermost table: a key written below a header by mistake is often one of them. */

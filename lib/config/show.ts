@@ -28,7 +28,7 @@ export function showPath(path: readonly (string | number)[]): string {
 }
 
 /** The text with the user and password of a URL, and its query and fragment, replaced by `***`. */
-export function maskSecrets(text: string): string {
+function maskSecrets(text: string): string {
   const scheme = /^\s*[a-z][a-z0-9+.-]*:\/\//i.exec(text)?.[0] ?? '';
   const masked = replaceSpan(text, secretSpan(text, scheme.length));
   return scheme === '' ? masked : masked.replace(/([?#]).*$/s, '$1***');

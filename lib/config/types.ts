@@ -45,7 +45,7 @@ export interface AccessConfig {
   readonly trustedProxies: readonly AddressRange[];
 }
 
-export interface SigningConfig {
+interface SigningConfig {
   /** Absolute path of a secret key in Nix's form. */
   readonly keyFile: string;
   /** What is signed: what was pushed, or all that is served. */

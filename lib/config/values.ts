@@ -29,7 +29,7 @@ export function parseListen(text: string): Listen {
 }
 
 /** What the URL of an upstream says: the normalised URL without its credentials, and these apart. */
-export interface UpstreamUrl {
+interface UpstreamUrl {
   readonly url: string;
   readonly credentials: Credentials | undefined;
 }

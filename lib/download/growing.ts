@@ -8,7 +8,7 @@ import { Overflow } from './overflow.ts';
 import { type Lent, Pieces } from './pieces.ts';
 
 /** Somebody's place in the file. Close it. */
-export interface Cursor {
+interface Cursor {
   readonly at: number;
   /** Some of the bytes from here up to `end`, which are there; lent until the next call. */
   read(end: number): Promise<Buffer>;

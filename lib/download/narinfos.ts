@@ -45,7 +45,7 @@ const MEMORY_BYTES = 20 << 20;
 /** What is signed, and by whom; undefined for nothing and nobody. */
 export type Signing = { readonly signer: Signer; readonly sign: 'pushed' | 'all' } | undefined;
 
-export interface NarInfosOptions {
+interface NarInfosOptions {
   readonly store: Store;
   readonly upstreams: Upstreams;
   readonly storeDir: string;

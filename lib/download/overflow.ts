@@ -12,7 +12,7 @@ interface Piece {
   readonly bytes: Uint8Array;
 }
 
-export interface OverflowOptions {
+interface OverflowOptions {
   /** Called once, when the disk has refused. */
   readonly onFull: (reason: string) => void;
   /** Where the bytes begin that are needed next. */

@@ -12,7 +12,7 @@ import { drain, receive } from './receive.ts';
 import { isMethod, type Route, route } from './route.ts';
 import { sendFound, sendText } from './send.ts';
 
-export interface HandlerOptions {
+interface HandlerOptions {
   readonly cache: Cache;
   readonly uploads: Uploads;
   readonly cacheInfo: CacheInfo;

@@ -1,7 +1,7 @@
 // The Range header, RFC 9110 section 14: one range of bytes, or the whole body.
 
 /** From `start` up to, not including, `end`. */
-export interface ByteRange {
+interface ByteRange {
   readonly start: number;
   readonly end: number;
 }

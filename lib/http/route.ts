@@ -10,7 +10,7 @@ export type Route =
   /** `pushed`: of what was pushed only, below `/upload`. */
   | { readonly kind: 'object'; readonly name: ObjectName; readonly pushed: boolean };
 
-export type Method = 'GET' | 'HEAD' | 'PUT';
+type Method = 'GET' | 'HEAD' | 'PUT';
 
 /** Longest request path; the longest name of the protocol is below half of it. */
 const MAX_PATH = 1024;

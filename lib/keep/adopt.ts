@@ -18,7 +18,7 @@ import { piecesOf } from '../streams.ts';
 import { readPieces } from './import-source.ts';
 import { attempt, checkAborted, counted, type TransferWatch } from './transfer.ts';
 
-export interface AdoptOptions {
+interface AdoptOptions {
   readonly store: FolderStore;
   readonly storeDir: string;
   readonly folder: string;
@@ -26,7 +26,7 @@ export interface AdoptOptions {
   readonly signal: AbortSignal;
 }
 
-export interface Adopted {
+interface Adopted {
   /** Files that nothing explains. */
   readonly unnamed: readonly string[];
   /** Store paths whose NAR is not there: they are had from the upstreams again when somebody asks. */

@@ -17,7 +17,7 @@ export interface NarFacts {
 }
 
 /** What is inside, if one unpacks it so. */
-export interface Unpacked {
+interface Unpacked {
   readonly coding: string;
   readonly result: { readonly narHash: Sha256; readonly narSize: number } | { readonly failure: string };
 }
@@ -86,7 +86,7 @@ function promisedInside(name: NarName): ReturnType<typeof narPromisedBy> {
   return isStoreHash(hash) ? narPromisedBy(name, hash) : undefined;
 }
 
-export interface Difference {
+interface Difference {
   /** Whether it is about what signatures cover. */
   readonly signed: boolean;
   readonly reason: string;

@@ -19,7 +19,7 @@ import type { Checked, Finding } from './finding.ts';
 import type { KnownKeys } from './known-keys.ts';
 import { isOfOtherStore, nameFromBytes, nameOfNarInfo } from './names-in-files.ts';
 
-export interface CheckerOptions {
+interface CheckerOptions {
   readonly folder: string;
   readonly storeDir: string;
   readonly keys: () => KnownKeys;

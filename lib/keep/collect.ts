@@ -10,7 +10,7 @@ import type { Limits, Unit } from '../store/plan.ts';
 import type { Removed } from '../store/removal.ts';
 import { planFolder } from '../store/scan.ts';
 
-export interface CollectOptions {
+interface CollectOptions {
   readonly store: FolderStore;
   readonly storeDir: string;
   readonly gc: GcConfig;

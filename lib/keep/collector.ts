@@ -9,7 +9,7 @@ import type { FolderStore } from '../store/folder-store.ts';
 import { countFolder } from '../store/scan.ts';
 import { type Collected, collect, missingFree } from './collect.ts';
 
-export interface CollectorOptions {
+interface CollectorOptions {
   readonly store: FolderStore;
   readonly config: Pick<Config, 'gc' | 'storeDir'>;
   readonly log: Log;

@@ -20,7 +20,7 @@ import { placeFile, prepareTarget, readIfThere, type Write, writeText } from './
 import { attempt, checkAborted, counted, type TransferWatch } from './transfer.ts';
 import { inOrder, type Load, lookAhead, referencesFirst } from './walk.ts';
 
-export interface ExportOptions {
+interface ExportOptions {
   readonly engine: Engine;
   readonly config: Pick<Config, 'storeDir' | 'priority'>;
   readonly folder: string;

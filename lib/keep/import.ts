@@ -14,7 +14,7 @@ import type { ImportSource } from './import-source.ts';
 import { attempt, checkAborted, counted, type TransferWatch } from './transfer.ts';
 import { inOrder, type Load, lookAhead, referencesFirst } from './walk.ts';
 
-export interface ImportOptions {
+interface ImportOptions {
   readonly engine: Engine;
   readonly config: Pick<Config, 'storeDir' | 'trustedKeys'>;
   readonly source: ImportSource;

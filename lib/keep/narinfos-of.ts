@@ -10,7 +10,7 @@ import { walkFolder } from '../store/walk.ts';
 import { CheckedFile } from './checked-file.ts';
 import type { Finding } from './finding.ts';
 
-export interface NamingNarInfo {
+interface NamingNarInfo {
   /** What is to be said of it if it was pushed. */
   readonly finding: Finding;
   readonly pushed: boolean;

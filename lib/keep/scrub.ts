@@ -15,13 +15,13 @@ import { narInfosOf } from './narinfos-of.ts';
 import { loadPosition, type Position, savePosition } from './scrub-position.ts';
 
 /** Milliseconds since 1970, and a way to let them pass. */
-export interface WallClock {
+interface WallClock {
   now(): number;
   /** Rejects when the signal aborts. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
 
-export interface ScrubOptions {
+interface ScrubOptions {
   readonly store: FolderStore;
   readonly config: Config;
   /** In what time all is to be read. */

@@ -12,7 +12,7 @@ export interface TransferWatch {
   failed(label: string, why: string): void;
 }
 
-export interface Watched {
+interface Watched {
   readonly watch: TransferWatch;
   readonly signal: AbortSignal;
 }

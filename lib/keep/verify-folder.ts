@@ -12,7 +12,7 @@ import { KnownKeys } from './known-keys.ts';
 import { narInfosOf } from './narinfos-of.ts';
 import type { Repairer } from './repair.ts';
 
-export interface VerifyOptions {
+interface VerifyOptions {
   readonly store: FolderStore;
   readonly config: Config;
   /** Of the objects, above 0; 1 for all. */

@@ -4,7 +4,7 @@ import { sha256ToHex } from './hash.ts';
 import type { NarInfo } from './narinfo.ts';
 
 /** A NAR's file; its SHA-256 is in hexadecimal, if it is known. */
-export interface NarFile {
+interface NarFile {
   readonly path: string;
   readonly size: number;
   readonly sha256: string | undefined;

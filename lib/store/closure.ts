@@ -5,7 +5,7 @@ import { pathOf } from '../nix/object-name.ts';
 import { hashPartOf, type StoreHash } from '../nix/store-path.ts';
 import type { Store } from './store.ts';
 
-export interface Closure {
+interface Closure {
   /** In the order they were found, those that were asked for first. */
   readonly infos: ReadonlyMap<StoreHash, NarInfo>;
   /** Referred to, or asked for, and not here. */

@@ -5,7 +5,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { giveBuffer, PIECE_BYTES, takeBuffer } from '../buffers.ts';
 import type { Reader } from '../streams.ts';
 
-export interface FileReaderOptions {
+interface FileReaderOptions {
   readonly handle: FileHandle;
   /** Where in the file to begin and to end. */
   readonly from: number;

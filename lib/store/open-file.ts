@@ -7,7 +7,7 @@ import { FileReader } from './file-reader.ts';
 import { TOUCH_INTERVAL_MS, type touch } from './files.ts';
 import type { ObjectMeta, StoredObject } from './store.ts';
 
-export interface OpenFileOptions {
+interface OpenFileOptions {
   readonly handle: FileHandle;
   readonly meta: ObjectMeta;
   /** Where the body begins. */

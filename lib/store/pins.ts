@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { CacheError, isErrno } from '../errors.ts';
 import { replaceFile, storageError, syncFolder } from './files.ts';
 
-export interface Pin {
+interface Pin {
   readonly name: string;
   readonly storePath: string;
 }

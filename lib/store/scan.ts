@@ -35,7 +35,7 @@ export type Reply =
   | { readonly kind: 'failed'; readonly reason: string };
 
 /** What comes of a task. */
-export type Answer = Exclude<Reply, { kind: 'ready' | 'failed' }>;
+type Answer = Exclude<Reply, { kind: 'ready' | 'failed' }>;
 
 /** What the folder holds, as it is while it is counted. */
 export async function countFolder(folder: string, signal: AbortSignal): Promise<Totals> {

@@ -14,7 +14,7 @@ export interface DialArgs extends ClientRequestArgs {
   readonly dialSignal: AbortSignal;
 }
 
-export type Dialler = (target: Target, signal: AbortSignal) => Promise<Socket>;
+type Dialler = (target: Target, signal: AbortSignal) => Promise<Socket>;
 
 export class DialAgent extends Agent {
   readonly #dial: Dialler;

@@ -10,7 +10,7 @@ export interface Answer extends Extent {
   readonly validator: string | undefined;
 }
 
-export interface Extent {
+interface Extent {
   /** Bytes of the whole; undefined if the upstream does not tell. */
   readonly size: number | undefined;
   /** The body's bytes are those of the whole from here … */

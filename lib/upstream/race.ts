@@ -4,14 +4,14 @@
 /** Undefined for no; rejects if that can't be told. Ends early, by rejecting, when the signal is aborted. */
 export type Ask<T> = (signal: AbortSignal) => Promise<T | undefined>;
 
-export interface Outcome<T> {
+interface Outcome<T> {
   /** The first good answer; undefined if there is none, or it was given up. */
   readonly found: T | undefined;
   /** Why those of the others failed that did. */
   readonly failures: readonly unknown[];
 }
 
-export interface RaceOptions {
+interface RaceOptions {
   /** Milliseconds; Infinity for one after the other. */
   readonly hedgeDelayMs: number;
   readonly signal: AbortSignal;

@@ -6,7 +6,7 @@ import type { DialAgent, DialArgs } from './agent.ts';
 import type { Slots } from './slots.ts';
 import { hostOf } from './urls.ts';
 
-export interface RequestOptions {
+interface RequestOptions {
   readonly agent: DialAgent;
   readonly slots: Slots;
   /** Called when the slot is there; may throw instead of letting the request be sent. */

@@ -8,7 +8,7 @@ import { type Ask, race } from './race.ts';
 import type { Upstream } from './upstream.ts';
 
 /** Something that may have what is looked for. */
-export interface Candidate<T> {
+interface Candidate<T> {
   readonly upstream: Upstream;
   /** Undefined if it says that it has no such thing; rejects if it can't tell. */
   readonly ask: Ask<T>;
@@ -17,7 +17,7 @@ export interface Candidate<T> {
 }
 
 /** What is looked for, and how. */
-export interface Wanted {
+interface Wanted {
   /** A miss is remembered under this path; undefined for what is not to be remembered. */
   readonly path: string | undefined;
   /** Whether to ask the next before the one before has answered; only for answers that need no cleaning up. */
