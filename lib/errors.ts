@@ -11,6 +11,7 @@
  * - `not-found`: every source that was asked said it has no such thing.
  * - `too-large`, `unsupported`: a body over a limit, or in an encoding that can't be unpacked.
  * - `upstream`: an upstream failed, or answered with what can't be used.
+ * - `refused`: an upstream answered that it won't, and would answer so again.
  * - `proxy`: the proxy in front of an upstream failed or refused.
  * - `timeout`: an upstream, a proxy or a client took longer than its deadline.
  * - `storage`: the disk refused (full, read-only, gone); `damaged`: a stored file is not what it was.
@@ -28,6 +29,7 @@ export type ErrorCode =
   | 'too-large'
   | 'unsupported'
   | 'upstream'
+  | 'refused'
   | 'proxy'
   | 'timeout'
   | 'storage'

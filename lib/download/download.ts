@@ -118,7 +118,7 @@ export class Download {
   #isReasonToLeave({ code }: CacheError): boolean {
     if (code === 'invalid') return true;
     // With a hash all of them have been asked for the rest.
-    return !this.#hashKnown && (code === 'upstream' || code === 'timeout' || code === 'proxy');
+    return !this.#hashKnown && ['upstream', 'refused', 'timeout', 'proxy'].includes(code);
   }
 
   get #hashKnown(): boolean {

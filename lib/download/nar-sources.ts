@@ -39,7 +39,7 @@ export class NarSources {
     // The one character of our names that a URL would take for something else.
     const reference = path.slice(1).replaceAll('?', '%3F');
     return {
-      sources: this.#upstreams.all.map((one) => bounded(source(one, one.resolve(reference), false, false))),
+      sources: this.#upstreams.all.map((one) => bounded(source(one, one.resolve(reference), {}))),
       expected: NOTHING,
     };
   }
@@ -50,9 +50,10 @@ export class NarSources {
    */
   async forNar(name: NarName, hash: StoreHash | undefined): Promise<Wanted> {
     const promised = hashInNarName(name);
-    const byPath = this.#upstreams.all.map((one) => source(one, one.resolve(`nar/${name}`), true, false));
+    const byPath = (foreign: boolean) =>
+      this.#upstreams.all.map((one) => source(one, one.resolve(`nar/${name}`), { large: true, foreign }));
     const expected = expectedByName(name, hash);
-    const byName = { sources: byPath, expected };
+    const byName = { sources: byPath(false), expected };
     if (hash === undefined) return byName;
     const known = await this.#narInfos.find(hash).catch((error) => {
       // Without it, only the name can say what the bytes must be, and not every name does.
@@ -64,20 +65,20 @@ export class NarSources {
     if (known === 'unknown' || known.known.narName !== name) {
       // A client may remember a narinfo that we have forgotten, and that can't be had now, or another one has come in
       // its place. That an upstream lacks the path proves nothing while its own narinfo may call the NAR otherwise.
-      return { ...byName, sources: [...byPath, ...this.#byOwnNarInfo(hash, name)] };
+      return { ...byName, sources: [...byName.sources, ...this.#byOwnNarInfo(hash, name)] };
     }
     const { info, origin } = known.known;
     const from = this.#upstreams.byOrigin(origin);
     const own = from === undefined ? [] : this.#own(from, info.url);
-    // Only a name that is a hash means the same bytes everywhere.
-    const others = promised === undefined && own.length > 0 ? [] : byPath;
+    // Only a name that is a hash means the same bytes everywhere. Whoever does not understand it has no such NAR.
+    const others = promised === undefined && own.length > 0 ? [] : byPath(true);
     const sources = [...own, ...others, ...this.#byOwnNarInfo(hash, name, from)];
     return { sources: unique(sources), expected: expectedOf(info, promised) };
   }
 
   #own(upstream: Upstream, url: string): Source[] {
     try {
-      return [source(upstream, upstream.resolve(url), true, true)];
+      return [source(upstream, upstream.resolve(url), { large: true, certain: true })];
     } catch (error) {
       this.#log.warn(describe(error));
       return [];
@@ -98,20 +99,27 @@ export class NarSources {
             return own?.narName === name ? upstream.resolve(own.info.url) : undefined;
           });
           const found = await url;
-          return found && source(upstream, found, true, false).ask(signal, start, end);
+          return found && source(upstream, found, { large: true }).ask(signal, start, end);
         },
       };
     });
   }
 }
 
-function source(upstream: Upstream, url: URL, large: boolean, certain: boolean): Source {
+interface Manner extends Partial<Pick<Source, 'certain'>> {
+  /** See {@link Upstream.get}. */
+  readonly large?: boolean;
+  readonly foreign?: boolean;
+}
+
+function source(upstream: Upstream, url: URL, manner: Manner): Source {
+  const { certain = false, foreign = false, large = false } = manner;
   return {
     label: url.href,
     upstream,
     certain,
     ask: (signal, start, end) => {
-      return upstream.get(url, large, signal, start === undefined ? undefined : { start, end });
+      return upstream.get(url, large, signal, start === undefined ? undefined : { start, end }, foreign);
     },
   };
 }

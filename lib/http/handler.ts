@@ -206,6 +206,7 @@ function statusOf(code: ErrorCode): number {
     case 'unsupported':
       return 415;
     case 'upstream':
+    case 'refused':
     case 'proxy':
       return 502;
     case 'timeout':

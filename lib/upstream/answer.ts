@@ -32,6 +32,14 @@ export function rangeHeader({ start, end }: Part): string {
   return `bytes=${start}-${end === undefined ? '' : end - 1}`;
 }
 
+/**
+ * Whether it is the rest of something that has broken off. Whoever wants that has nobody better to ask, so it is sent to
+ * an upstream believed dead too; and one download that fails over and over counts as one failure.
+ */
+export function isContinuation(part: Part | undefined): boolean {
+  return part !== undefined && part.start > 0;
+}
+
 /** What the body of a 200 or 206 is of the whole; undefined if a 206 does not say it, or in numbers that can't be counted in. */
 export function extentOf(response: IncomingMessage): Extent | undefined {
   const { 'content-length': length, 'content-range': range } = response.headers;

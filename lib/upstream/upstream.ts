@@ -7,7 +7,7 @@ import type { NarInfo } from '../nix/narinfo.ts';
 import { checkSigned, type Keys, type PublicKey, readKeys } from '../nix/signature.ts';
 import { collect } from '../streams.ts';
 import { DialAgent } from './agent.ts';
-import { type Answer, extentOf, type Part, rangeHeader, validatorOf } from './answer.ts';
+import { type Answer, extentOf, isContinuation, type Part, rangeHeader, validatorOf } from './answer.ts';
 import { Body, discard, type Watch } from './body.ts';
 import type { Breakers } from './breaker.ts';
 import { Connections } from './connections.ts';
@@ -17,6 +17,7 @@ import { Pace } from './pace.ts';
 import { isPrivate, isPrivateByName } from './reach.ts';
 import { get } from './request.ts';
 import type { Slots } from './slots.ts';
+import { outcomeOf, type Question } from './status.ts';
 import { hostOf, httpUrl, redirected } from './urls.ts';
 
 export interface UpstreamOptions {
@@ -30,7 +31,7 @@ export interface UpstreamOptions {
 }
 
 /** How a request goes out. */
-interface Way {
+interface Way extends Question {
   readonly slots: Slots;
   /** Throws if it is not to be sent after all. */
   readonly admit: () => void;
@@ -112,11 +113,18 @@ export class Upstream {
   }
 
   /**
-   * Asks for `url`, or a part of it, following redirects. `large` answers do not hold up small ones.
+   * Asks for `url`, or a part of it, following redirects. `large` answers do not hold up small ones. A `foreign` URL is a name
+   * of another cache, which this one need not understand.
    * @returns undefined if the upstream says that it has no such thing
-   * @throws CacheError `upstream`, `proxy`, `timeout` or `aborted`; at once if the upstream is believed dead
+   * @throws CacheError `upstream`, `refused`, `proxy`, `timeout` or `aborted`; at once if the upstream is believed dead
    */
-  get(url: URL, large: boolean, signal: AbortSignal, part?: Part): Promise<Answer | undefined> {
+  get(
+    url: URL,
+    large: boolean,
+    signal: AbortSignal,
+    part?: Part,
+    foreign = false,
+  ): Promise<Answer | undefined> {
     const insists = isContinuation(part);
     // Called again when a slot is there: whoever waited for one need not try what others have tried in vain.
     const admit = () => {
@@ -125,7 +133,7 @@ export class Upstream {
         throw new CacheError(why?.code ?? 'upstream', `${this.url} is believed dead`, why);
     };
     const { [large ? 'large' : 'small']: slots } = this.#connections;
-    return this.#get(url, { slots, admit, signal, part });
+    return this.#get(url, { slots, admit, signal, part, foreign });
   }
 
   async #get(url: URL, way: Way): Promise<Answer | undefined> {
@@ -139,24 +147,28 @@ export class Upstream {
       delivered: () => asked && health.delivered(),
       failed: (error) => own && !isContinuation(way.part) && health.failed(error),
     };
-    const refuse = (problem: string) => {
+    const refuse = (problem: string, code: 'upstream' | 'refused' = 'refused') => {
       discard(response);
-      return new CacheError('upstream', `${url.href}: ${problem}`);
+      return new CacheError(code, `${url.href}: ${problem}`);
     };
-    const status = response.statusCode ?? 0;
-    if (status === 404 || status === 403 || status === 410) {
+    const { statusCode: status = 0, statusMessage } = response;
+    const outcome = outcomeOf(status, way);
+    if (outcome === 'missing') {
       discard(response);
       watch.delivered();
       return undefined;
     }
-    if (status !== 200 && !(status === 206 && way.part !== undefined)) {
-      const error = refuse(`answered ${status} ${response.statusMessage}`);
-      if (status >= 500) watch.failed(error);
+    if (outcome !== 'here') {
+      const error = refuse(
+        `answered ${status} ${statusMessage}`,
+        outcome === 'refused' ? outcome : 'upstream',
+      );
+      if (outcome === 'broken') watch.failed(error);
       else watch.delivered();
       throw error;
     }
     if (response.headers['content-type']?.startsWith('text/html')) {
-      const error = refuse('answered with a web page, expected a file of a binary cache');
+      const error = refuse('answered with a web page, expected a file of a binary cache', 'upstream');
       // Also at the end of a redirect: so networks answer that want a login first.
       if (asked) health.failed(error);
       throw error;
@@ -187,7 +199,7 @@ export class Upstream {
         return { response, own };
       discard(response);
       if (redirects === MAX_REDIRECTS) {
-        throw new CacheError('upstream', `${start.href}: redirected more than ${MAX_REDIRECTS} times`);
+        throw new CacheError('refused', `${start.href}: redirected more than ${MAX_REDIRECTS} times`);
       }
       url = redirected(start, url, location);
     }
@@ -244,6 +256,7 @@ export class Upstream {
       admit: () => {},
       signal: this.#closing.signal,
       part: undefined,
+      foreign: false,
     };
     const answer = await this.#get(url, way);
     const tooLong = () => new CacheError('upstream', `${this.url}/nix-cache-info: is too long`);
@@ -255,12 +268,4 @@ export class Upstream {
     this.#closing.abort(new CacheError('aborted', 'the service is stopping'));
     this.#agent.destroy();
   }
-}
-
-/**
- * Whether it is the rest of something that has broken off. Whoever wants that has nobody better to ask, so it is sent to
- * an upstream believed dead too; and one download that fails over and over counts as one failure.
- */
-function isContinuation(part: Part | undefined): boolean {
-  return part !== undefined && part.start > 0;
 }

@@ -41,6 +41,16 @@ test('so is one of an upstream that is no longer configured, and of the Go servi
   }
 });
 
+test('an upstream that does not understand the name another has for a NAR has not got it', async (t) => {
+  const [upstream, other] = [await startUpstream(t), await startUpstream(t)];
+  upstream.on(one.narInfoPath, whole(one.narInfo));
+  other.on(one.narPath, status(400));
+  const service = await startTestService(t, { upstreams: [upstream.url, other.url] });
+  const url = field((await get(service.url, one.narInfoPath)).text, 'URL');
+  assert.equal((await get(service.url, `/${url}`)).status, 404);
+  assert.equal((await get(service.url, one.narInfoPath)).status, 404);
+});
+
 test('an outage drops nothing', async (t) => {
   const upstream = await startUpstream(t);
   upstream.on(one.narInfoPath, whole(one.narInfo));

@@ -154,6 +154,28 @@ test('when all sources are out, the last error is told', async (t) => {
   );
 });
 
+test('a source that refuses for good is asked once, and the next one continues', async () => {
+  const refusing = fakeSource('refusing', BODY, {
+    asked: (ask) => {
+      if (ask > 1) throw new CacheError('refused', 'answered 401');
+      return true;
+    },
+    before: (at) => {
+      if (at >= 20_000) throw failure('reset');
+    },
+  });
+  const other = fakeSource('other', BODY, {
+    asked: (ask) => {
+      if (ask < 3) throw failure('busy');
+      return true;
+    },
+  });
+  const crew = await startCrew(BODY, [refusing, other]);
+  await crew.ended;
+  crew.assertWhole();
+  assert.deepEqual([refusing.asks.length, other.asks.length], [2, 3]);
+});
+
 test('a source without the file is not asked again', async () => {
   const gone = fakeSource('gone', BODY, { asked: () => false });
   const crew = await startCrew(BODY, [gone]);

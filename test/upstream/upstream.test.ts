@@ -70,7 +70,7 @@ async function textOf(answer: Answer | undefined): Promise<string> {
   return (await collect(answer.body, 1 << 20, () => assert.fail('too long'))).toString();
 }
 
-test('an answer is its body and size; 404, 403 and 410 are misses; everything else is a failure', async (t) => {
+test('an answer is its body and size; 404, 403 and 410 are misses; all else is a failure, or a refusal for good', async (t) => {
   const origin = await serve(t, (req, res) => {
     const status = Number(req.url?.slice(1));
     res.writeHead(status, { 'content-length': 4 }).end('body');
@@ -80,11 +80,28 @@ test('an answer is its body and size; 404, 403 and 410 are misses; everything el
   assert.equal(answer?.size, 4);
   assert.equal(await textOf(answer), 'body');
   for (const status of [404, 403, 410]) assert.equal(await get(upstream, `${status}`), undefined);
-  for (const status of [206, 301, 400, 401, 407, 429, 500, 503]) {
-    await assert.rejects(get(upstream, `${status}`), (error) => {
-      return isCacheError(error, 'upstream') && error.message.includes(`${status}`);
-    });
+  const codes = {
+    refused: [206, 301, 400, 401, 407, 416],
+    upstream: [408, 425, 429, 500, 503],
+  } as const;
+  for (const [code, statuses] of Object.entries(codes)) {
+    for (const status of statuses) {
+      await assert.rejects(get(upstream, `${status}`), (error) => {
+        return isCacheError(error) && error.code === code && error.message.includes(`${status}`);
+      });
+    }
   }
+});
+
+test('400 to a name of another cache is a miss, and no other status is that only for such a name', async (t) => {
+  let status = 400;
+  const origin = await serve(t, (_, res) => res.writeHead(status).end());
+  const upstream = upstreamAt(t, origin.url);
+  const ask = (foreign: boolean) => upstream.get(upstream.resolve('x'), true, never, undefined, foreign);
+  assert.equal(await ask(true), undefined);
+  await assert.rejects(ask(false), /400/);
+  status = 401;
+  await assert.rejects(ask(true), /401/);
 });
 
 test('a web page is not a file of a binary cache', async (t) => {
@@ -202,7 +219,10 @@ test('redirects are followed, and credentials stay with the upstream they are fo
     [expected, expected, expected],
   );
   assert.equal(other.requests[0]?.headers.authorization, undefined);
-  await assert.rejects(get(upstream, 'loop'), /more than 10 times/);
+  await assert.rejects(
+    get(upstream, 'loop'),
+    (error) => isCacheError(error, 'refused') && /more than 10 times/.test(error.message),
+  );
   await assert.rejects(get(upstream, 'odd'), /ftp:/);
 });
 

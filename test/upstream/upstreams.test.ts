@@ -34,7 +34,8 @@ test('404 or an error: what each state of three upstreams comes to', async (t) =
     [['broken', 'silent', 'has'], 'found'],
     [['broken', 'lacks'], 'upstream'],
     [['lacks', 'broken'], 'upstream'],
-    [['lacks', 'unauthorised'], 'upstream'],
+    [['lacks', 'unauthorised'], 'refused'],
+    [['unauthorised', 'broken'], 'upstream'],
     [['silent', 'lacks'], 'timeout'],
     [['silent', 'broken'], 'upstream'],
     [['dead', 'lacks'], 'missing'],
@@ -184,5 +185,5 @@ test('a transfer coding that nobody asked for is a failure, not a body', async (
     res.writeHead(200, { 'transfer-encoding': 'gzip, chunked' }).end('packed');
   });
   const world = createWorld(t);
-  assert.equal(await codeOf(look(world.upstreams([world.upstream(site.url)]))), 'upstream');
+  assert.equal(await codeOf(look(world.upstreams([world.upstream(site.url)]))), 'refused');
 });
