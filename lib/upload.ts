@@ -209,8 +209,10 @@ export class Uploads {
     await stored?.close();
     const names = new Set([...(stored?.meta.otherNars ?? []), ...known]);
     names.delete(kept);
-    const others = [...names].filter((name) => name !== undefined).slice(-MAX_OTHER_NARS);
-    return others.length === 0 ? undefined : others;
+    // Pushed ones have a hash for a name, and so all of them fit.
+    const others = [...names].filter((name) => name !== undefined && isNarName(name) && hashInNarName(name));
+    const newest = others.slice(-MAX_OTHER_NARS) as NarName[];
+    return newest.length === 0 ? undefined : newest;
   }
 }
 

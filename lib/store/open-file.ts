@@ -7,7 +7,7 @@ import { FileReader } from './file-reader.ts';
 import { TOUCH_INTERVAL_MS, type touch } from './files.ts';
 import type { ObjectMeta, StoredObject } from './store.ts';
 
-interface OpenFileOptions {
+export interface OpenFileOptions {
   readonly handle: FileHandle;
   readonly meta: ObjectMeta;
   /** Where the body begins. */
