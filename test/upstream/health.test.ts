@@ -24,9 +24,9 @@ import { createWorld, SOON, startSilence, startSite, startTunnels } from '../fix
 test('what counts against an upstream: no connection, silence, reset, 5xx, a web page, a body that breaks off', async (t) => {
   const world = createWorld(t);
   for (const [name, listener] of Object.entries({ silent, resets, broken, page, cutOff, stalls })) {
-    await killed(world, (await startSite(t, listener)).url).catch((error) =>
-      assert.fail(`${name}: ${error}`),
-    );
+    const deadlines = listener === silent || listener === stalls ? SOON : undefined;
+    const { url } = await startSite(t, listener);
+    await killed(world, url, deadlines).catch((error) => assert.fail(`${name}: ${error}`));
   }
   await killed(world, `http://127.0.0.1:${await deadPort()}`);
 });

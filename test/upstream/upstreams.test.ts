@@ -50,7 +50,7 @@ test('404 or an error: what each state of three upstreams comes to', async (t) =
     const all = await Promise.all(
       kinds.map((kind, i) => {
         if (kind === 'dead') return killed(world, `${urls.broken}/${i}`);
-        if (kind === 'deadSilent') return killed(world, `${urls.silent}/${i}`);
+        if (kind === 'deadSilent') return killed(world, `${urls.silent}/${i}`, SOON);
         return world.upstream(`${urls[kind]}/${i}`, kind === 'silent' ? { deadlines: SOON } : {});
       }),
     );
