@@ -34,8 +34,8 @@ export interface Job {
   readonly answer?: Answer;
 }
 
-/** A source below this part of another's pace is left, once it has had this time to show it. */
-const CRAWL = { part: 1 / 10, ms: 5000 };
+/** A source below this part of another's pace is left. */
+const CRAWL = 1 / 10;
 
 /**
  * Gets every missing range, beginning with `first` if there is such a beginning.
@@ -230,10 +230,10 @@ class Crew {
     meter.end();
   }
 
-  #leaveIfCrawling(state: SourceState, { ms, pace }: Meter): void {
+  #leaveIfCrawling(state: SourceState, { lately }: Meter): void {
     const other = this.#task.sources.paceBeside(state);
     // Several connections share one link, while the other may have been measured alone on it.
-    if (other === undefined || ms < CRAWL.ms || pace * state.workers > other * CRAWL.part) return;
+    if (other === undefined || lately === undefined || lately * state.workers > other * CRAWL) return;
     state.slow = true;
     throw new CacheError('upstream', `${state.source.label}: far slower than another source`);
   }

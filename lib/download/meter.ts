@@ -3,6 +3,8 @@ import type { SourceState } from './sources.ts';
 
 /** How often a running answer is added to its source's pace. */
 const NOTE_MS = 250;
+/** How long an answer has, again and again, to show how fast it is. */
+const SHOW_MS = 5000;
 
 export class Meter {
   readonly #started = performance.now();
@@ -10,25 +12,32 @@ export class Meter {
   readonly #tell: (pace: number) => void;
   #bytes = 0;
   #noted = { bytes: 0, at: this.#started };
+  #shown = { bytes: 0, at: this.#started };
+  #lately: number | undefined;
 
   constructor(state: SourceState, tell: (pace: number) => void) {
     this.#state = state;
     this.#tell = tell;
   }
 
-  get ms(): number {
-    return performance.now() - this.#started;
+  /** Bytes per millisecond, of all of it. */
+  get pace(): number {
+    return this.#bytes / Math.max(performance.now() - this.#started, 1);
   }
 
-  /** Bytes per millisecond. */
-  get pace(): number {
-    return this.#bytes / Math.max(this.ms, 1);
+  /** The same of five seconds that have lately ended; undefined before that. What was fast once may have come to a trickle. */
+  get lately(): number | undefined {
+    return this.#lately;
   }
 
   note(bytes: number): void {
     this.#bytes += bytes;
     this.#tell(this.pace);
-    if (performance.now() - this.#noted.at >= NOTE_MS) this.end();
+    const now = performance.now();
+    if (now - this.#noted.at >= NOTE_MS) this.end();
+    if (now - this.#shown.at < SHOW_MS) return;
+    this.#lately = (this.#bytes - this.#shown.bytes) / (now - this.#shown.at);
+    this.#shown = { bytes: this.#bytes, at: now };
   }
 
   end(): void {

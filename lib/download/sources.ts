@@ -23,6 +23,8 @@ const MAX_REFUSALS = 50;
 const DELIVERING_MS = 5000;
 /** Fewer bytes than these are no real progress: a source may break off after every one. */
 export const PROGRESS_BYTES = 64 * 1024;
+/** Bytes per millisecond that may be expected of whoever was never measured: it is asked when all that comes is a trickle. */
+const UNKNOWN_PACE = 10;
 /** The first repetition comes at once; then these, doubled each time. */
 const BACKOFF_MS = 250;
 const MAX_BACKOFF_MS = 2000;
@@ -130,7 +132,7 @@ export class Sources {
   paceBeside(state: SourceState): number | undefined {
     const paces = this.all
       .filter((other) => other !== state && other.out === undefined && !other.slow && other.failures === 0)
-      .map((other) => other.source.upstream.pace.bytesPerMs ?? 0);
+      .map((other) => other.source.upstream.pace.bytesPerMs ?? UNKNOWN_PACE);
     return paces.length === 0 ? undefined : Math.max(...paces);
   }
 }

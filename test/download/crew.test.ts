@@ -98,6 +98,34 @@ test('a source that crawls while a far faster one is there is left for it, from 
   assert.equal(slow.open, 0);
 });
 
+test('so is one that was fast for long, and then comes to a trickle', async (t) => {
+  const clock = stopClock(t);
+  const half = BODY.length / 2;
+  const fading = fakeSource('fading', BODY, {
+    ...{ chunk: 65_536, ranges: false },
+    before: (at) => sleep(at < half ? 100 : 5000),
+  });
+  const other = fakeSource('other', BODY);
+  other.upstream.pace.note(1_000_000, 1000);
+  const crew = await startCrew(BODY, [fading, other]);
+  await clock.until(crew.ended);
+  crew.assertWhole();
+  const good = (half / 65_536) * 100;
+  assert.ok(clock.now <= good + 10_000, `${clock.now} ms, the first ${good} of them good`);
+});
+
+test('one that sends hardly anything is left for whoever was never measured', async (t) => {
+  const clock = stopClock(t);
+  const trickle = fakeSource('trickle', SMALL, { chunk: 900, before: () => sleep(1000) });
+  const gone = fakeSource('gone', SMALL, { asked: () => false });
+  const other = fakeSource('other', SMALL);
+  const crew = await startCrew(SMALL, [trickle, gone, other]);
+  await clock.until(crew.ended);
+  crew.assertWhole();
+  assert.deepEqual([trickle.asks.length, gone.asks.length, other.asks.length], [1, 1, 1]);
+  assert.ok(clock.now <= 6000, `${clock.now} ms`);
+});
+
 for (const [what, pace, has] of [
   ['is less than ten times as fast', 99, true],
   ['was never measured', undefined, true],
