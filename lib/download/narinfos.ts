@@ -163,7 +163,13 @@ export class NarInfos {
       // A narinfo whose NAR can't be asked for is none.
       upstream.resolve(known.info.url);
       const { storeDir } = this.#options;
-      if (!isContentAddressed(known.info, storeDir)) upstream.checkSigned(known.info, storeDir);
+      const proven = isContentAddressed(known.info, storeDir) || upstream.checkSigned(known.info, storeDir);
+      // Cut off behind a line it looks whole: then references or signatures are missing, for as long as it is kept.
+      if (!answer.delimited && !proven)
+        throw new CacheError(
+          'upstream',
+          'it has neither a length nor chunks nor a signature that shows its end',
+        );
       return (await this.#isLost(known)) ? undefined : known;
     } catch (error) {
       throw new CacheError('upstream', `${url.href}: ${describe(error)}`, error);

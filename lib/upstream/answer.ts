@@ -19,6 +19,8 @@ interface Extent {
   readonly end: number | undefined;
   /** Whether it is the part that was asked for; else it is the whole. */
   readonly partial: boolean;
+  /** Whether its end can be told from a connection that breaks. */
+  readonly delimited: boolean;
 }
 
 /** From `start` up to, not including, `end`, or to the end if that is undefined. */
@@ -46,8 +48,10 @@ export function extentOf(response: IncomingMessage): Extent | undefined {
   const coded = codingOf(response.headers['content-encoding']) !== undefined;
   if (response.statusCode !== 206) {
     const size = length === undefined || coded ? undefined : Number(length);
+    const chunked = response.headers['transfer-encoding'] !== undefined;
+    const delimited = length !== undefined || chunked || coded;
     return size === undefined || Number.isSafeInteger(size)
-      ? { size, start: 0, end: size, partial: false }
+      ? { size, start: 0, end: size, partial: false, delimited }
       : undefined;
   }
   const [, first, last, total] = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(range?.trim() ?? '') ?? [];
@@ -55,7 +59,7 @@ export function extentOf(response: IncomingMessage): Extent | undefined {
   const [start, end] = [Number(first), Number(last) + 1];
   const size = total === '*' ? undefined : Number(total);
   const fits = start < end && end <= (size ?? end) && Number.isSafeInteger(size ?? end);
-  return fits ? { size, start, end, partial: true } : undefined;
+  return fits ? { size, start, end, partial: true, delimited: true } : undefined;
 }
 
 /** See {@link Answer.validator}. */

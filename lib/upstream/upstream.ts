@@ -86,12 +86,13 @@ export class Upstream {
   }
 
   /**
-   * Checks that one of its keys has signed the narinfo, which came from here; if it has none, nobody need have.
-   * @throws CacheError `invalid`
+   * Whether one of its keys has signed the narinfo, which came from here; if it has none, nobody need have.
+   * @throws CacheError `invalid` if one had to and none has
    */
-  checkSigned(info: NarInfo, storeDir: string): void {
+  checkSigned(info: NarInfo, storeDir: string): boolean {
     try {
       checkSigned(info, this.#keys, storeDir);
+      return this.#keys.length > 0;
     } catch (error) {
       this.health.stats.unsigned++;
       throw error;

@@ -9,7 +9,7 @@ import { get, push, put } from '../fixtures/client.ts';
 import { defer, temporaryFolder } from '../fixtures/defer.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, type Key, makePackage, publicKey, sign } from '../fixtures/nar.ts';
-import { gated, startUpstream, status, whole } from '../fixtures/upstream.ts';
+import { gated, raw, startUpstream, status, whole } from '../fixtures/upstream.ts';
 import { upstreamConfig } from '../fixtures/upstream-config.ts';
 
 const KEY: Key = { name: 'own-1', seed: Buffer.alloc(32, 1) };
@@ -140,6 +140,19 @@ test('a key has a name as long as it likes, but not in the log', async (t) => {
   assert.ok((await service.logged(/expected a signature of own-1 that verifies, found n{50}/)).length < 1000);
   for (const line of service.log) assert.ok(line.length < 1000);
 });
+for (const head of ['HTTP/1.0 200 OK', 'HTTP/1.1 200 OK\r\nConnection: close']) {
+  test(`a narinfo that may be cut off behind a line, ${JSON.stringify(head)}, is no answer without a signature`, async (t) => {
+    const [cut, good] = [await startUpstream(t), await startUpstream(t)];
+    const lines = wrong.narInfo.split(/(?<=\n)/);
+    cut.on(wrong.narInfoPath, raw(`${head}\r\n\r\n`, lines.slice(0, -1).join('')));
+    good.on(wrong.narInfoPath, whole(wrong.narInfo));
+    const service = await startTestService(t, { upstreams: [cut.url, good.url] });
+    assert.equal(field((await get(service.url, wrong.narInfoPath)).text, 'References'), '');
+    cut.on(signed.narInfoPath, raw(`${head}\r\n\r\n`, signed.narInfo));
+    const sure = await startTestService(t, { upstreams: [demanding(cut.url)] });
+    assert.equal((await get(sure.url, signed.narInfoPath)).status, 200);
+  });
+}
 
 test('on_upstream_error = "miss" turns failures into 404, none of which is remembered', async (t) => {
   const [broken, empty] = [await startUpstream(t), await startUpstream(t)];
