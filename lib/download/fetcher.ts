@@ -11,7 +11,7 @@ import { Slots } from '../upstream/slots.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { Download } from './download.ts';
 import { type Flight, Flights } from './flights.ts';
-import { NarSources, type Wanted } from './nar-sources.ts';
+import { canTell, NarSources, type Wanted } from './nar-sources.ts';
 import type { NarInfos } from './narinfos.ts';
 import type { Source } from './sources.ts';
 import type { Expected } from './verify.ts';
@@ -168,6 +168,9 @@ export class Fetcher {
         passing: () => this.#downloads.drop(path),
         blame: (source) => this.#blame(source),
         keep: async (whole, { size, sha256 }, origin) => {
+          // It may have been cut off, and nobody would ever know.
+          const { delimited } = first.answer;
+          if (!delimited && expected.fileSize === undefined && !canTell(expected)) return;
           const narHash = expected.nar && `sha256:${expected.nar.narHash}`;
           const meta = { path, kind: name.kind, origin, storedAt: new Date(), size, sha256, narHash };
           await store.put(whole, meta, { existing: 'keep', durable: false });

@@ -152,7 +152,7 @@ function expectedByName(name: NarName, hash: StoreHash | undefined): Expected {
 }
 
 /** Whether wrong bytes would be noticed. */
-function canTell({ fileHash, nar }: Expected): boolean {
+export function canTell({ fileHash, nar }: Expected): boolean {
   return fileHash !== undefined || (nar !== undefined && isDecodable(nar.compression));
 }
 

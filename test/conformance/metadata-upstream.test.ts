@@ -6,7 +6,7 @@ import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { get, put } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, makePackage, type PackageOptions, readNarInfo, sha256 } from '../fixtures/nar.ts';
-import { chunked, gated, startUpstream, status, whole } from '../fixtures/upstream.ts';
+import { chunked, gated, raw, startUpstream, status, whole } from '../fixtures/upstream.ts';
 
 const KEY = { name: 't-1', seed: Buffer.from([...Array(32).keys()]) };
 const PUBLIC = 'A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=';
@@ -225,4 +225,19 @@ test('21: a log in a coding that nobody knows → 502, nothing kept', async (t) 
   assert.equal((await get(service.url, DRV)).status, 502);
   upstream.on(DRV, status(404));
   assert.equal((await get(service.url, DRV)).status, 404);
+});
+
+test('a log or listing whose end only the end of the connection tells is passed on, and not kept', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  for (const path of [`/log/${one.base}.drv`, `/${one.hash}.ls`]) {
+    upstream.on(path, raw('HTTP/1.0 200 OK\r\n\r\n', 'the begin'));
+    assert.equal((await get(service.url, path)).text, 'the begin');
+    await service.restart();
+    upstream.on(path, whole('the beginning and the end'));
+    assert.equal((await get(service.url, path)).text, 'the beginning and the end');
+    await service.restart();
+    assert.equal((await get(service.url, path)).text, 'the beginning and the end');
+    assert.equal(upstream.count(path), 2);
+  }
 });
