@@ -26,9 +26,18 @@ for (const client of clients) {
 
   test(`${name} does what the README says of pushing`, { skip }, async (t) => {
     const blocks = await blocksUnder('Push to it');
-    const [copyHere = '', keys = '', config = '', netrc = '', copyThere = '', nixConf = '', hook = ''] =
-      blocks;
-    assert.equal(blocks.length, 7, 'the README is what this test is about');
+    const [
+      copyHere = '',
+      keys = '',
+      image = '',
+      config = '',
+      netrc = '',
+      copyThere = '',
+      nixConf = '',
+      hook = '',
+    ] = blocks;
+    assert.equal(blocks.length, 8, 'the README is what this test is about');
+    assert.match(image, /^sh\ndocker run /, 'which container.test does');
     assert.match(hook, /OUT_PATHS/);
 
     const builder = await teamMachine(t, client);

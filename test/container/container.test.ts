@@ -5,13 +5,14 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { chown, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { defer, type Owner, temporaryFolder } from '../fixtures/defer.ts';
 import { needFile, needRoot } from '../fixtures/need-root.ts';
 import { projectRoot } from '../fixtures/project.ts';
 import { output, run } from '../fixtures/run.ts';
+import { makeAuthority } from '../fixtures/tls.ts';
 
 const makeBaseImage = resolve(
   projectRoot,
@@ -22,6 +23,9 @@ const tag = `localhost/nix-binary-cache-test-${process.pid}`;
 const isolation = ['--isolation', 'chroot'];
 const skip =
   needRoot('buildah', 'mmdebstrap', 'flock', 'unshare', 'nsenter', 'ip') || needFile(makeBaseImage);
+
+/** Where the image looks for its configuration. */
+const HOME = '/etc/nix-binary-cache';
 
 /** What this test reads of the image's configuration. */
 interface ImageConfig {
@@ -94,9 +98,59 @@ test('the container image', { skip }, async (t) => {
     const data = await dataFolder(t);
     const file = join(await temporaryFolder(t, 'config'), 'cache.toml');
     await writeFile(file, 'priority = 17\nupstreams = []\n');
-    const service = await startContainer(t, config, { data, file });
+    const service = await startContainer(t, config, { data, mounts: [`${file}:${HOME}/cache.toml:ro`] });
     const { body } = await service.request('GET', '/nix-cache-info');
     assert.match(body, /^Priority: 17$/m);
+    assert.equal(await service.stop(), 0);
+  });
+
+  await t.test('is healthy behind TLS too, also when clients need a certificate', async (t) => {
+    const folder = await temporaryFolder(t, 'tls');
+    const authority = makeAuthority();
+    const files = { ...authority.issue('IP:127.0.0.1'), ca: authority.ca };
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+    const toml = 'upstreams = []\n[tls]\ncert_file = "cert"\nkey_file = "key"\nclient_ca_file = "ca"\n';
+    await writeFile(join(folder, 'cache.toml'), toml);
+    const mounts = ['cache.toml', ...Object.keys(files)].map(
+      (name) => `${folder}/${name}:${HOME}/${name}:ro`,
+    );
+    const service = await startContainer(t, config, { data: await dataFolder(t), mounts });
+    assert.equal(await service.health(), 0);
+    assert.equal(await service.stop(), 0);
+  });
+
+  await t.test('makes a key as the README says, which the service reads once it belongs to it', async (t) => {
+    const readme = readFileSync(join(projectRoot, 'README.md'), 'utf8');
+    const command = /^docker run --rm (.*) nix-binary-cache keygen (\S+)\nsudo chown 1000 (\S+)/m.exec(
+      readme,
+    );
+    const [, options, name = '', file = ''] = command ?? [];
+    assert.equal(options, '-u "$(id -u):$(id -g)" -v "$PWD:/keys" -w /keys');
+    // The same in buildah's words, for somebody whom the image does not know.
+    const folder = await temporaryFolder(t, 'keys');
+    await chown(folder, 4321, 4321);
+    const run = [
+      'run',
+      ...isolation,
+      '--user',
+      '4321:4321',
+      '--volume',
+      `${folder}:/keys`,
+      '--workingdir',
+      '/keys',
+    ];
+    const container = await createContainer(t);
+    const printed = await output('buildah', [...run, container, '--', ...config.Entrypoint, 'keygen', name]);
+    assert.match(printed, new RegExp(`^#   key_file = "${file}"$`, 'm'));
+    const { mode, uid } = await stat(join(folder, file));
+    assert.deepEqual([mode & 0o777, uid], [0o600, 4321]);
+
+    await writeFile(join(folder, 'cache.toml'), `upstreams = []\n[signing]\nkey_file = "${file}"\n`);
+    const mounts = ['cache.toml', file].map((one) => `${folder}/${one}:${HOME}/${one}:ro`);
+    const data = await dataFolder(t);
+    await assert.rejects(startContainer(t, config, { data, mounts }), /signing\.key_file, .*EACCES/);
+    await chown(join(folder, file), 1000, 4321);
+    const service = await startContainer(t, config, { data, mounts });
     assert.equal(await service.stop(), 0);
   });
 
@@ -153,13 +207,12 @@ interface Service {
 async function startContainer(
   t: Owner,
   config: ImageConfig,
-  { data, file }: { data: string; file?: string },
+  { data, mounts = [] }: { data: string; mounts?: readonly string[] },
 ): Promise<Service> {
   const container = await createContainer(t);
   // buildah mounts an anonymous volume of the image over the one it was given; engines do the reverse.
   await output('buildah', ['config', '--volume', '/data-', container]);
-  const volumes = ['--volume', `${data}:/data`];
-  if (file) volumes.push('--volume', `${file}:/etc/nix-binary-cache/cache.toml:ro`);
+  const volumes = [`${data}:/data`, ...mounts].flatMap((one) => ['--volume', one]);
   const command = ['buildah', 'run', ...isolation, ...volumes, container, '--', ...config.Entrypoint];
   return startInNetwork(
     t,
@@ -228,7 +281,7 @@ function listening(child: ChildProcess, ended: Promise<unknown>): Promise<void> 
     let log = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       log += text;
-      if (/listening on http:\/\/\S+:8080/.test(log)) resolve();
+      if (/listening on https?:\/\/\S+:8080/.test(log)) resolve();
     });
     ended.then(() => reject(new Error(`the container ended with ${child.exitCode}: ${log}`)), reject);
   });
