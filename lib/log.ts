@@ -37,10 +37,13 @@ export function warnSeldom(log: Log): (cause: string, message: string) => void {
   };
 }
 
-/** The text with every control character (line ends and terminal escapes among them) written as `\xNN`. */
+/**
+ * The text with every control character (line ends and terminal escapes among them) written as `\xNN` or `\u{NNNN}`, and so
+ * with those that nobody sees, as they may turn around what stands behind them.
+ */
 export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\u2028\u2029]/gu, (c) => {
-    const code = c.charCodeAt(0).toString(16);
-    return code.length > 2 ? `\\u${code}` : `\\x${code.padStart(2, '0')}`;
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (c) => {
+    const code = (c.codePointAt(0) as number).toString(16);
+    return code.length > 2 ? `\\u{${code}}` : `\\x${code.padStart(2, '0')}`;
   });
 }

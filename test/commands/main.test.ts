@@ -59,3 +59,11 @@ test('a configuration that was asked for must be there', async (t) => {
   assert.equal(code, 2);
   assert.match(stderr, /missing\.toml/);
 });
+
+test('what is written about names from elsewhere has no control characters but its line ends', async (t) => {
+  const cwd = await temporaryFolder(t);
+  const { code, stderr } = await cli(cwd, '--config', 'a\x1b[2Jb\x9b\u202e.toml');
+  assert.equal(code, 2);
+  assert.match(stderr, /a\\x1b\[2Jb\\x9b\\u\{202e\}\.toml/);
+  assert.match(stderr, /^[^\p{Cc}\p{Cf}]*\n$/u);
+});

@@ -176,6 +176,7 @@ test('what a client has signed with the same key itself has that signature once'
   await push(service.url, signed);
   assert.deepEqual((await sigs(service, signed)).toSorted(), by(signed, FIRST, BUILDER).toSorted());
   await service.reload('');
+  assert.deepEqual(await sigs(service, signed), by(signed, BUILDER), 'it was not kept');
   await push(service.url, makePackage('plain', { compression: 'br', keys: [SECOND] }));
   assert.ok((await sigs(service, signed)).includes(by(signed, BUILDER)[0] ?? ''));
 });

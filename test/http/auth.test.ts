@@ -113,6 +113,17 @@ test('no token, a wrong one and a header that is none are refused, also on this 
   }
 });
 
+test('thousands of others are all refused: a token is compared to its end', async () => {
+  const access = accessBy(tokenTables);
+  const near = [...TOKENS.push].flatMap((_, at) => ['', 'x'].map((c) => TOKENS.push.slice(0, at) + c));
+  const many = Array.from({ length: 3000 }, (_, i) => `${TOKENS.push}${i}`);
+  for (const [i, token] of [...near, ...many].entries()) {
+    const request = from(`10.${i >> 8}.${i & 255}.1`, basic('x', token));
+    assert.equal(await verdict(access, request, 'push'), 'unauthorized', token);
+  }
+  assert.equal(await verdict(access, from('192.0.2.1', basic('x', TOKENS.push)), 'push'), 'may');
+});
+
 test('address ranges may push and read without a token, but never administer', async () => {
   const access = accessBy(`read = "token"\n${tokenTables}[push]\nfrom = ["10.0.0.0/8", "fd00::/16"]`);
   for (const address of ['10.1.2.3', '::ffff:10.0.0.1', 'fd00::1']) {

@@ -67,6 +67,11 @@ test('nothing else verifies', () => {
     undefined,
     'another key of the name',
   );
+  assert.equal(
+    verified(good, NIXOS.replace('cache.nixos.org-1', 't-1'), KEY.replace('t-1', 't-2')),
+    undefined,
+    'the right key under another name, another one under its own',
+  );
   assert.equal(verified(narInfo(A, SIG), KEY), undefined, 'a reference less');
   assert.equal(verified({ ...good, narSize: 2 }, KEY), undefined, 'another size');
   assert.equal(verified({ ...good, storePath: `${good.storePath}x` }, KEY), undefined, 'another path');

@@ -1,11 +1,14 @@
 // A public upstream must not send us into private networks; one that is in such a network may.
 import assert from 'node:assert/strict';
+import dns from 'node:dns';
 import type { RequestListener } from 'node:http';
+import { syncBuiltinESMExports } from 'node:module';
 import { test } from 'node:test';
 import { isCacheError } from '../../lib/errors.ts';
 import { dial } from '../../lib/upstream/dial.ts';
 import { isPrivate, isPrivateByName, lookupPublic } from '../../lib/upstream/reach.ts';
 import { redirected } from '../../lib/upstream/urls.ts';
+import { startOrigin } from '../fixtures/origin.ts';
 import { createWorld } from '../fixtures/upstreams.ts';
 import { startWholeWorld } from '../fixtures/whole-world.ts';
 
@@ -70,6 +73,31 @@ test('a name that leads to a private address is not connected to', async () => {
     isCacheError(error, 'upstream') && /private network/.test(error.message);
   await assert.rejects(dial(target, { timeoutMs: 1000, signal }), refused);
   await assert.rejects(dial({ ...target, host: 'localhost' }, { timeoutMs: 1000, signal }), refused);
+});
+
+test('nor when only the lookup tells, at the very moment of connecting', async (t) => {
+  const { port } = await startOrigin(t);
+  const own = dns.lookup;
+  t.after(() => {
+    dns.lookup = own;
+    syncBuiltinESMExports();
+  });
+  const asked: string[] = [];
+  const answers = (host: string, options: object, callback: (...args: unknown[]) => void) => {
+    asked.push(host);
+    if ('all' in options && options.all) callback(null, [{ address: '127.0.0.1', family: 4 }]);
+    else callback(null, '127.0.0.1', 4);
+  };
+  dns.lookup = answers as typeof dns.lookup;
+  syncBuiltinESMExports();
+  const target = { host: 'rebound.example.org', port, tls: false };
+  const options = { timeoutMs: 10_000, signal };
+  (await dial(target, options)).destroy();
+  await assert.rejects(
+    dial({ ...target, onlyPublic: true }, options),
+    (error) => isCacheError(error, 'upstream') && /private network/.test(String(error.cause)),
+  );
+  assert.deepEqual(asked, ['rebound.example.org', 'rebound.example.org']);
 });
 
 /** The upstream answers with this redirect, everybody else that there is nothing. */

@@ -1,0 +1,22 @@
+// Lines that are what they seem to be, whatever was written into them.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createLog, printable } from '../lib/log.ts';
+
+test('one event is one line: time, level, message', () => {
+  const lines: string[] = [];
+  const log = createLog((line) => lines.push(line));
+  log.warn('a\nb\r\x1b[2J');
+  assert.match(lines.join(''), /^\d{4}-\d\d-\d\dT[\d:.]+Z warn a\\x0ab\\x0d\\x1b\[2J\n$/);
+});
+
+test('controls, and what turns text around or is not seen, are written out; everything else stays', () => {
+  const cases: Record<string, string> = {
+    '\0\x07\x7f\x85\x9b': '\\x00\\x07\\x7f\\x85\\x9b',
+    '\u2028\u2029': '\\u{2028}\\u{2029}',
+    'a\u202eb\u2066\u200b\ufeff': 'a\\u{202e}b\\u{2066}\\u{200b}\\u{feff}',
+    '\u{e0041}': '\\u{e0041}',
+    'ключ, 鍵, é, \u{1f511} \\x1b': 'ключ, 鍵, é, \u{1f511} \\x1b',
+  };
+  for (const [text, expected] of Object.entries(cases)) assert.equal(printable(text), expected);
+});
