@@ -82,7 +82,12 @@ export async function startServer(
   server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => {
     turns.take(req.socket, res, () => refuseExpectation(res));
   });
-  server.on('clientError', (error, socket: Socket) => answerUnreadable(error, socket, turns.isBusy(socket)));
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (error.code === 'ECONNRESET') socket.destroy();
+    else cutOff(socket, unreadableStatus(error.code), turns.isBusy(socket));
+  });
+  // Without this Node would hang up on it without a word.
+  server.on('connect', (_req, socket: Socket) => cutOff(socket, 405, turns.isBusy(socket)));
   await bind(server, listen);
   server.on('error', () => {});
   const { port } = server.address() as AddressInfo;
@@ -137,14 +142,13 @@ function refuseExpectation(res: ServerResponse): void {
   res.end(body);
 }
 
-/** What can't be parsed as a request gets its status and is cut off. */
-function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket, busy: boolean): void {
+/** What can't be taken for a request gets its status and is cut off. */
+function cutOff(socket: Socket, status: number, busy: boolean): void {
   // Behind an answer that is being sent, another one would be taken for its bytes.
-  if (busy || !socket.writable || error.code === 'ECONNRESET') {
+  if (busy || !socket.writable) {
     socket.destroy();
     return;
   }
-  const status = unreadableStatus(error.code);
   const body = `${STATUS_CODES[status]}\n`;
   const allow = status === 405 ? 'Allow: GET, HEAD, PUT\r\n' : '';
   socket.end(
