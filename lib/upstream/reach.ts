@@ -2,16 +2,35 @@
 // can reach: this one, and those of private networks. An upstream that is itself one of these may.
 import { type LookupAddress, lookup } from 'node:dns';
 import { lookup as lookupNow } from 'node:dns/promises';
-import { isIP, type LookupFunction } from 'node:net';
+import { isIP, type LookupFunction, type Socket } from 'node:net';
 import { PRIVATE } from '../addresses.ts';
 import { CacheError } from '../errors.ts';
 
-/** Whether a host, a name or an address, is in a private network; for what can't be looked up, no. */
-export async function isPrivate(host: string): Promise<boolean> {
-  if (isPrivateByName(host)) return true;
-  if (isIP(host) !== 0) return false;
-  const found = await lookupNow(host, { all: true }).catch(() => []);
-  return found.some(({ address }) => PRIVATE.has(address));
+/** Whether an upstream is itself in a private network, and may lead into one. */
+export class Whereabouts {
+  readonly #host: string;
+  readonly #proxied: boolean;
+  #answeredFromPrivate: boolean | undefined;
+
+  /** `host`: a name or an address. `proxied`: a proxy looks it up, and may reach what we can't. */
+  constructor(host: string, proxied: boolean) {
+    this.#host = host;
+    this.#proxied = proxied;
+  }
+
+  /** It has answered over this connection: whoever owns a name may have it looked up as they please, but not that. */
+  answeredOn({ remoteAddress }: Pick<Socket, 'remoteAddress'>): void {
+    if (remoteAddress !== undefined) this.#answeredFromPrivate = PRIVATE.has(remoteAddress);
+  }
+
+  /** For what can't be looked up, no. */
+  async isPrivate(): Promise<boolean> {
+    if (isPrivateByName(this.#host)) return true;
+    if (this.#proxied || isIP(this.#host) !== 0) return false;
+    if (this.#answeredFromPrivate !== undefined) return this.#answeredFromPrivate;
+    const found = await lookupNow(this.#host, { all: true }).catch(() => []);
+    return found.some(({ address }) => PRIVATE.has(address));
+  }
 }
 
 /** What can be said of a host without looking it up, as behind a proxy that does so itself. */

@@ -14,7 +14,7 @@ import { Connections } from './connections.ts';
 import { dial } from './dial.ts';
 import { Health, type UpstreamStats } from './health.ts';
 import { Pace } from './pace.ts';
-import { isPrivate, isPrivateByName } from './reach.ts';
+import { Whereabouts } from './reach.ts';
 import { get } from './request.ts';
 import type { Slots } from './slots.ts';
 import { outcomeOf, type Question } from './status.ts';
@@ -51,7 +51,7 @@ export class Upstream {
   readonly pace = new Pace();
   #keys: Keys;
   readonly #base: URL;
-  readonly #proxied: boolean;
+  readonly #whereabouts: Whereabouts;
   readonly #authorization: string | undefined;
   readonly #deadlines: Deadlines;
   readonly #agent: DialAgent;
@@ -71,7 +71,7 @@ export class Upstream {
     }
     const timeoutMs = deadlines.connectMs;
     const { maxConnections, proxy } = config;
-    this.#proxied = proxy !== undefined;
+    this.#whereabouts = new Whereabouts(hostOf(this.#base), proxy !== undefined);
     this.#connections = new Connections(maxConnections, connections);
     this.#agent = new DialAgent(
       (target, signal) => dial(target, { proxy, ca, timeoutMs, signal }),
@@ -223,7 +223,7 @@ export class Upstream {
       health.stats.requests++;
     };
     const { firstByteMs } = this.#deadlines;
-    const onlyPublic = !own && !(await this.#isPrivate());
+    const onlyPublic = !own && !(await this.#whereabouts.isPrivate());
     try {
       const response = await get(url, {
         agent: this.#agent,
@@ -234,19 +234,16 @@ export class Upstream {
         onlyPublic,
         signal,
       });
-      if (own) health.answered(this.#now() - started);
+      if (own) {
+        this.#whereabouts.answeredOn(response.socket);
+        health.answered(this.#now() - started);
+      }
       return response;
     } catch (error) {
       const tells = own || isCacheError(error, 'proxy');
       if (sent && tells && !isContinuation(part)) health.failed(error);
       throw error;
     }
-  }
-
-  /** Whether it may lead into private networks, being in one. */
-  #isPrivate(): Promise<boolean> {
-    const host = hostOf(this.#base);
-    return this.#proxied ? Promise.resolve(isPrivateByName(host)) : isPrivate(host);
   }
 
   /** Asks for the one thing that every cache has, whatever it answers. */

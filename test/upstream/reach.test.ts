@@ -1,15 +1,16 @@
 // A public upstream must not send us into private networks; one that is in such a network may.
 import assert from 'node:assert/strict';
-import dns from 'node:dns';
+import dns, { type LookupOptions } from 'node:dns';
 import type { RequestListener } from 'node:http';
 import { syncBuiltinESMExports } from 'node:module';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { isCacheError } from '../../lib/errors.ts';
 import { dial } from '../../lib/upstream/dial.ts';
-import { isPrivate, isPrivateByName, lookupPublic } from '../../lib/upstream/reach.ts';
+import { isPrivateByName, lookupPublic, Whereabouts } from '../../lib/upstream/reach.ts';
 import { redirected } from '../../lib/upstream/urls.ts';
+import { has } from '../fixtures/lookups.ts';
 import { startOrigin } from '../fixtures/origin.ts';
-import { createWorld } from '../fixtures/upstreams.ts';
+import { createWorld, startSite } from '../fixtures/upstreams.ts';
 import { startWholeWorld } from '../fixtures/whole-world.ts';
 
 const signal = new AbortController().signal;
@@ -38,7 +39,8 @@ test('addresses of this machine and of private networks are known in every form'
   ];
   for (const host of hosts) {
     assert.equal(isPrivateByName(host), true, host);
-    assert.equal(await isPrivate(host), true, host);
+    for (const proxied of [true, false])
+      assert.equal(await new Whereabouts(host, proxied).isPrivate(), true, host);
   }
   for (const host of [
     '192.0.2.1',
@@ -75,21 +77,31 @@ test('a name that leads to a private address is not connected to', async () => {
   await assert.rejects(dial({ ...target, host: 'localhost' }, { timeoutMs: 1000, signal }), refused);
 });
 
-test('nor when only the lookup tells, at the very moment of connecting', async (t) => {
-  const { port } = await startOrigin(t);
-  const own = dns.lookup;
+/** Has every name looked up by `address`; the names. */
+function lookedUp(t: TestContext, address: (host: string) => string): string[] {
+  const asked: string[] = [];
+  const find = (host: string) => {
+    asked.push(host);
+    return { address: address(host), family: 4 };
+  };
+  const own = [dns.lookup, dns.promises.lookup] as const;
+  dns.lookup = ((host: string, options: LookupOptions, callback: (...args: unknown[]) => void) => {
+    const found = find(host);
+    if (options.all) callback(null, [found]);
+    else callback(null, found.address, found.family);
+  }) as typeof dns.lookup;
+  dns.promises.lookup = (async (host: string) => [find(host)]) as unknown as typeof dns.promises.lookup;
+  syncBuiltinESMExports();
   t.after(() => {
-    dns.lookup = own;
+    [dns.lookup, dns.promises.lookup] = own;
     syncBuiltinESMExports();
   });
-  const asked: string[] = [];
-  const answers = (host: string, options: object, callback: (...args: unknown[]) => void) => {
-    asked.push(host);
-    if ('all' in options && options.all) callback(null, [{ address: '127.0.0.1', family: 4 }]);
-    else callback(null, '127.0.0.1', 4);
-  };
-  dns.lookup = answers as typeof dns.lookup;
-  syncBuiltinESMExports();
+  return asked;
+}
+
+test('nor when only the lookup tells, at the very moment of connecting', async (t) => {
+  const { port } = await startOrigin(t);
+  const asked = lookedUp(t, () => '127.0.0.1');
   const target = { host: 'rebound.example.org', port, tls: false };
   const options = { timeoutMs: 10_000, signal };
   (await dial(target, options)).destroy();
@@ -135,6 +147,31 @@ test('one to another public host is followed, and a private upstream may lead an
   const own = createWorld(t).upstream('http://10.9.9.9', { proxy: inside.proxy });
   assert.equal(await own.get(own.resolve('x.narinfo'), false, signal), undefined);
   assert.deepEqual(inside.targets, ['10.9.9.9:80', '127.0.0.1:1']);
+});
+
+test('an upstream is where it has answered from, whatever its name is looked up as afterwards', async (t) => {
+  const asked = lookedUp(t, () => '10.0.0.1');
+  const stranger = new Whereabouts('cache.example.org', false);
+  assert.equal(await stranger.isPrivate(), true, 'for want of anything better');
+  stranger.answeredOn({ remoteAddress: '192.0.2.1' });
+  assert.equal(await stranger.isPrivate(), false);
+  assert.equal(await new Whereabouts('cache.example.org', true).isPrivate(), false);
+  assert.deepEqual(asked, ['cache.example.org']);
+});
+
+test('whose connection it was decides when a redirect is followed', async (t) => {
+  const elsewhere = await startSite(t, has);
+  const site = await startSite(t, leadingTo(`${elsewhere.url}/y`));
+  let address = '127.0.0.1';
+  lookedUp(t, () => address);
+  const upstream = createWorld(t).upstream(site.url.replace('127.0.0.1', 'cache.example.org'));
+  // Once it is connected to, its name leads out into the world: what it said came from this machine all the same.
+  for (const now of ['127.0.0.1', '192.0.2.1']) {
+    const answer = await upstream.get(upstream.resolve('x.narinfo'), false, signal);
+    assert.ok(answer !== undefined);
+    for await (const _ of answer.body);
+    address = now;
+  }
 });
 
 test('a redirect to what is no URL fails, whatever it looks like', () => {
