@@ -42,6 +42,12 @@ export interface PushRules {
 /** As many as a header has room for, and more than there are compressions. */
 const MAX_OTHER_NARS = 6;
 
+/** Of one upload: see {@link Uploads.put}. */
+interface Circumstances {
+  readonly signal: AbortSignal;
+  readonly alone: boolean;
+}
+
 const PUSHED: PutOptions = { existing: 'replace', durable: true };
 
 export class Uploads {
@@ -89,14 +95,20 @@ export class Uploads {
 
   /**
    * Stores `body` under `name`; once this has returned, power may fail. `signal` aborts when nobody waits for it any more.
+   * `alone`: as in a cache without upstreams, so that what came from one does not count as being here.
    * @throws CacheError `invalid`, `too-large`, `storage`, or what reading `body` throws
    */
-  async put(name: ObjectName, body: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
+  async put(
+    name: ObjectName,
+    body: AsyncIterable<Buffer>,
+    signal: AbortSignal,
+    alone = false,
+  ): Promise<void> {
     this.#checkName(name);
     const most = this.#mostOf(name);
     if (name.kind === 'narinfo') {
       const text = await collect(body, most, () => tooLarge(most, 'more'));
-      return this.#putNarInfo(name.hash, text.toString(), signal);
+      return this.#putNarInfo(name.hash, text.toString(), { signal, alone });
     }
     await this.#putFile(body, (sha256) => {
       if (name.kind === 'nar') checkNarHash(name.name, sha256);
@@ -134,7 +146,7 @@ export class Uploads {
     return name;
   }
 
-  async #putNarInfo(hash: StoreHash, received: string, signal: AbortSignal): Promise<void> {
+  async #putNarInfo(hash: StoreHash, received: string, circumstances: Circumstances): Promise<void> {
     const { narInfos, storeDir } = this.#options;
     const info = parseNarInfo(received, storeDir);
     if (info.hashPart !== hash) {
@@ -147,17 +159,24 @@ export class Uploads {
     const text = own === undefined ? received : withoutSig(received, own);
     // Signatures of several uploads at once are all kept: they are merged one after the other.
     const sigs = info.sigs.filter((sig) => sig !== own);
-    await narInfos.changing.run(hash, () => this.#merge({ ...info, sigs }, text, narName, signal));
+    await narInfos.changing.run(hash, () => this.#merge({ ...info, sigs }, text, narName, circumstances));
   }
 
-  async #merge(info: NarInfo, text: string, narName: NarName, signal: AbortSignal): Promise<void> {
+  async #merge(
+    info: NarInfo,
+    text: string,
+    narName: NarName,
+    { alone, signal }: Circumstances,
+  ): Promise<void> {
     const { log, narInfos, store } = this.#options;
     // The client may have had it from here a moment ago, while it was still on its way into the store.
     await narInfos.settled(info.hashPart);
-    const existing = await narInfos.local(info.hashPart);
-    if (existing !== undefined && !sameContent(existing.info, info)) {
+    const found = await narInfos.local(info.hashPart);
+    const existing = found !== undefined && sameContent(found.info, info) ? found : undefined;
+    const stays = found !== undefined && (found.origin === 'push' || !alone);
+    if (existing === undefined && stays) {
       log.info(
-        `${info.storePath} is already here with another content, which stays (NarHash ${existing.info.narHash})`,
+        `${info.storePath} is already here with another content, which stays (NarHash ${found.info.narHash})`,
       );
       return;
     }

@@ -105,7 +105,8 @@ export function createHandler(options: HandlerOptions): Handler {
       await uploads.check(wanted.name, lengthOf(req));
       const gone = new AbortController();
       res.once('close', () => gone.abort(new CacheError('aborted', 'the client left')));
-      await uploads.put(wanted.name, receive(req, res, expects, options.stallMs), gone.signal);
+      const body = receive(req, res, expects, options.stallMs);
+      await uploads.put(wanted.name, body, gone.signal, wanted.pushed);
     }
     note('put');
     res.writeHead(200, { 'Content-Length': 0 }).end();

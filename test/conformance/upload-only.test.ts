@@ -1,7 +1,7 @@
 // Section 8 of protocol.md, 62: `/upload`, the cache without its upstreams.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { get, head, type Options, put } from '../fixtures/client.ts';
+import { get, head, type Options, push, put } from '../fixtures/client.ts';
 import { startTestService, type TestService } from '../fixtures/in-process.ts';
 import { field, makePackage, type Package, readNarInfo } from '../fixtures/nar.ts';
 import { until } from '../fixtures/patience.ts';
@@ -120,6 +120,32 @@ test('62: what came from an upstream becomes ours when it is pushed to /upload, 
   await service.restart();
   for (const base of [service.url, `${service.url}/upload`])
     assert.deepEqual(await seen(base, far), [200, 200]);
+});
+
+test('62: what an upstream has left here gives way to a rebuild that is pushed there; at the root, and once pushed, the first stays', async (t) => {
+  const { service, upstream } = await start(t);
+  assert.deepEqual(await seen(service.url, far), [200, 200]);
+  await stored(service, far);
+  const remembered = `/${field((await get(service.url, far.narInfoPath)).text, 'URL')}`;
+  const [rebuilt, again] = ['rebuilt', 'again'].map((seed) => makePackage('far', { seed, size: 50_000 })) as [
+    Package,
+    Package,
+  ];
+  await push(service.url, rebuilt);
+  assert.deepEqual(await seen(service.url, far), [200, 200], 'the first stays');
+  assert.equal((await get(service.url, `/upload${far.narInfoPath}`)).status, 404);
+  // Whoever is told that it is here, alone, must not find it gone when the upstream has lost it.
+  assert.equal(await copyTo(service.url, '/upload', rebuilt), 1);
+  assert.equal(await copyTo(service.url, '/upload', rebuilt), 0);
+  await push(service.url, again);
+  assert.equal((await put(service.url, `/upload${again.narInfoPath}`, again.narInfo)).status, 200);
+  assert.ok((await get(service.url, remembered)).body.equals(far.file), 'clients remember the one before');
+  await upstream.down();
+  for (let i = 0; i < 2; i++) {
+    for (const base of [service.url, `${service.url}/upload`])
+      assert.deepEqual(await seen(base, rebuilt), [200, 200]);
+    await service.restart();
+  }
 });
 
 test('62: a NAR that a client need not send, as it is here from an upstream, becomes ours with the narinfo', async (t) => {
