@@ -7,6 +7,7 @@ import { fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
 import { get, head, push } from '../fixtures/client.ts';
 import { startTestService, type TestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
+import { until } from '../fixtures/patience.ts';
 import { program } from '../fixtures/project.ts';
 import { type Outcome, run } from '../fixtures/run.ts';
 import { startUpstream, type TestUpstream } from '../fixtures/upstream.ts';
@@ -87,8 +88,7 @@ test('rm takes a path out at once, and the running service does not show it any 
   assert.match(done.stdout, new RegExp(`^removed ${secret.storePath}\nremoved its NAR, 1\\d.* KiB\n$`));
   assert.equal((await get(service.url, secret.narPath)).status, 404);
   // A narinfo in its memory is believed for a second.
-  const until = performance.now() + 5000;
-  while ((await get(service.url, secret.narInfoPath)).status !== 404) assert.ok(performance.now() < until);
+  await until(async () => (await get(service.url, secret.narInfoPath)).status === 404, 'it to be forgotten');
   assert.equal((await command('rm', secret.storePath)).code, 2);
   await push(service.url, secret);
   assert.equal((await get(service.url, secret.narInfoPath)).status, 200, 'and it may come back');

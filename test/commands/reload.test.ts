@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { get, push, put } from '../fixtures/client.ts';
 import { temporaryFolder } from '../fixtures/defer.ts';
 import { makePackage, publicKey, readNarInfo, sign } from '../fixtures/nar.ts';
+import { until } from '../fixtures/patience.ts';
 import { type Service, startService } from '../fixtures/service.ts';
 import { makeAuthority } from '../fixtures/tls.ts';
 import { secureConnect } from '../fixtures/tls-client.ts';
@@ -164,6 +165,6 @@ test('many at once end with the newest configuration', async (t) => {
   const service = await startService(t, { config: config(OLD) });
   for (let i = 0; i < 5; i++) process.kill(service.pid, 'SIGHUP');
   await service.reload(config(NEW));
-  while ((await mayPush(service, NEW)) !== 200) assert.match(await service.reload(), DONE);
+  await until(async () => (await mayPush(service, NEW)) === 200, 'the newest configuration to hold');
   assert.equal(await mayPush(service, OLD), 401);
 });

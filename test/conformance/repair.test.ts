@@ -5,6 +5,7 @@ import { get, head, put } from '../fixtures/client.ts';
 import { Holdings } from '../fixtures/holdings.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
+import { until } from '../fixtures/patience.ts';
 import { startUpstream, status, whole } from '../fixtures/upstream.ts';
 
 const one = makePackage('lost');
@@ -19,7 +20,7 @@ test('a narinfo whose NAR every upstream has lost is dropped, and not taken agai
   upstream.on(one.narPath, whole(one.file));
   assert.equal((await get(service.url, `/${url}`)).status, 200, 'the NAR itself is asked for all the same');
   // Its last byte goes out before it is in the store.
-  while ((await head(service.url, `/${url}`)).status !== 200);
+  await until(async () => (await head(service.url, `/${url}`)).status === 200, 'the NAR to be stored');
   assert.equal((await get(service.url, one.narInfoPath)).status, 200, 'and once it is here, it is not lost');
 });
 

@@ -154,6 +154,6 @@ test('a clock that was ahead protects nothing for ever', async (t) => {
   const used = await fetched(service, upstream, 'used', -10_000);
   await get(service.url, used.narPath);
   await utimes(fileOf(service.dir, used.narInfoPath), new Date(), new Date());
-  while ((await collectIn(service.dir, { maxBytes: 1 }, true)).removedObjects > 0)
-    await new Promise(setImmediate);
+  const stays = async () => (await collectIn(service.dir, { maxBytes: 1 }, true)).removedObjects === 0;
+  await until(stays, 'its use to be noted');
 });
