@@ -13,8 +13,10 @@ export async function commonPrefix(
   const right = Buffer.allocUnsafe(READ_BYTES);
   for (let at = 0; at < length; ) {
     const size = Math.min(READ_BYTES, length - at);
-    const read = await readFully(a, left.subarray(0, size), at);
-    await readFully(b, right.subarray(0, size), at);
+    const read = Math.min(
+      await readFully(a, left.subarray(0, size), at),
+      await readFully(b, right.subarray(0, size), at),
+    );
     if (!left.subarray(0, read).equals(right.subarray(0, read))) {
       let same = 0;
       while (left[same] === right[same]) same++;

@@ -4,7 +4,7 @@ import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { ObjectMeta, PutOptions, Store } from './store.ts';
 
 /** What of an object its bytes do not tell. */
-type Described = Pick<ObjectMeta, 'path' | 'kind' | 'origin' | 'narHash' | 'otherNars'>;
+export type Described = Pick<ObjectMeta, 'path' | 'kind' | 'origin' | 'narHash' | 'otherNars'>;
 
 /**
  * `body` is asked for when there is a file for it. `describe` gets its SHA-256, and throws if it is not to be kept.

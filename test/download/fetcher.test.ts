@@ -1,0 +1,58 @@
+// What a second request for the same file may know that the first did not.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Fetcher } from '../../lib/download/fetcher.ts';
+import { NarInfos } from '../../lib/download/narinfos.ts';
+import type { NarName, ObjectName } from '../../lib/nix/object-name.ts';
+import type { StoreHash } from '../../lib/nix/store-path.ts';
+import { piecesOf } from '../../lib/streams.ts';
+import { Holdings } from '../fixtures/holdings.ts';
+import { makePackage } from '../fixtures/nar.ts';
+import { type Handler, startUpstream, status, whole } from '../fixtures/upstream.ts';
+import { createWorld } from '../fixtures/upstreams.ts';
+
+for (const [what, answer] of [
+  ['is told that there is no such file', status(404)],
+  ['gets an error', status(500)],
+] as const) {
+  test(`whoever began it without the store hash ${what}; whoever joined with it gets the file`, async (t) => {
+    const one = makePackage('elsewhere', { url: 'files/own.nar' });
+    const upstream = await startUpstream(t);
+    let answerFirst = () => {};
+    const held: Handler = (request, response) => {
+      answerFirst = () => answer(request, response);
+    };
+    upstream.on(one.narPath, held);
+    upstream.on(one.narInfoPath, whole(one.narInfo));
+    upstream.on('/files/own.nar', whole(one.file));
+    const { store } = await Holdings.create(t);
+    const world = createWorld(t);
+    const shared = {
+      ...{ store, upstreams: world.upstreams([world.upstream(upstream.url)]), storeDir: '/nix/store' },
+      ...{ log: { info: () => {}, warn: () => {}, error: () => {} }, signing: undefined },
+      ...{ signal: world.stopping.signal, now: () => performance.now() },
+    };
+    const narInfos = new NarInfos(shared);
+    const limits = { connections: 1, maxDownloads: 4, maxSpoolBytes: 2 ** 30 };
+    const fetcher = new Fetcher({ ...shared, ...limits, narInfos });
+    const nar = (hash?: string): Extract<ObjectName, { kind: 'nar' }> => ({
+      ...{ kind: 'nar', name: one.narPath.slice(5) as NarName, hash: hash as StoreHash | undefined },
+    });
+
+    const first = fetcher.fetch(nar()).then(
+      ({ value }) => value,
+      () => 'failed',
+    );
+    await upstream.asked(one.narPath);
+    const second = fetcher.fetch(nar(one.hash));
+    answerFirst();
+    assert.ok([undefined, 'failed'].includes((await first) as string | undefined));
+    const { value } = await second;
+    assert.ok(value !== undefined && value !== 'stored' && value.hold());
+    const parts: Buffer[] = [];
+    for await (const piece of piecesOf(value.reader(0, undefined))) parts.push(Buffer.from(piece));
+    assert.ok(Buffer.concat(parts).equals(one.file));
+    await Promise.all([fetcher.idle(), narInfos.idle()]);
+    await store.idle();
+  });
+}

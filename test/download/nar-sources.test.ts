@@ -1,0 +1,110 @@
+// Who is asked for what, in which order, and what the bytes must be, by what is known of them.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { NarSources } from '../../lib/download/nar-sources.ts';
+import type { KnownNarInfo, NarInfos } from '../../lib/download/narinfos.ts';
+import { CacheError, isCacheError } from '../../lib/errors.ts';
+import { narNameOf, parseNarInfo } from '../../lib/nix/narinfo.ts';
+import type { NarName } from '../../lib/nix/object-name.ts';
+import type { StoreHash } from '../../lib/nix/store-path.ts';
+import type { Owner } from '../fixtures/defer.ts';
+import { makePackage, type PackageOptions } from '../fixtures/nar.ts';
+import { createWorld } from '../fixtures/upstreams.ts';
+
+const URLS = ['http://a.test', 'http://b.test'] as const;
+const [A, B] = URLS;
+const SILENT = { info: () => {}, warn: () => {}, error: () => {} };
+const HASH = makePackage('one').hash as StoreHash;
+
+/** The narinfo of a package as that upstream has it. */
+function known(origin: string, options: PackageOptions = {}): KnownNarInfo {
+  const text = makePackage('one', options).narInfo;
+  const info = parseNarInfo(text, '/nix/store');
+  return { info, text, origin, narName: narNameOf(info, origin), body: Buffer.from(text) };
+}
+
+/** Two upstreams, and a narinfo that is found so; those they have themselves, by their URLs. */
+function setUp(t: Owner, find: NarInfos['find'], own: Readonly<Record<string, KnownNarInfo>> = {}) {
+  const world = createWorld(t);
+  const upstreams = world.upstreams(URLS.map((url) => world.upstream(url)));
+  const ask: NarInfos['ask'] = async ({ url }) => own[url];
+  return new NarSources(upstreams, { find, ask } as Partial<NarInfos> as NarInfos, SILENT);
+}
+
+const found =
+  (one: KnownNarInfo): NarInfos['find'] =>
+  async () => ({ known: one, how: 'hit' });
+const failing: NarInfos['find'] = async () => {
+  throw new CacheError('timeout', 'nobody answers');
+};
+const byNarInfo = (url: string) => `${url} by its narinfo of ${HASH}`;
+
+test('what is no NAR is asked for by its own path, in which a question mark begins no query', (t) => {
+  const { expected, sources } = setUp(t, failing).forPath('/log/a?b.drv');
+  assert.deepEqual(
+    sources.map(({ label }) => label),
+    [`${A}/log/a%3Fb.drv`, `${B}/log/a%3Fb.drv`],
+  );
+  assert.deepEqual(Object.values(expected), [undefined, undefined, undefined]);
+});
+
+test('a NAR whose name is its hash: by its URL where its narinfo came from, then by that name, then by other narinfos', async (t) => {
+  const one = known(B, { url: 'files/own.nar.xz', compression: 'xz' });
+  const { expected, sources } = await setUp(t, found(one)).forNar(one.narName, HASH);
+  const labels = sources.map(({ label }) => label);
+  assert.deepEqual(labels, [
+    `${B}/files/own.nar.xz`,
+    `${A}/nar/${one.narName}`,
+    `${B}/nar/${one.narName}`,
+    byNarInfo(A),
+  ]);
+  assert.deepEqual(
+    sources.map(({ certain }) => certain),
+    [true, false, false, false],
+  );
+  assert.equal(expected.fileHash, one.info.fileHash);
+});
+
+test('a name that is no hash is another file elsewhere: there it is asked for by the own narinfo alone', async (t) => {
+  const one = known(A, { compression: 'gzip', fields: { FileHash: undefined } });
+  const { sources } = await setUp(t, found(one)).forNar(one.narName, HASH);
+  assert.deepEqual(
+    sources.map(({ label }) => label),
+    [`${A}/${one.info.url}`, byNarInfo(B)],
+  );
+});
+
+test('an upstream whose own narinfo is of another NAR, or that has none, is not asked for it', async (t) => {
+  const one = known(A);
+  const other = known(B, { seed: 'another build' });
+  for (const own of [{ [B]: other }, {}]) {
+    const { sources } = await setUp(t, found(one), own).forNar(one.narName, HASH);
+    const source = sources.find(({ label }) => label === byNarInfo(B));
+    assert.equal(await source?.ask(new AbortController().signal), undefined);
+  }
+});
+
+test('what the bytes must be follows from the narinfo, or else from the name', async (t) => {
+  const plain = known(A, { fields: { FileHash: undefined, FileSize: undefined } });
+  const { expected } = await setUp(t, found(plain)).forNar(plain.narName, HASH);
+  assert.deepEqual([expected.fileHash, expected.fileSize], [plain.info.narHash, plain.info.narSize]);
+
+  const { fileHash, ...bare } = known(A, { compression: 'xz' }).info;
+  const named = known('unknown', { compression: 'xz', fields: { FileHash: undefined } });
+  const byName = await setUp(t, found(named)).forNar(named.narName, HASH);
+  assert.equal(named.narName, `${fileHash}.nar.xz`);
+  assert.deepEqual([byName.expected.fileHash, byName.expected.fileSize], [fileHash, bare.fileSize]);
+});
+
+test('without its narinfo a NAR is asked for only if its name tells wrong bytes', async (t) => {
+  const packed = known(A, { compression: 'gzip', fields: { FileHash: undefined } });
+  const opaque = `${HASH}-${packed.info.narHash}.nar.xz` as NarName;
+  const hashed = known(A, { compression: 'xz' });
+  const sources = setUp(t, failing);
+  assert.equal((await sources.forNar(hashed.narName, HASH)).expected.fileHash, hashed.info.fileHash);
+  assert.equal((await sources.forNar(packed.narName, HASH)).expected.nar?.narHash, packed.info.narHash);
+  await assert.rejects(sources.forNar(opaque, HASH), (error) => isCacheError(error, 'timeout'));
+  await assert.rejects(sources.forNar('x.nar.xz' as NarName, HASH), (error) =>
+    isCacheError(error, 'timeout'),
+  );
+});

@@ -1,0 +1,103 @@
+// Beginnings of downloads, kept from one start to another: as few, as young and as well known as they must be.
+import assert from 'node:assert/strict';
+import { mkdir, readdir, readFile, truncate, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { FolderStore } from '../../lib/store/folder-store.ts';
+import type { Beginning } from '../../lib/store/store.ts';
+import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
+import { idOf } from '../fixtures/holdings.ts';
+
+const BODY = Buffer.from('the beginning of something larger');
+const DAY_MS = 24 * 3_600_000;
+const ONE: Beginning = { path: '/nar/a.nar', size: 1000, sha256: 'ab'.repeat(32), length: BODY.length };
+const { length: _, ...WANTED } = ONE;
+
+async function setUp(t: Owner): Promise<{ store: FolderStore; partial: string }> {
+  const folder = join(await temporaryFolder(t), 'cache');
+  const store = new FolderStore(folder, { info: () => {}, warn: () => {}, error: () => {} });
+  await store.prepare();
+  return { store, partial: join(folder, 'partial') };
+}
+
+async function keep(store: FolderStore, beginning: Beginning): Promise<void> {
+  const spool = store.spool();
+  await spool.write(BODY, 0);
+  await store.keepPartial(spool, beginning);
+  await spool.close();
+}
+
+test('what is kept is taken once, as far as it had come', async (t) => {
+  const { store, partial } = await setUp(t);
+  await keep(store, { ...ONE, length: 13 });
+  await store.prepare();
+  const taken = await store.takePartial(WANTED);
+  assert.equal(taken?.length, 13);
+  const buffer = Buffer.alloc(13);
+  assert.equal(await taken?.spool.read(buffer, 0), 13);
+  assert.ok(buffer.equals(BODY.subarray(0, 13)));
+  await taken?.spool.close();
+  assert.equal(await store.takePartial(WANTED), undefined);
+  assert.deepEqual(await readdir(partial), []);
+});
+
+test('the beginning of another file, or no more of it than is there, is not taken for it', async (t) => {
+  const { store, partial } = await setUp(t);
+  for (const other of [{ sha256: 'cd'.repeat(32) }, { size: 1001 }]) {
+    await keep(store, ONE);
+    assert.equal(await store.takePartial({ ...WANTED, ...other }), undefined, JSON.stringify(other));
+    assert.deepEqual(await readdir(partial), []);
+  }
+  for (const [bytes, length] of [
+    [1024 + 5, 5],
+    [1024, undefined],
+    [100, undefined],
+  ] as const) {
+    await keep(store, ONE);
+    await truncate(join(partial, idOf(ONE.path)), bytes);
+    const taken = await store.takePartial(WANTED);
+    assert.equal(taken?.length, length, `cut to ${bytes} bytes`);
+    await taken?.spool.close();
+  }
+});
+
+test('a start keeps the newest of the last week, and no more than 32', async (t) => {
+  const { store, partial } = await setUp(t);
+  await mkdir(partial);
+  for (let day = 0; day < 10; day++) {
+    for (const i of [0, 1, 2, 3, 4]) {
+      const file = join(partial, `${day}-${i}`);
+      await writeFile(file, '');
+      const used = new Date(Date.now() - (day + 0.1) * DAY_MS);
+      await utimes(file, used, used);
+    }
+  }
+  await store.prepare();
+  const left = (await readdir(partial)).sort();
+  assert.equal(left.length, 32);
+  assert.deepEqual([left[0], left.at(-1)?.slice(0, 1)], ['0-0', '6']);
+  for (const name of left.slice(2)) {
+    const old = new Date(Date.now() - 8 * DAY_MS);
+    await utimes(join(partial, name), old, old);
+  }
+  await store.prepare();
+  assert.deepEqual((await readdir(partial)).sort(), ['0-0', '0-1']);
+});
+
+test('what a killed service has noted in a temporary file is kept, and only that', async (t) => {
+  const { store, partial } = await setUp(t);
+  const spool = store.spool();
+  await spool.write(BODY, 0);
+  await store.notePartial(spool, ONE);
+  const tmp = join(store.folder, 'tmp');
+  const [name = ''] = await readdir(tmp);
+  const bytes = await readFile(join(tmp, name));
+  await spool.close();
+  await writeFile(join(tmp, 'noted'), bytes);
+  await writeFile(join(tmp, 'other'), Buffer.alloc(2000, ' '));
+  await store.prepare();
+  assert.deepEqual([await readdir(tmp), await readdir(partial)], [[], [idOf(ONE.path)]]);
+  const taken = await store.takePartial(WANTED);
+  assert.equal(taken?.length, BODY.length);
+  await taken?.spool.close();
+});
