@@ -1,5 +1,5 @@
 // What an upstream has under a URL, as its headers tell: RFC 9110, sections 8 and 14.
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { codingOf } from '../codings.ts';
 import type { Incoming } from './body.ts';
 
@@ -42,20 +42,32 @@ export function isContinuation(part: Part | undefined): boolean {
   return part !== undefined && part.start > 0;
 }
 
-/** What the body of a 200 or 206 is of the whole; undefined if a 206 does not say it, or in numbers that can't be counted in. */
-export function extentOf(response: IncomingMessage): Extent | undefined {
-  const { 'content-length': length, 'content-range': range } = response.headers;
-  const coded = codingOf(response.headers['content-encoding']) !== undefined;
-  if (response.statusCode !== 206) {
-    const size = length === undefined || coded ? undefined : Number(length);
-    const chunked = response.headers['transfer-encoding'] !== undefined;
-    const delimited = length !== undefined || chunked || coded;
-    return size === undefined || Number.isSafeInteger(size)
-      ? { size, start: 0, end: size, partial: false, delimited }
-      : undefined;
-  }
+/** What the body of a 200 or 206 is of the whole; or, in words, why it can't be used. */
+export function extentOf({ headers, statusCode }: IncomingMessage): Extent | string {
+  const transfer = headers['transfer-encoding'];
+  // Nobody asked for another, and node:http would take its bytes for the body's.
+  if (transfer !== undefined && transfer.trim().toLowerCase() !== 'chunked')
+    return `answered with Transfer-Encoding ${JSON.stringify(transfer.slice(0, 100))}`;
+  const isCoded = codingOf(headers['content-encoding']) !== undefined;
+  const extent = statusCode === 206 ? partOf(headers, isCoded) : wholeOf(headers, isCoded);
+  if (extent !== undefined) return extent;
+  const { 'content-length': length = '', 'content-range': range = '' } = headers;
+  const found = statusCode === 206 ? `Content-Range ${JSON.stringify(range)}` : `Content-Length ${length}`;
+  return `answered ${statusCode} with ${found.slice(0, 100)}`;
+}
+
+function wholeOf(headers: IncomingHttpHeaders, isCoded: boolean): Extent | undefined {
+  const { 'content-length': length, 'transfer-encoding': chunked } = headers;
+  const size = length === undefined || isCoded ? undefined : Number(length);
+  const delimited = isCoded || length !== undefined || chunked !== undefined;
+  const counts = size === undefined || Number.isSafeInteger(size);
+  return counts ? { size, start: 0, end: size, partial: false, delimited } : undefined;
+}
+
+/** Undefined if it does not say it, or in numbers that can't be counted in. */
+function partOf({ 'content-range': range }: IncomingHttpHeaders, isCoded: boolean): Extent | undefined {
   const [, first, last, total] = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(range?.trim() ?? '') ?? [];
-  if (first === undefined || coded) return undefined;
+  if (first === undefined || isCoded) return undefined;
   const [start, end] = [Number(first), Number(last) + 1];
   const size = total === '*' ? undefined : Number(total);
   const fits = start < end && end <= (size ?? end) && Number.isSafeInteger(size ?? end);
