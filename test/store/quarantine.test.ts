@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { versionOf } from '../../lib/store/files.ts';
+import { quarantine } from '../../lib/store/quarantine.ts';
+import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
+
+const PATH = '/nar/x.nar';
+
+async function setUp(t: Owner) {
+  const folder = await temporaryFolder(t);
+  const file = join(folder, 'object');
+  await writeFile(file, 'damaged');
+  const version = versionOf(await stat(file));
+  const said: string[] = [];
+  const log = {
+    info: () => {},
+    warn: (line: string) => said.push(line),
+    error: (line: string) => said.push(line),
+  };
+  const aside = (target: string) => quarantine(join(folder, target), PATH, file, version, 'a reason', log);
+  return { aside, file, folder, said };
+}
+
+test('it is moved, with the path and the reason beside it and a word in the log', async (t) => {
+  const { aside, file, folder, said } = await setUp(t);
+  assert.equal(await aside('quarantine'), 7);
+  const [moved = '', reason = ''] = (await readdir(join(folder, 'quarantine'))).sort();
+  assert.match(moved, /^object-\d+$/);
+  assert.equal(reason, `${moved}.reason`);
+  assert.equal(await readFile(join(folder, 'quarantine', moved), 'utf8'), 'damaged');
+  assert.equal(await readFile(join(folder, 'quarantine', reason), 'utf8'), `${PATH}\na reason\n`);
+  assert.deepEqual(said, [`${PATH} is damaged (a reason); moved to ${join(folder, 'quarantine', moved)}`]);
+  assert.equal(await aside('quarantine'), undefined, `${file} is gone`);
+});
+
+test('what has been replaced since is not what was damaged, and stays', async (t) => {
+  const { aside, file, folder, said } = await setUp(t);
+  await writeFile(join(folder, 'new'), 'correct');
+  await rename(join(folder, 'new'), file);
+  assert.equal(await aside('quarantine'), undefined);
+  assert.equal(await readFile(file, 'utf8'), 'correct');
+  assert.deepEqual([await readdir(folder), said], [['object'], []]);
+});
+
+test('what can not be moved is deleted, so that a good one may come', async (t) => {
+  const { aside, folder, said } = await setUp(t);
+  await writeFile(join(folder, 'in the way'), '');
+  assert.equal(await aside('in the way'), 7);
+  assert.deepEqual(await readdir(folder), ['in the way']);
+  assert.match(
+    said.join('\n'),
+    /^\/nar\/x\.nar is damaged \(a reason\); deleting it, as it can't be moved to /,
+  );
+});
