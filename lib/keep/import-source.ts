@@ -8,6 +8,7 @@ import { MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
 import { isStoreHash, type StoreHash } from '../nix/store-path.ts';
 import { storageError } from '../store/files.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+import { parseUrl } from '../url.ts';
 
 export interface ImportSource {
   /** Undefined if it has none. */
@@ -73,7 +74,7 @@ export async function* readPieces(file: string): AsyncGenerator<Buffer> {
 /** The files of the folder that a narinfo's URL may mean; none of them is outside of it, whatever the URL says. */
 function filesFor(folder: string, reference: string): string[] {
   const base = 'http://folder.invalid/';
-  const url = URL.canParse(reference, base) ? new URL(reference, base) : undefined;
+  const url = parseUrl(reference, base);
   if (url === undefined) return [];
   const path = decoded(url.pathname);
   // Who copied a cache with wget has its query in the names of files, and its other host nowhere.

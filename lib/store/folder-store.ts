@@ -1,6 +1,7 @@
-// The folder: `ab/<sha256 of the path, hex>`, one file an object, its header explaining it (see header.ts), beside
-// `tmp/` for what is being written and `quarantine/` for what turned out damaged. There is no index: the files are
-// the truth, so a start reads nothing but `tmp/`, and the command line works beside a running service.
+// The folder: `ab/<sha256 of the path, hex>`, one file an object, its header explaining it (see header.ts), beside `tmp/` for
+// what is being written, `partial/` for downloads that a stop interrupted, `trash/` for what is on its way out, `pins/`, and
+// `quarantine/` for what turned out damaged. There is no index: the files are the truth, so a start looks at no object, and
+// the command line works beside a running service.
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { access, mkdir, rm, stat, statfs } from 'node:fs/promises';
