@@ -3,7 +3,7 @@ import { readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { versionOf } from '../../lib/store/files.ts';
-import { quarantine } from '../../lib/store/quarantine.ts';
+import { dropQuarantined, quarantine } from '../../lib/store/quarantine.ts';
 import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
 
 const PATH = '/nar/x.nar';
@@ -19,38 +19,47 @@ async function setUp(t: Owner) {
     warn: (line: string) => said.push(line),
     error: (line: string) => said.push(line),
   };
-  const aside = (target: string) => quarantine(join(folder, target), PATH, file, version, 'a reason', log);
+  const aside = () => quarantine(folder, PATH, file, version, 'a reason', log);
   return { aside, file, folder, said };
 }
 
 test('it is moved, with the path and the reason beside it and a word in the log', async (t) => {
   const { aside, file, folder, said } = await setUp(t);
-  assert.equal(await aside('quarantine'), 7);
+  assert.equal(await aside(), 7);
   const [moved = '', reason = ''] = (await readdir(join(folder, 'quarantine'))).sort();
   assert.match(moved, /^object-\d+$/);
   assert.equal(reason, `${moved}.reason`);
   assert.equal(await readFile(join(folder, 'quarantine', moved), 'utf8'), 'damaged');
   assert.equal(await readFile(join(folder, 'quarantine', reason), 'utf8'), `${PATH}\na reason\n`);
   assert.deepEqual(said, [`${PATH} is damaged (a reason); moved to ${join(folder, 'quarantine', moved)}`]);
-  assert.equal(await aside('quarantine'), undefined, `${file} is gone`);
+  assert.equal(await aside(), undefined, `${file} is gone`);
 });
 
 test('what has been replaced since is not what was damaged, and stays', async (t) => {
   const { aside, file, folder, said } = await setUp(t);
   await writeFile(join(folder, 'new'), 'correct');
   await rename(join(folder, 'new'), file);
-  assert.equal(await aside('quarantine'), undefined);
+  assert.equal(await aside(), undefined);
   assert.equal(await readFile(file, 'utf8'), 'correct');
   assert.deepEqual([await readdir(folder), said], [['object'], []]);
 });
 
 test('what can not be moved is deleted, so that a good one may come', async (t) => {
   const { aside, folder, said } = await setUp(t);
-  await writeFile(join(folder, 'in the way'), '');
-  assert.equal(await aside('in the way'), 7);
-  assert.deepEqual(await readdir(folder), ['in the way']);
+  await writeFile(join(folder, 'quarantine'), 'in the way');
+  assert.equal(await aside(), 7);
+  assert.deepEqual(await readdir(folder), ['quarantine']);
   assert.match(
     said.join('\n'),
     /^\/nar\/x\.nar is damaged \(a reason\); deleting it, as it can't be moved to /,
   );
+});
+
+test('all that was set aside of an object can be dropped', async (t) => {
+  const { aside, folder } = await setUp(t);
+  await dropQuarantined(folder, 'object');
+  await aside();
+  await writeFile(join(folder, 'quarantine', 'objects-1'), 'another');
+  await dropQuarantined(folder, 'object');
+  assert.deepEqual(await readdir(join(folder, 'quarantine')), ['objects-1']);
 });

@@ -7,17 +7,24 @@ const answer = (statusCode: number, headers: IncomingHttpHeaders) =>
   ({ statusCode, headers }) as IncomingMessage;
 
 test('what a body is of the whole, or why that can not be told', () => {
-  const whole = (size: number | undefined) => ({ size, start: 0, end: size, partial: false });
+  const whole = (size: number | undefined, delimited = true) => ({
+    size,
+    start: 0,
+    end: size,
+    partial: false,
+    delimited,
+  });
+  const part = { start: 2, end: 5, partial: true, delimited: true };
   for (const [status, headers, expected] of [
     [200, { 'content-length': '7' }, whole(7)],
-    [200, {}, whole(undefined)],
+    [200, {}, whole(undefined, false)],
     [200, { 'transfer-encoding': ' Chunked' }, whole(undefined)],
     [200, { 'content-length': '7', 'content-encoding': 'gzip' }, whole(undefined)],
     [200, { 'content-length': '7', 'content-encoding': 'identity' }, whole(7)],
     [200, { 'content-length': '99999999999999999' }, 'answered 200 with Content-Length 99999999999999999'],
     [200, { 'transfer-encoding': 'gzip, chunked' }, 'answered with Transfer-Encoding "gzip, chunked"'],
-    [206, { 'content-range': 'bytes 2-4/7' }, { size: 7, start: 2, end: 5, partial: true }],
-    [206, { 'content-range': 'bytes 2-4/*' }, { size: undefined, start: 2, end: 5, partial: true }],
+    [206, { 'content-range': 'bytes 2-4/7' }, { ...part, size: 7 }],
+    [206, { 'content-range': 'bytes 2-4/*' }, { ...part, size: undefined }],
     [206, { 'content-length': '3' }, 'answered 206 with Content-Range ""'],
     [206, { 'content-range': 'bytes 4-2/7' }, 'answered 206 with Content-Range "bytes 4-2/7"'],
     [206, { 'content-range': 'bytes 2-7/7' }, 'answered 206 with Content-Range "bytes 2-7/7"'],
