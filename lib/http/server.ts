@@ -86,8 +86,12 @@ export async function startServer(
     if (error.code === 'ECONNRESET') socket.destroy();
     else cutOff(socket, unreadableStatus(error.code), turns.isBusy(socket));
   });
-  // Without this Node would hang up on it without a word.
-  server.on('connect', (_req, socket: Socket) => cutOff(socket, 405, turns.isBusy(socket)));
+  // Without this Node would hang up on it without a word. With this, nobody but us looks after the connection any more.
+  server.on('connect', (_req, socket: Socket) => {
+    socket.on('error', () => {});
+    cutOff(socket, 405, turns.isBusy(socket));
+    socket.destroySoon();
+  });
   await bind(server, listen);
   server.on('error', () => {});
   const { port } = server.address() as AddressInfo;

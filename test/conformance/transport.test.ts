@@ -2,6 +2,8 @@
 //
 // 66, a connection idle for 100 s, is tested by what the service says about its time-out: the wait would be long.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 import { get, push } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
@@ -93,11 +95,19 @@ test('67: a word that is no method of HTTP → 400, 405 or 501, no HTML', async 
 test('67: CONNECT → 405 with Allow, the connection closed, the service goes on', async (t) => {
   const service = await startTestService(t);
   const client = await rawConnect(t, service.url);
-  client.send('CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n');
+  const connecting = 'CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n';
+  client.send(connecting);
   const reply = await client.reply();
   assert.deepEqual([reply.status, reply.headers.allow], [405, 'GET, HEAD, PUT']);
   assertClean(reply, 'CONNECT');
   assert.equal((await client.closed()).length, 0);
+  for (let i = 0; i < 50; i++) {
+    const socket = connect(Number(new URL(service.url).port), '127.0.0.1');
+    await once(socket, 'connect');
+    // It is gone before the answer is.
+    socket.write(connecting, () => socket.resetAndDestroy());
+    await once(socket, 'close');
+  }
   assert.equal((await get(service.url, '/nix-cache-info')).status, 200);
 });
 
