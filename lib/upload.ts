@@ -9,6 +9,7 @@ import {
   MAX_NARINFO_BYTES,
   type NarInfo,
   parseNarInfo,
+  pushedNarName,
   withoutSig,
   withSigs,
   withUrl,
@@ -233,16 +234,6 @@ export class Uploads {
     const newest = others.slice(-MAX_OTHER_NARS) as NarName[];
     return newest.length === 0 ? undefined : newest;
   }
-}
-
-/** The NAR's name in a narinfo as clients push it; our own `?hash=` may stand behind it. */
-function pushedNarName(info: NarInfo): NarName {
-  const name = /^nar\/([^/?]+)(?:\?hash=[0-9a-z]{32})?$/.exec(info.url)?.[1] ?? '';
-  if (isNarName(name)) return name;
-  throw new CacheError(
-    'invalid',
-    `expected a narinfo URL of the form nar/<name>, found ${JSON.stringify(info.url)}`,
-  );
 }
 
 function checkNarHash(name: NarName, found: string): void {

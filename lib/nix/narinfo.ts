@@ -171,6 +171,17 @@ export function narNameOf(info: NarInfo, origin: string): NarName {
   return (ownName ? narNameIn(info.url) : undefined) ?? servedNarName(info);
 }
 
+/**
+ * The NAR's name in a narinfo as clients push it; our own `?hash=` may stand behind it.
+ * @throws CacheError `invalid`
+ */
+export function pushedNarName({ url }: NarInfo): NarName {
+  const name = narNameIn(url.replace(/\?hash=[0-9a-z]{32}$/, ''));
+  if (name !== undefined) return name;
+  const found = JSON.stringify(url.slice(0, 200));
+  throw new CacheError('invalid', `expected a narinfo URL of the form nar/<name>, found ${found}`);
+}
+
 /** The NAR's name in a URL as pushed narinfos and most caches have it, `nar/<name>`. */
 function narNameIn(url: string): NarName | undefined {
   const name = /^nar\/([^/?]+)$/.exec(url)?.[1] ?? '';
