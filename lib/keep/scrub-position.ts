@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { isErrno } from '../errors.ts';
 import { isId, replaceFile, storageError } from '../store/files.ts';
 import type { Place } from '../store/walk.ts';
+import { writing } from '../store/writing.ts';
 
 export interface Position {
   /** When the round began: milliseconds since 1970. */
@@ -39,8 +40,10 @@ export async function loadPosition(folder: string): Promise<Position | undefined
 export async function savePosition(folder: string, position: Position): Promise<void> {
   const file = fileIn(folder);
   try {
-    await replaceFile(file, `${file}.new`, (handle) =>
-      handle.writeFile(`${JSON.stringify({ format: FORMAT, ...position })}\n`),
+    await writing(() =>
+      replaceFile(file, `${file}.new`, (handle) =>
+        handle.writeFile(`${JSON.stringify({ format: FORMAT, ...position })}\n`),
+      ),
     );
   } catch (error) {
     throw storageError(`can't write ${file}`, error);

@@ -1,12 +1,10 @@
-// What the store's files have in common: how they are named, opened, told apart, marked as used and made durable.
+// What the store's files have in common: how they are named, opened, told apart and made durable.
 import { createHash } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, open, rename, rm, stat, utimes } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CacheError, describe, isErrno } from '../errors.ts';
-
-/** How stale an object's last use may be on disk. */
-export const TOUCH_INTERVAL_MS = 10 * 60_000;
+import { writing } from './writing.ts';
 
 /** How to open a file without its being noted on the disk that it was read; Linux alone has the second one. */
 export const QUIETLY = constants.O_RDONLY | (constants.O_NOATIME ?? 0);
@@ -56,18 +54,6 @@ export function versionOf(stats: Stats): string {
   return `${stats.dev}:${stats.ino}:${stats.size}`;
 }
 
-/**
- * Notes a use on disk, at most every ten minutes. A reader does not wait for it, and a read-only disk is no reason to fail. By a
- * handle it is noted even if the file is being moved, which whoever moves it will see.
- */
-export function touch(file: string | FileHandle, mtimeMs: number): void {
-  const now = Date.now();
-  if (Math.abs(now - mtimeMs) < TOUCH_INTERVAL_MS) return;
-  const noted =
-    typeof file === 'string' ? utimes(file, now / 1000, now / 1000) : file.utimes(now / 1000, now / 1000);
-  noted.catch(() => {});
-}
-
 /** Bytes of the file; undefined if there is none. */
 export async function sizeOf(file: string): Promise<number | undefined> {
   const stats = await stat(file).catch((error) => {
@@ -107,7 +93,7 @@ export async function syncFolder(folder: string): Promise<boolean> {
   try {
     const handle = await open(folder, 'r');
     try {
-      await handle.sync();
+      await writing(() => handle.sync());
     } finally {
       await handle.close();
     }

@@ -4,23 +4,25 @@
 // the command line works beside a running service.
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, mkdir, rm, stat, statfs } from 'node:fs/promises';
+import { access, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CacheError, isCacheError, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { UnderWay } from '../under-way.ts';
-import { fileOf, idOf, openForReading, sizeOf, storageError, syncFolder, touch, versionOf } from './files.ts';
+import { fileOf, idOf, openForReading, sizeOf, storageError, syncFolder, versionOf } from './files.ts';
 import { FlatFiles } from './flat-files.ts';
 import { HEADER_BYTES, readHeader } from './header.ts';
+import { isStale, noteUse } from './last-use.ts';
 import { listFolder } from './listing.ts';
 import { OpenFile, type OpenFileOptions } from './open-file.ts';
 import { Partials } from './partials.ts';
-import { prepareFolder } from './prepare.ts';
+import { Preparation } from './prepare.ts';
 import { quarantine } from './quarantine.ts';
 import { ReadLately } from './read-lately.ts';
 import type { Beginning, ListedObject, ObjectMeta, PutOptions, Spool, Store, StoredObject } from './store.ts';
 import { Tally } from './tally.ts';
 import { TempFile, type TempFileWatch } from './temp-file.ts';
+import { makeFolder, unlink } from './writing.ts';
 
 /** What an upload leaves free: its narinfo and other small files need room too. */
 const SPARE_BYTES = 1 << 20;
@@ -40,9 +42,10 @@ export class FolderStore implements Store {
   readonly #log: Log;
   readonly #durability: 'full' | 'relaxed';
   /** Notes a use. */
-  readonly #touch: typeof touch;
+  readonly #noteUse: typeof noteUse;
   readonly #flat: FlatFiles;
   readonly #partials: Partials;
+  readonly #preparation: Preparation;
   readonly #readLately = new ReadLately();
   /** Fan-out folders that are known to survive a power loss. */
   readonly #durableFolders = new Set<string>();
@@ -54,14 +57,15 @@ export class FolderStore implements Store {
     this.folder = folder;
     this.#log = log;
     this.#durability = durability;
-    this.#touch = quiet ? () => {} : touch;
+    this.#noteUse = quiet ? async () => {} : noteUse;
     this.#flat = new FlatFiles(folder);
     this.#partials = new Partials(join(folder, 'partial'), log);
+    this.#preparation = new Preparation(folder, this.#partials, log);
   }
 
-  /** See {@link prepareFolder}. */
+  /** See {@link Preparation.begin}. */
   prepare(): Promise<void> {
-    return prepareFolder(this.folder, this.#partials);
+    return this.#preparation.begin();
   }
 
   async open(path: string): Promise<StoredObject | undefined> {
@@ -78,8 +82,7 @@ export class FolderStore implements Store {
       if (size !== meta.size) {
         throw new CacheError('damaged', `its body has ${size} bytes, its header says ${meta.size}`);
       }
-      this.#touch(handle, stats.mtimeMs);
-      return this.#opened({ handle, meta, bodyAt, begun, version }, file);
+      return this.#opened({ file, handle, meta, bodyAt, begun, version, mtimeMs: stats.mtimeMs });
     } catch (error) {
       await handle.close();
       if (!isCacheError(error, 'damaged')) throw storageError(`can't read ${file}`, error);
@@ -96,19 +99,24 @@ export class FolderStore implements Store {
       return undefined;
     }
     const { file, handle, meta, stats } = found;
-    this.#touch(handle, stats.mtimeMs);
-    return this.#opened({ handle, meta, bodyAt: 0, begun: NOTHING, version: versionOf(stats) }, file);
+    const { mtimeMs } = stats;
+    return this.#opened({
+      file,
+      handle,
+      meta,
+      bodyAt: 0,
+      begun: NOTHING,
+      version: versionOf(stats),
+      mtimeMs,
+    });
   }
 
-  #opened(
-    opened: Pick<OpenFileOptions, 'handle' | 'meta' | 'bodyAt' | 'begun' | 'version'>,
-    file: string,
-  ): OpenFile {
-    const { version } = opened;
+  #opened(opened: Omit<OpenFileOptions, 'noteUse' | 'trusted' | 'onRight' | 'onDamage'>): OpenFile {
+    const { file, version } = opened;
     const { path } = opened.meta;
     return new OpenFile({
       ...opened,
-      touch: this.#touch,
+      noteUse: this.#noteUse,
       trusted: this.#readLately.has(path, version),
       onRight: () => this.#readLately.add(path, version),
       onDamage: (reason) => this.setAside(path, file, version, reason),
@@ -129,7 +137,7 @@ export class FolderStore implements Store {
         throw storageError(`can't read ${file}`, error);
       });
       if (stats === undefined) continue;
-      this.#touch(file, stats.mtimeMs);
+      if (isStale(stats.mtimeMs)) void this.#noteUse(file);
       return versionOf(stats);
     }
     return undefined;
@@ -153,7 +161,7 @@ export class FolderStore implements Store {
   async #checkWritable(): Promise<void> {
     const tmp = join(this.folder, 'tmp');
     try {
-      await mkdir(tmp, { recursive: true });
+      await makeFolder(tmp);
       await access(tmp, constants.W_OK);
     } catch (error) {
       throw new CacheError('full', 'the disk takes no writes now', error);
@@ -161,6 +169,7 @@ export class FolderStore implements Store {
   }
 
   spool(): Spool {
+    void this.#preparation.goOn();
     this.#spools.begin();
     return TempFile.create(join(this.folder, 'tmp'), this.#spoolWatch);
   }
@@ -205,7 +214,7 @@ export class FolderStore implements Store {
       if (!isErrno(error, 'ENOENT')) throw error;
       // Its name is new, also if it had survived once and was removed.
       this.#durableFolders.delete(dirname(file));
-      await mkdir(dirname(file), { recursive: true });
+      await makeFolder(dirname(file));
       return spool.commit(meta, file, { replace, sync }).catch((again) => {
         throw storageError(`can't write ${file}`, again);
       });
@@ -231,7 +240,7 @@ export class FolderStore implements Store {
     for (const file of [this.#fileOf(path), this.#flat.fileOf(path)]) {
       try {
         const bytes = await sizeOf(file);
-        await rm(file);
+        await unlink(file);
         this.tally.changed(-1, -(bytes ?? 0));
         deleted = true;
       } catch (error) {

@@ -4,11 +4,14 @@ import type { FileHandle } from 'node:fs/promises';
 import { CacheError } from '../errors.ts';
 import type { Reader } from '../streams.ts';
 import { FileReader } from './file-reader.ts';
-import { TOUCH_INTERVAL_MS, type touch } from './files.ts';
+import { isStale, type noteUse, TOUCH_INTERVAL_MS } from './last-use.ts';
 import type { ObjectMeta, StoredObject } from './store.ts';
 
 export interface OpenFileOptions {
+  readonly file: string;
   readonly handle: FileHandle;
+  /** When it was last used, by the file's time. */
+  readonly mtimeMs: number;
   readonly meta: ObjectMeta;
   /** Where the body begins. */
   readonly bodyAt: number;
@@ -16,7 +19,7 @@ export interface OpenFileOptions {
   readonly begun: Buffer;
   readonly version: string;
   /** Notes a use. */
-  readonly touch: typeof touch;
+  readonly noteUse: typeof noteUse;
   /** Whether it was read and found right a short while ago. */
   readonly trusted: boolean;
   /** Told that the whole was read and is right. */
@@ -27,9 +30,19 @@ export interface OpenFileOptions {
 
 export class OpenFile implements StoredObject {
   readonly #options: OpenFileOptions;
+  /** The use that is still to be noted, if there is one. */
+  #noting: Promise<void> | undefined;
 
   constructor(options: OpenFileOptions) {
     this.#options = options;
+    if (isStale(options.mtimeMs)) this.#noteUse();
+  }
+
+  #noteUse(): void {
+    const { file, handle, noteUse } = this.#options;
+    this.#noting = noteUse(file, handle).finally(() => {
+      this.#noting = undefined;
+    });
   }
 
   get meta(): ObjectMeta {
@@ -41,9 +54,9 @@ export class OpenFile implements StoredObject {
   }
 
   reader(start: number, end: number): Reader {
-    const { bodyAt, handle, meta, touch, trusted } = this.#options;
+    const { bodyAt, handle, meta, trusted } = this.#options;
     const whole = start === 0 && end === meta.size;
-    let touchedAt = Date.now();
+    let usedAt = performance.now();
     return new FileReader({
       handle,
       from: bodyAt + start,
@@ -52,8 +65,9 @@ export class OpenFile implements StoredObject {
       short: (at) => this.#damaged(`it ends after ${at - bodyAt} of ${meta.size} bytes`),
       // Who reads for hours uses it all the time.
       onPiece: () => {
-        touch(handle, touchedAt);
-        if (Date.now() - touchedAt >= TOUCH_INTERVAL_MS) touchedAt = Date.now();
+        if (performance.now() - usedAt < TOUCH_INTERVAL_MS) return;
+        usedAt = performance.now();
+        this.#noteUse();
       },
       onClose: () => void this.close().catch(() => {}),
     });
@@ -86,7 +100,9 @@ export class OpenFile implements StoredObject {
     throw new CacheError('damaged', `${this.meta.path} in the store is damaged: ${reason}`);
   }
 
-  close(): Promise<void> {
-    return this.#options.handle.close();
+  async close(): Promise<void> {
+    const { handle } = this.#options;
+    if (this.#noting === undefined) await handle.close();
+    else void this.#noting.then(() => handle.close()).catch(() => {});
   }
 }

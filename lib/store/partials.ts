@@ -1,13 +1,14 @@
 // Downloads that the end of the service interrupted: `partial/<SHA-256 of the path>`, the body as far as it had come without
 // a gap, behind a header that says what it is to become. They are trusted only as far as the hash of the finished whole.
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { access, open, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { idOf } from './files.ts';
+import { idOf, isFull } from './files.ts';
 import { HEADER_BYTES } from './header.ts';
 import type { Beginning } from './store.ts';
 import type { TempFile } from './temp-file.ts';
+import { makeFolder, rename, unlink } from './writing.ts';
 
 const MAX_PARTIALS = 32;
 const MAX_AGE_MS = 7 * 24 * 3600_000;
@@ -21,14 +22,20 @@ export class Partials {
     this.#log = log;
   }
 
-  /** Takes over what a service that was killed had noted of itself in `tmp`. */
-  async rescue(tmp: string): Promise<void> {
-    for (const name of await readdir(tmp)) {
+  /** Takes over what a service that was killed had noted of itself in these files of `tmp`, unless the disk is full. */
+  async rescue(tmp: string, names: readonly string[]): Promise<void> {
+    for (const name of names) {
       const file = join(tmp, name);
       const found = await readBeginning(file).catch(() => undefined);
       if (found === undefined) continue;
-      await mkdir(this.#folder, { recursive: true });
-      await rename(file, join(this.#folder, idOf(found.path)));
+      try {
+        await makeFolder(this.#folder);
+        await rename(file, join(this.#folder, idOf(found.path)));
+      } catch (error) {
+        // They are to go then, and leave their room.
+        if (isFull(error)) return;
+        throw error;
+      }
     }
   }
 
@@ -47,7 +54,9 @@ export class Partials {
       }),
     );
     files.sort((a, b) => b.mtimeMs - a.mtimeMs);
-    const surplus = files.filter(({ mtimeMs }, i) => i >= MAX_PARTIALS || Date.now() - mtimeMs > MAX_AGE_MS);
+    // Also those of the future, which a clock that was set back would keep for as long.
+    const isOld = (mtimeMs: number) => Math.abs(Date.now() - mtimeMs) > MAX_AGE_MS;
+    const surplus = files.filter(({ mtimeMs }, i) => i >= MAX_PARTIALS || isOld(mtimeMs));
     for (const { file } of surplus) await rm(file, { recursive: true, force: true });
   }
 
@@ -63,7 +72,7 @@ export class Partials {
   /** Keeps what is in the spool; that it can't is no more than a pity. */
   async keep(spool: TempFile, partial: Beginning): Promise<void> {
     try {
-      await mkdir(this.#folder, { recursive: true });
+      await makeFolder(this.#folder);
       await this.note(spool, partial);
       await spool.moveTo(join(this.#folder, idOf(partial.path)));
     } catch (error) {
@@ -77,7 +86,10 @@ export class Partials {
     target: string,
   ): Promise<{ path: string; length: number } | undefined> {
     try {
-      await rename(join(this.#folder, idOf(wanted.path)), target);
+      const kept = join(this.#folder, idOf(wanted.path));
+      // A disk that takes no writes need not be waited for where there is nothing to move.
+      await access(kept);
+      await rename(kept, target);
       const found = await readBeginning(target);
       const fits =
         found?.path === wanted.path && found.sha256 === wanted.sha256 && found.size === wanted.size;
@@ -86,7 +98,7 @@ export class Partials {
       if (isErrno(error, 'ENOENT')) return undefined;
       this.#log.warn(`the beginning of ${wanted.path} can't be used: ${describe(error)}`);
     }
-    await rm(target, { force: true }).catch(() => {});
+    await unlink(target).catch(() => {});
     return undefined;
   }
 }

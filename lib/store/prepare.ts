@@ -1,24 +1,95 @@
-// Makes the folder usable by the one service that writes to it.
-import { mkdir, open, readdir, rm } from 'node:fs/promises';
+// Makes the folder usable by the one service that writes to it. A disk that takes no writes at the start is no reason not to serve
+// what it holds: what is to be done away with waits until it takes them again. By then others work in the same folders, so only
+// what was there at the start is touched.
+import { open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CacheError, describe, isErrno } from '../errors.ts';
-import { fileOf, isId } from './files.ts';
+import type { Log } from '../log.ts';
+import { fileOf, isFull, isId } from './files.ts';
 import type { Partials } from './partials.ts';
 import { putBack, trashFolder } from './removal.ts';
+import { makeFolder } from './writing.ts';
 
-/**
- * Removes what a crash left half-written, puts back what it left half-removed, and shows that the disk takes writes.
- * @throws CacheError `startup`
- */
-export async function prepareFolder(folder: string, partials: Partials): Promise<void> {
-  const tmp = join(folder, 'tmp');
-  try {
-    await mkdir(tmp, { recursive: true });
-    await partials.rescue(tmp);
-    for (const name of await readdir(tmp)) await rm(join(tmp, name), { recursive: true, force: true });
-    await partials.prune();
-    await emptyTrash(folder);
-    const probe = join(tmp, 'probe');
+const CONSEQUENCE =
+  'what it holds is served, uploads are refused, and what is fetched is passed on without being kept';
+
+export class Preparation {
+  readonly #folder: string;
+  readonly #partials: Partials;
+  readonly #log: Log;
+  readonly #left: { tmp: string[]; trash: string[] } = { tmp: [], trash: [] };
+  #state: 'done' | 'due' | 'under way' = 'done';
+
+  constructor(folder: string, partials: Partials, log: Log) {
+    this.#folder = folder;
+    this.#partials = partials;
+    this.#log = log;
+  }
+
+  /**
+   * Removes what a crash left half-written, puts back what it left half-removed, and shows that the disk takes writes. If it takes
+   * none now, it is said so, and the rest is for {@link goOn}.
+   * @throws CacheError `startup`
+   */
+  async begin(): Promise<void> {
+    try {
+      await makeFolder(this.#folder);
+      await readdir(this.#folder);
+      this.#left.tmp = await namesIn(this.#tmp);
+      this.#left.trash = await namesIn(trashFolder(this.#folder));
+    } catch (error) {
+      throw this.#unusable(error);
+    }
+    try {
+      await this.#prepare();
+    } catch (error) {
+      if (!isFull(error) && !isErrno(error, 'EROFS')) throw this.#unusable(error);
+      this.#state = 'due';
+      this.#log.warn(
+        `the cache folder ${this.#folder} takes no writes now (${reason(error)}): ${CONSEQUENCE}`,
+      );
+    }
+  }
+
+  /** Does what is still due, if the disk takes writes by now; for whoever is about to write. */
+  async goOn(): Promise<void> {
+    if (this.#state !== 'due') return;
+    this.#state = 'under way';
+    try {
+      await this.#prepare();
+      this.#state = 'done';
+      this.#log.info(`the cache folder ${this.#folder} takes writes again`);
+    } catch {
+      this.#state = 'due';
+    }
+  }
+
+  async #prepare(): Promise<void> {
+    const { tmp, trash } = this.#left;
+    await this.#partials.rescue(this.#tmp, tmp);
+    for (const name of tmp) await rm(join(this.#tmp, name), { recursive: true, force: true });
+    await this.#partials.prune();
+    for (const name of trash) await this.#takeBack(name);
+    await makeFolder(this.#tmp);
+    await this.#probe();
+  }
+
+  get #tmp(): string {
+    return join(this.#folder, 'tmp');
+  }
+
+  /** Nobody knows any more if it was used at the last moment. */
+  async #takeBack(id: string): Promise<void> {
+    const file = join(trashFolder(this.#folder), id);
+    if (isId(id)) {
+      await makeFolder(join(this.#folder, id.slice(0, 2)));
+      putBack(file, fileOf(this.#folder, { id, flat: false }));
+    }
+    await rm(file, { recursive: true, force: true });
+  }
+
+  async #probe(): Promise<void> {
+    const probe = join(this.#tmp, 'probe');
     const handle = await open(probe, 'w');
     try {
       await handle.writeFile(Buffer.alloc(64 * 1024, 1));
@@ -27,21 +98,32 @@ export async function prepareFolder(folder: string, partials: Partials): Promise
       await handle.close();
       await rm(probe, { force: true });
     }
-  } catch (error) {
-    const why = isErrno(error, 'ENOSPC', 'EDQUOT') ? 'the disk is full' : describe(error);
-    throw new CacheError('startup', `can't use the cache folder ${folder}: ${why}`, error);
+  }
+
+  #unusable(error: unknown): CacheError {
+    const hint = isErrno(error, 'EACCES', 'EPERM') ? ownershipHint(this.#folder) : '';
+    return new CacheError(
+      'startup',
+      `can't use the cache folder ${this.#folder}: ${reason(error)}${hint}`,
+      error,
+    );
   }
 }
 
-/** Nobody knows any more if what is in it was used at the last moment. */
-async function emptyTrash(folder: string): Promise<void> {
-  const trash = trashFolder(folder);
-  for (const id of await readdir(trash).catch(() => [])) {
-    const file = join(trash, id);
-    if (isId(id)) {
-      await mkdir(join(folder, id.slice(0, 2)), { recursive: true });
-      putBack(file, fileOf(folder, { id, flat: false }));
-    }
-    await rm(file, { recursive: true, force: true });
-  }
+function reason(error: unknown): string {
+  return isFull(error) ? 'the disk is full' : describe(error);
+}
+
+/** The usual mistake: a volume that belongs to somebody else. */
+function ownershipHint(folder: string): string {
+  const [user, group] = [process.getuid?.(), process.getgid?.()];
+  if (user === undefined) return '';
+  return `; the service runs as user ${user}, who must own the folder and all in it: chown -R ${user}:${group} ${folder}`;
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch((error) => {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  });
 }

@@ -1,10 +1,11 @@
 // What turned out damaged is set aside, not deleted: it may tell somebody why. What can't be moved is deleted, because a
 // damaged file must not stand in the way of a good one.
-import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { describe } from '../errors.ts';
+import { describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { storageError, versionOf } from './files.ts';
+import { makeFolder, rename, unlink, writing } from './writing.ts';
 
 function quarantineFolder(folder: string): string {
   return join(folder, 'quarantine');
@@ -36,16 +37,17 @@ export async function quarantine(
   const aside = quarantineFolder(folder);
   const target = join(aside, `${basename(file)}-${Date.now()}`);
   try {
-    await mkdir(aside, { recursive: true });
+    await makeFolder(aside);
     await rename(file, target);
     // For whoever finds it there; that the log says so too has to do if this can't be written.
-    await writeFile(`${target}.reason`, `${path}\n${reason}\n`).catch(() => {});
+    await writing(() => writeFile(`${target}.reason`, `${path}\n${reason}\n`)).catch(() => {});
     log.warn(`${path} is damaged (${reason}); moved to ${target}`);
   } catch (error) {
     log.error(
       `${path} is damaged (${reason}); deleting it, as it can't be moved to ${target}: ${describe(error)}`,
     );
-    await rm(file, { force: true }).catch((again) => {
+    await unlink(file).catch((again) => {
+      if (isErrno(again, 'ENOENT')) return;
       throw storageError(`${path} is damaged (${reason}) and can't be deleted`, again);
     });
   }

@@ -1,12 +1,13 @@
 // A spool in the folder: an exclusive temporary file with room for the header in front. It becomes an object by
 // being given its header, synced and renamed; until then a crash leaves nothing but a file that the next start removes.
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, link, mkdir, open, rename, unlink } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isCacheError, isErrno } from '../errors.ts';
 import { isFull, storageError } from './files.ts';
 import { encodeHeader, HEADER_BYTES } from './header.ts';
 import type { ObjectMeta, Spool } from './store.ts';
+import { link, makeFolder, openToWrite, rename, unlink, writing } from './writing.ts';
 
 /** Who is told how a temporary file fares. */
 export interface TempFileWatch {
@@ -33,12 +34,12 @@ export class TempFile implements Spool {
   /** Nobody waits for the file: a download shows its first bytes meanwhile. */
   static create(folder: string, watch: TempFileWatch): TempFile {
     const path = join(folder, randomBytes(12).toString('hex'));
-    const handle = open(path, 'wx+', 0o644)
+    const handle = openToWrite(path, 'wx+')
       .catch(async (error) => {
         // Somebody removed the folder, or the disk it was on, and it is back now.
         if (!isErrno(error, 'ENOENT')) throw error;
-        await mkdir(folder, { recursive: true });
-        return open(path, 'wx+', 0o644);
+        await makeFolder(folder);
+        return openToWrite(path, 'wx+');
       })
       .catch((error) => {
         throw storageError(`can't create a temporary file in ${folder}`, error);
@@ -48,7 +49,7 @@ export class TempFile implements Spool {
 
   /** Takes over a file that has room for a header in front. */
   static async adopt(path: string, watch: TempFileWatch): Promise<TempFile> {
-    const handle = await open(path, 'r+').catch((error) => {
+    const handle = await openToWrite(path, 'r+').catch((error) => {
       throw storageError(`can't open ${path}`, error);
     });
     return new TempFile(Promise.resolve(handle), path, watch);
@@ -82,7 +83,9 @@ export class TempFile implements Spool {
   async #writeAll(bytes: Uint8Array, position: number): Promise<void> {
     const handle = await this.#handle;
     for (let done = 0; done < bytes.length; ) {
-      const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, position + done);
+      const { bytesWritten } = await writing(() =>
+        handle.write(bytes, done, bytes.length - done, position + done),
+      );
       done += bytesWritten;
     }
   }
@@ -101,7 +104,8 @@ export class TempFile implements Spool {
     try {
       await this.#writeAll(encodeHeader(meta), 0);
       // A rename may reach the disk before the bytes do: sync, or power loss leaves a whole name on half a file.
-      if (sync) await (await this.#handle).sync();
+      const handle = await this.#handle;
+      if (sync) await writing(() => handle.sync());
       if (replace) {
         await rename(this.#path, target);
         this.#kept = true;
@@ -136,8 +140,9 @@ export class TempFile implements Spool {
 
   async #close(): Promise<void> {
     const handle = await this.#handle.catch(() => undefined);
-    await handle?.close();
-    if (handle === undefined || this.#kept) return;
+    if (handle === undefined) return;
+    await writing(() => handle.close());
+    if (this.#kept) return;
     // Not rm, which first looks at the file and holds up the whole process for that.
     await unlink(this.#path).catch((error) => {
       if (!isErrno(error, 'ENOENT')) throw error;

@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { defer, temporaryFolder } from '../fixtures/defer.ts';
-import { needRoot } from '../fixtures/need-root.ts';
 import { until } from '../fixtures/patience.ts';
 import { program } from '../fixtures/project.ts';
-import { output, run } from '../fixtures/run.ts';
+import { run } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
 
 const PATH = '/nar/x.nar';
@@ -36,21 +35,6 @@ test('a folder that can not be written is one line and exit 1', async (t) => {
   });
   assert.equal(outcome.code, 1);
   assert.match(outcome.stderr, /^nix-binary-cache: can't use the cache folder .*file.*\n$/);
-});
-
-test('a full disk at the start is one line and exit 1', {
-  skip: needRoot('mount'),
-}, async (t) => {
-  const disk = join(await temporaryFolder(t), 'disk');
-  await mkdir(disk);
-  await output('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', disk]);
-  defer(t, () => output('umount', [disk]));
-  await writeFile(join(disk, 'big'), Buffer.alloc(60 * 1024));
-  const outcome = await run(process.execPath, [program, '--listen', '127.0.0.1:0', '--cache-dir', disk], {
-    cwd: '/',
-  });
-  assert.equal(outcome.code, 1);
-  assert.match(outcome.stderr, /^nix-binary-cache: can't use the cache folder .*: the disk is full\n$/);
 });
 
 /** An upstream that sends the first half of a body and keeps the second until it is let go. */

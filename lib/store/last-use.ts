@@ -1,0 +1,34 @@
+// An object's last use is its file's time. Nobody waits until a use is noted there, and a read-only disk is no reason to fail.
+import { type FileHandle, utimes } from 'node:fs/promises';
+import { writing } from './writing.ts';
+
+/** How stale it may be on disk. */
+export const TOUCH_INTERVAL_MS = 10 * 60_000;
+/** Files whose use is still to be noted: a disk that hangs does without. */
+const MOST_WAITING = 500;
+
+const waiting = new Set<string>();
+
+/** Whether a use now is to be noted in a file with that time. A time of the future is of a clock that was set back. */
+export function isStale(mtimeMs: number): boolean {
+  return Math.abs(Date.now() - mtimeMs) >= TOUCH_INTERVAL_MS;
+}
+
+/**
+ * Notes a use of `file`; resolves when that is done, or could not be. By a handle, which stays open until then, it is noted even
+ * if the file is being moved, which whoever moves it will see.
+ */
+export async function noteUse(file: string, handle?: FileHandle): Promise<void> {
+  if (waiting.has(file) || waiting.size >= MOST_WAITING) return;
+  waiting.add(file);
+  try {
+    await writing(() => {
+      const now = Date.now() / 1000;
+      return handle === undefined ? utimes(file, now, now) : handle.utimes(now, now);
+    });
+  } catch {
+    // It is no more than a pity.
+  } finally {
+    waiting.delete(file);
+  }
+}
