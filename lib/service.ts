@@ -1,5 +1,6 @@
 // The service, put together from its configuration and taken apart again.
 import { setMaxListeners } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from './config.ts';
 import { CacheError } from './errors.ts';
 import { Access } from './http/auth.ts';
@@ -19,9 +20,15 @@ export interface Service {
    * @throws CacheError `config`; then everything stays as it was
    */
   reload(config: Config): Promise<void>;
-  /** Lets running answers finish for `graceMs`, then ends everything. */
-  stop(graceMs: number): Promise<void>;
+  /**
+   * Lets running answers finish for `graceMs`, then ends everything. False if something does not end, because the disk it waits for
+   * hangs: only the end of the process ends that.
+   */
+  stop(graceMs: number): Promise<boolean>;
 }
+
+/** How long a stop waits for the disk. */
+const DISK_MS = 5_000;
 
 /**
  * Starts the service; it listens when this has resolved. `now` is its clock for what it believes for a while: milliseconds
@@ -71,8 +78,10 @@ export async function startService(
       await server.stop(graceMs);
       // Only now: until here an answer may have depended on a download. The next start would not know of its rest.
       stopping.abort(new CacheError('aborted', 'the service is stopping'));
-      await Promise.all([server.idle(), collector.idle(), scrub?.idle()]);
-      await engine.close();
+      const quiet = Promise.all([server.idle(), collector.idle(), scrub?.idle()]).then(() => engine.close());
+      const late = new AbortController();
+      const hangs = delay(DISK_MS, false, { signal: late.signal }).catch(() => false);
+      return Promise.race([quiet.then(() => true), hangs]).finally(() => late.abort());
     },
   };
 }

@@ -3,6 +3,7 @@ import type { Config } from '../config.ts';
 import { describe } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { startService } from '../service.ts';
+import { exitNow, killSelf } from './exit.ts';
 
 /** How long running answers may go on once the service was told to stop. */
 const GRACE_MS = 30_000;
@@ -22,8 +23,9 @@ export async function serve(load: () => Promise<Config>, log: Log): Promise<void
   const stopping = stopSignal(log);
   log.info(`listening on ${service.url}, keeping ${config.cacheDir}, asking ${describeUpstreams(config)}`);
   await stopping;
-  await service.stop(GRACE_MS);
-  log.info('stopped');
+  if (await service.stop(GRACE_MS)) return log.info('stopped');
+  log.error('stopped without waiting any longer for the disk, which hangs');
+  killSelf();
 }
 
 /** One at a time: two at once might end with the older one. */
@@ -52,7 +54,7 @@ function stopSignal(log: Log): Promise<void> {
       signals++;
       if (signals > 1) {
         log.warn(`${signal} again: stopping at once`);
-        process.exit(1);
+        return void exitNow(1);
       }
       log.info(`${signal}: finishing running answers, for at most ${GRACE_MS / 1000} s`);
       resolve();

@@ -1,11 +1,13 @@
 // A spool that is ahead of its disk: what is on its way there is read from memory, so nobody waits for the disk to see a
-// byte. When the disk takes no more, what can't be written stays in memory until everybody who reads has had it, and whoever
+// byte. When the disk takes no more, or nothing for long, what can't be written stays in memory until everybody who reads has had it, and whoever
 // writes waits for that. The body passes through then; nothing of it can be kept.
 import { CacheError, describe } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
 
 /** Bytes of one body held at most: of those before the front, and of all for what comes ahead of it. */
 const HELD_BYTES = 16 << 20;
+/** A disk that takes a write for so long hangs, or has far more to do than it can. */
+const HANGING_MS = 10_000;
 
 interface Piece {
   readonly at: number;
@@ -72,7 +74,7 @@ export class Overflow implements Omit<Spool, 'ready'> {
         () => this.#drop(piece),
         (error) => this.#refuse(error),
       );
-      this.#settled = Promise.all([before, written]);
+      this.#settled = Promise.all([before, this.#unlessHanging(written)]);
       await before;
       return;
     }
@@ -81,6 +83,20 @@ export class Overflow implements Omit<Spool, 'ready'> {
     }
     if (this.#stopped) throw new CacheError('aborted', 'no more of it is wanted');
     this.#hold(piece);
+  }
+
+  /** When it is written, or the disk has been waited for long enough. */
+  #unlessHanging(written: Promise<void>): Promise<void> {
+    return new Promise((settle) => {
+      const timer = setTimeout(() => {
+        this.#refuse(new CacheError('storage', `the disk took no write for ${HANGING_MS / 1000} s`));
+        settle();
+      }, HANGING_MS);
+      written.finally(() => {
+        clearTimeout(timer);
+        settle();
+      });
+    });
   }
 
   /** When the disk has, or has refused, all that was written. */
@@ -99,6 +115,8 @@ export class Overflow implements Omit<Spool, 'ready'> {
     if (index < 0) return;
     this.#pieces.splice(index, 1);
     this.#held -= piece.bytes.length;
+    // It may have come late to a disk that was believed to hang.
+    this.#wake();
   }
 
   /** What comes ahead of the front must leave room for what comes there, or nobody could go on. */

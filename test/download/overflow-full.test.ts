@@ -5,6 +5,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { Overflow } from '../../lib/download/overflow.ts';
 import { CacheError, isCacheError } from '../../lib/errors.ts';
 import type { Spool } from '../../lib/store/store.ts';
+import { stopClock } from '../fixtures/clock.ts';
 import { noise } from '../fixtures/nar.ts';
 
 const MIB = 2 ** 20;
@@ -126,6 +127,28 @@ test('a disk that refuses half-way, in the middle of a write: every byte can be 
   disk.reads.length = 0;
   await read(subject, 400, 500);
   assert.deepEqual(disk.reads, []);
+});
+
+test('a disk that takes a write for too long hangs: the body passes through memory, also what it takes in the end', async (t) => {
+  const clock = stopClock(t);
+  const { file } = diskWith(1000);
+  let end = (): void => {};
+  const hanging = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  const subject = over({ ...file, write: (chunk, at) => hanging.then(() => file.write(chunk, at)) });
+  await subject.overflow.write(BODY.subarray(0, 100), 0);
+  const second = subject.overflow.write(BODY.subarray(100, 200), 100);
+  clock.move(9_999);
+  assert.ok(await isWaiting(second));
+  clock.move(1);
+  await second;
+  assert.deepEqual(subject.reasons, ['the disk took no write for 10 s']);
+  assert.deepEqual(await read(subject, 0, 200), BODY.subarray(0, 200));
+  end();
+  await write(subject, 200, 300);
+  assert.deepEqual(await read(subject, 0, 300), BODY.subarray(0, 300));
+  assert.equal(subject.overflow.file, undefined);
 });
 
 test('pieces that come in any order are read in theirs, across every border between file and memory', async () => {
