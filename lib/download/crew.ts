@@ -96,7 +96,7 @@ class Crew {
     const { ranges, sources } = this.#task;
     while (this.#failure === undefined && !ranges.complete) {
       const state = sources.pick();
-      const waitMs = (state?.notBefore ?? 0) - Date.now();
+      const waitMs = (state?.notBefore ?? 0) - performance.now();
       if (state !== undefined && waitMs <= 0) {
         const claim = ranges.claim(this.#length(state)) ?? ranges.split((one) => this.#needsHelp(one, state));
         if (claim !== undefined) return this.#begin({ state, claim });
@@ -218,7 +218,7 @@ class Crew {
         await write(wanted, claim.at);
         claim.at += wanted.length;
         state.given += wanted.length;
-        state.delivered.set(claim, Date.now());
+        state.delivered.set(claim, performance.now());
         advanced();
       } while (claim.at >= claim.end && !answer.partial && ranges.extend(claim));
       at += chunk.length;

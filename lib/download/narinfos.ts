@@ -94,9 +94,10 @@ export class NarInfos {
     const path = pathOf({ kind: 'narinfo', hash });
     const ready = this.#ready.get(path);
     if (ready !== undefined) {
-      if (Date.now() - ready.checkedAt < RECHECK_MS) return ready.known;
+      const now = this.#options.now();
+      if (now - ready.checkedAt < RECHECK_MS) return ready.known;
       if ((await this.#options.store.version(path)) === ready.version) {
-        ready.checkedAt = Date.now();
+        ready.checkedAt = now;
         return ready.known;
       }
       this.#ready.delete(path);
@@ -113,7 +114,7 @@ export class NarInfos {
       const known = this.#know(hash, text, object.meta.origin);
       // Since `open` it may have been replaced.
       if (before === this.#forgotten) {
-        const ready = { known, version: object.version, checkedAt: Date.now() };
+        const ready = { known, version: object.version, checkedAt: this.#options.now() };
         this.#ready.set(path, ready, 2 * text.length + 1000);
       }
       return known;

@@ -40,6 +40,7 @@ export class SourceState {
   readonly delivered = new Map<Claim, number>();
   /** Bytes it has supplied. */
   given = 0;
+  /** By the steady clock. */
   notBefore = 0;
   failures = 0;
   /** Why it is not asked again in this download. */
@@ -96,11 +97,11 @@ export class SourceState {
     this.failures = bytes >= PROGRESS_BYTES ? 1 : this.failures + 1;
     if (this.failures >= (this.#isDelivering ? MAX_REFUSALS : MAX_FAILURES)) this.out ??= error;
     const waitMs = this.failures < 2 ? 0 : BACKOFF_MS * 2 ** (this.failures - 2);
-    this.notBefore = Date.now() + Math.min(waitMs, MAX_BACKOFF_MS);
+    this.notBefore = performance.now() + Math.min(waitMs, MAX_BACKOFF_MS);
   }
 
   get #isDelivering(): boolean {
-    const lately = Date.now() - DELIVERING_MS;
+    const lately = performance.now() - DELIVERING_MS;
     return [...this.delivered.values()].some((at) => at > lately);
   }
 

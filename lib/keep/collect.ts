@@ -5,8 +5,9 @@ import { isStoreHash, type StoreHash } from '../nix/store-path.ts';
 import { closureOf } from '../store/closure.ts';
 import { idOf, storageError } from '../store/files.ts';
 import type { FolderStore } from '../store/folder-store.ts';
+import { TOUCH_INTERVAL_MS } from '../store/last-use.ts';
 import { Pins } from '../store/pins.ts';
-import type { Limits, Unit } from '../store/plan.ts';
+import type { Limits, Stretch, Unit } from '../store/plan.ts';
 import type { Removed } from '../store/removal.ts';
 import { planFolder } from '../store/scan.ts';
 
@@ -15,6 +16,8 @@ interface CollectOptions {
   readonly storeDir: string;
   readonly gc: GcConfig;
   readonly signal: AbortSignal;
+  /** Times that also mean a use within the last hour, where the clock was set; see {@link ClockSteps}. */
+  readonly alsoKeep?: readonly Stretch[];
   /** Told of units before they go. */
   readonly onUnits?: (units: readonly Unit[]) => Promise<void> | void;
   /** Whether to remove nothing, only to tell. */
@@ -32,8 +35,8 @@ export interface Collected {
   readonly kept: { readonly pushed: number; readonly pinned: number; readonly used: number };
 }
 
-/** What was used within the last hour stays. */
-const FRESH_MS = 3_600_000;
+/** What was used within the last hour stays; files may tell of it as late as that. */
+export const FRESH_MS = 3_600_000 + TOUCH_INTERVAL_MS;
 /** Uploads of a closure send its narinfos hours after its first NARs. */
 const ORPHAN_MS = 24 * 3_600_000;
 /** How far below `max_size` a collection goes, so that the next object does not begin another. */
@@ -41,7 +44,7 @@ const LOW_WATER = 0.95;
 
 /** @throws CacheError `storage`, or the signal's reason */
 export async function collect(options: CollectOptions): Promise<Collected> {
-  const { dryRun = false, gc, onUnits, signal, store, storeDir } = options;
+  const { alsoKeep = [], dryRun = false, gc, onUnits, signal, store, storeDir } = options;
   const now = Date.now();
   const freeBytes = await missingFree(store.folder, gc);
   const limits: Limits = {
@@ -49,6 +52,7 @@ export async function collect(options: CollectOptions): Promise<Collected> {
     mostBytes: gc.maxBytes === undefined ? Number.POSITIVE_INFINITY : gc.maxBytes * LOW_WATER,
     expireBeforeMs: gc.maxAgeMs === undefined ? Number.NEGATIVE_INFINITY : now - gc.maxAgeMs,
     keepSinceMs: now - FRESH_MS,
+    alsoKeep,
     nowMs: now,
     keepPushed: gc.keepPushed,
     orphanBeforeMs: now - ORPHAN_MS,

@@ -7,7 +7,8 @@ import { formatBytes } from '../format.ts';
 import type { Log } from '../log.ts';
 import type { FolderStore } from '../store/folder-store.ts';
 import { countFolder } from '../store/scan.ts';
-import { type Collected, collect, missingFree } from './collect.ts';
+import { ClockSteps } from './clock-steps.ts';
+import { type Collected, collect, FRESH_MS, missingFree } from './collect.ts';
 
 interface CollectorOptions {
   readonly store: FolderStore;
@@ -19,6 +20,8 @@ interface CollectorOptions {
 
 /** How often at most it is looked at how much is free, and a collection is begun. */
 const LOOK_MS = 5_000;
+/** How often it is looked at whether the clock was set. */
+const CLOCK_MS = 10_000;
 const PAUSE_MS = 30_000;
 /** After one that could not free enough: the next would not either, until something gets older. */
 const FUTILE_MS = 10 * 60_000;
@@ -26,6 +29,8 @@ const COUNT_AFTER_MS = 1000;
 
 export class Collector {
   readonly #options: CollectorOptions;
+  readonly #clock = new ClockSteps(FRESH_MS);
+  #clockTimer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #notBefore = 0;
   #lookedAt = Number.NEGATIVE_INFINITY;
@@ -57,7 +62,12 @@ export class Collector {
     store.tally.watch((full) => (full ? this.request() : void this.#look()));
     this.#timer = setInterval(() => void this.#look(true), config.gc.everyMs);
     this.#timer.unref();
+    this.#clockTimer = setInterval(() => this.#lookAtClock(), CLOCK_MS).unref();
     return counted;
+  }
+
+  #lookAtClock(): void {
+    if (this.#clock.look()) this.#options.log.warn('the clock was set, by more than a minute');
   }
 
   #ended(): void {
@@ -105,7 +115,8 @@ export class Collector {
     const { gc, storeDir } = config;
     const started = performance.now();
     try {
-      const done = await collect({ store, storeDir, gc, signal });
+      this.#lookAtClock();
+      const done = await collect({ store, storeDir, gc, signal, alsoKeep: this.#clock.stretches() });
       log.info(`collection: ${collectedLine(done)}, ${((performance.now() - started) / 1000).toFixed(1)} s`);
       if (done.stillTooMuch > 0) log.warn(`collection: ${stillTooMuchLine(done)}`);
       this.#notBefore = performance.now() + (done.stillTooMuch > 0 ? FUTILE_MS : PAUSE_MS);
@@ -119,6 +130,7 @@ export class Collector {
   /** When nothing of it is under way; it must have been told to end. */
   async idle(): Promise<void> {
     clearInterval(this.#timer);
+    clearInterval(this.#clockTimer);
     clearTimeout(this.#later);
     await this.#running;
   }

@@ -14,8 +14,8 @@ import { KnownKeys } from './known-keys.ts';
 import { narInfosOf } from './narinfos-of.ts';
 import { loadPosition, type Position, savePosition } from './scrub-position.ts';
 
-/** Milliseconds since 1970, and a way to let them pass. */
-interface WallClock {
+/** Milliseconds since 1970, as when the service began and steadily since, and a way to let them pass. */
+interface ScrubClock {
   now(): number;
   /** Rejects when the signal aborts. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
@@ -29,10 +29,13 @@ interface ScrubOptions {
   readonly log: Log;
   /** Ends it when the service stops. */
   readonly signal: AbortSignal;
-  readonly clock?: WallClock;
+  readonly clock?: ScrubClock;
 }
 
-const REAL: WallClock = { now: Date.now, sleep: (ms, signal) => delay(ms, undefined, { signal }) };
+const REAL: ScrubClock = {
+  now: () => performance.timeOrigin + performance.now(),
+  sleep: (ms, signal) => delay(ms, undefined, { signal }),
+};
 /** How often it is noted how far it has come; what was read since is read again after a crash. */
 const SAVE_MS = 60_000;
 const RETRY_MS = 3_600_000;
@@ -48,7 +51,7 @@ const LATE = 0.1;
 
 export class Scrub {
   readonly #options: ScrubOptions;
-  readonly #clock: WallClock;
+  readonly #clock: ScrubClock;
   readonly #checker: Checker;
   #keys: KnownKeys;
   #position: Position | undefined;

@@ -3,7 +3,13 @@
 import type { Catalogue } from './catalogue.ts';
 
 /** A disk on the network has a clock of its own. */
-const CLOCKS_DIFFER_MS = 60_000;
+export const CLOCKS_DIFFER_MS = 60_000;
+
+/** Times between these two. */
+export interface Stretch {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
 
 export interface Limits {
   /** Bytes that are to be freed at least, as far as that can be done; and to be left at most. */
@@ -13,6 +19,8 @@ export interface Limits {
   readonly expireBeforeMs: number;
   /** What was used since then stays in any case. */
   readonly keepSinceMs: number;
+  /** What has such a time, of a clock that was set meanwhile, was used as lately. */
+  readonly alsoKeep: readonly Stretch[];
   /** Now. What was used later than that was used before the clock was set back. */
   readonly nowMs: number;
   readonly keepPushed: boolean;
@@ -63,8 +71,7 @@ export function planRemovals(catalogue: Catalogue, limits: Limits): Plan {
     totalBytes += catalogue.bytes(row);
     if (isPart(catalogue, relations, row)) continue;
     const parts = partsOf(catalogue, relations, row);
-    const used = Math.max(...parts.map((part) => catalogue.usedMs(part)));
-    const usedMs = used > limits.nowMs + CLOCKS_DIFFER_MS ? limits.keepSinceMs - 1 : used;
+    const usedMs = Math.max(...parts.map((part) => meaning(catalogue.usedMs(part), limits)));
     const why = whyKept(catalogue, limits, row, parts, usedMs);
     if (why === undefined) candidates.push(row);
     else kept[why] += parts.reduce((sum, part) => sum + catalogue.bytes(part), 0);
@@ -133,6 +140,27 @@ function whyKept(
   const isOrphan = catalogue.kind(row) === 'nar' && usedMs < limits.orphanBeforeMs;
   if (limits.keepPushed && !isOrphan && parts.some((part) => catalogue.pushed(part))) return 'pushed';
   return usedMs >= limits.keepSinceMs ? 'used' : undefined;
+}
+
+/** What a file's time means by the clock as it is now. */
+function meaning(usedMs: number, limits: Limits): number {
+  if (isIn(limits.alsoKeep, usedMs)) return limits.nowMs;
+  return isAstray(usedMs, limits) ? limits.keepSinceMs - 1 : usedMs;
+}
+
+function isIn(stretches: readonly Stretch[], ms: number): boolean {
+  return stretches.some(({ fromMs, toMs }) => fromMs <= ms && ms <= toMs);
+}
+
+function isAstray(usedMs: number, { alsoKeep, nowMs }: Limits): boolean {
+  return usedMs > nowMs + CLOCKS_DIFFER_MS && !isIn(alsoKeep, usedMs);
+}
+
+/** Rows whose times are of a clock that was ahead, and tell nothing any more: they would not get old before it is that late. */
+export function* astray(catalogue: Catalogue, limits: Limits): Generator<number> {
+  for (let row = 0; row < catalogue.size; row++) {
+    if (isAstray(catalogue.usedMs(row), limits)) yield row;
+  }
 }
 
 function removal(catalogue: Catalogue, row: number): Removal {

@@ -1,12 +1,13 @@
 // The thread that looks at all files of a folder, and removes some, while the service answers: nobody else waits for the disk
 // when it does. What it finds goes back in batches, each fetched when the one before has been dealt with.
-import { statSync } from 'node:fs';
+import { statSync, utimesSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
-import { describe } from '../errors.ts';
+import { describe, isErrno } from '../errors.ts';
 import { Catalogue } from './catalogue.ts';
 import { readFacts } from './facts.ts';
-import { type Limits, planRemovals, type Unit } from './plan.ts';
+import { fileOf } from './files.ts';
+import { astray, type Limits, planRemovals, type Unit } from './plan.ts';
 import { removeUnits, sleep } from './removal.ts';
 import type { Reply, Task } from './scan.ts';
 import { walkFolderSync } from './walk.ts';
@@ -19,11 +20,29 @@ function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generat
     yield { kind: 'totals', ...totals(folder) };
     return;
   }
-  const { units, ...summary } = planRemovals(catalogueOf(folder, storeDir, expected), limitsOf(plan));
+  const catalogue = catalogueOf(folder, storeDir, expected);
+  const limits = limitsOf(plan);
+  const { units, ...summary } = planRemovals(catalogue, limits);
   yield { kind: 'summary', ...summary };
   for (const batch of batches(units)) {
     if (tell) yield { kind: 'units', units: batch };
     if (remove) yield { kind: 'removed', ...removeUnits(folder, batch) };
+  }
+  if (remove) redate(catalogue, folder, limits);
+}
+
+/** From now on they get old like others. */
+function redate(catalogue: Catalogue, folder: string, limits: Limits): void {
+  for (const row of astray(catalogue, limits)) {
+    const file = fileOf(folder, { id: catalogue.id(row), flat: catalogue.flat(row) });
+    // Not those that were used meanwhile.
+    if (statSync(file, { throwIfNoEntry: false })?.mtimeMs !== catalogue.usedMs(row)) continue;
+    const seconds = (limits.keepSinceMs - 1) / 1000;
+    try {
+      utimesSync(file, seconds, seconds);
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error;
+    }
   }
 }
 

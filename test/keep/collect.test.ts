@@ -1,7 +1,7 @@
 // Collections in a real folder, with the service beside them: what goes, what stays, and that nobody is shown a narinfo
 // whose NAR is gone.
 import assert from 'node:assert/strict';
-import { mkdir, readdir, rename, utimes } from 'node:fs/promises';
+import { mkdir, readdir, rename, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { GcConfig } from '../../lib/config.ts';
@@ -151,6 +151,11 @@ test('a clock that was ahead protects nothing for ever', async (t) => {
   const one = await fetched(service, upstream, 'future', -10_000);
   assert.equal((await collectIn(service.dir, { maxBytes: 1 })).removedObjects, 2);
   assert.equal(await isStored(service.dir, one.narPath), false);
+  const left = await fetched(service, upstream, 'left', -10_000);
+  await collectIn(service.dir, { maxAgeMs: 10 * HOUR });
+  const { mtimeMs } = await stat(fileOf(service.dir, left.narPath));
+  assert.ok(mtimeMs < Date.now(), 'from now on it gets old');
+  await collectIn(service.dir, { maxBytes: 1 });
   const used = await fetched(service, upstream, 'used', -10_000);
   await get(service.url, used.narPath);
   await utimes(fileOf(service.dir, used.narInfoPath), new Date(), new Date());

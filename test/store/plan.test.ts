@@ -15,7 +15,7 @@ const NOW = 1_000_000_000;
 const HOUR = 3_600_000;
 const LIMITS: Limits = {
   ...{ freeBytes: 0, mostBytes: Number.POSITIVE_INFINITY, expireBeforeMs: Number.NEGATIVE_INFINITY },
-  ...{ keepSinceMs: NOW - HOUR, nowMs: NOW, keepPushed: true, orphanBeforeMs: NOW - 24 * HOUR },
+  ...{ keepSinceMs: NOW - HOUR, alsoKeep: [], nowMs: NOW, keepPushed: true, orphanBeforeMs: NOW - 24 * HOUR },
   pinned: new Set(),
 };
 

@@ -13,7 +13,7 @@ import { makePackage } from '../fixtures/nar.ts';
 /** Everything goes. */
 const NOTHING_STAYS: Limits = {
   ...{ freeBytes: 0, mostBytes: 0, expireBeforeMs: Number.POSITIVE_INFINITY, nowMs: Date.now() },
-  ...{ keepSinceMs: Number.POSITIVE_INFINITY, orphanBeforeMs: Number.POSITIVE_INFINITY },
+  ...{ keepSinceMs: Number.POSITIVE_INFINITY, alsoKeep: [], orphanBeforeMs: Number.POSITIVE_INFINITY },
   ...{ keepPushed: false, pinned: new Set() },
 };
 const { signal } = new AbortController();
