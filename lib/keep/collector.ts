@@ -89,7 +89,9 @@ export class Collector {
     this.#lookedAt = now;
     try {
       const tooFull = tooLarge || (await missingFree(store.folder, config.gc)) > 0;
-      if (tooFull || (anyway && maxAgeMs !== undefined)) this.request();
+      // How much there is may be unknown since the start; a collection counts.
+      const isDue = maxAgeMs !== undefined || store.tally.totals === undefined;
+      if (tooFull || (anyway && isDue)) this.request();
     } catch (error) {
       log.warn(describe(error));
     }
