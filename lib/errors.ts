@@ -58,6 +58,12 @@ export function isErrno(error: unknown, ...codes: string[]): error is NodeJS.Err
   return error instanceof Error && 'code' in error && codes.includes(String(error.code));
 }
 
+/** Whether it failed for want of a file descriptor, here or on this machine: that is nobody else's fault. */
+export function lacksDescriptors(error: unknown): boolean {
+  if (isErrno(error, 'EMFILE', 'ENFILE')) return true;
+  return error instanceof Error && error.cause !== undefined && lacksDescriptors(error.cause);
+}
+
 /** One line that tells a person what happened: the message, and the cause's where it adds something. */
 export function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

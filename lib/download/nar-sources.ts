@@ -1,6 +1,6 @@
 // Who may supply a body, in the order in which they are asked.
 import { isDecodable } from '../codings.ts';
-import { CacheError, describe } from '../errors.ts';
+import { CacheError, describe, lacksDescriptors } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type NarInfo, narPromisedBy } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName } from '../nix/object-name.ts';
@@ -57,7 +57,7 @@ export class NarSources {
     if (hash === undefined) return byName;
     const known = await this.#narInfos.find(hash).catch((error) => {
       // Without it, only the name can say what the bytes must be, and not every name does.
-      if (!canTell(expected)) throw error;
+      if (!canTell(expected) || lacksDescriptors(error)) throw error;
       this.#log.warn(`narinfo of ${hash} can't be had, trying its NAR by path: ${describe(error)}`);
       return 'unknown' as const;
     });

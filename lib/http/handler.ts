@@ -1,7 +1,7 @@
 // One request: route → auth → find or put → answer → one log line. The only place where codes become statuses.
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Cache } from '../cache.ts';
-import { CacheError, describe, type ErrorCode, isCacheError } from '../errors.ts';
+import { CacheError, describe, type ErrorCode, isCacheError, lacksDescriptors } from '../errors.ts';
 import { type Log, printable, warnSeldom } from '../log.ts';
 import { type CacheInfo, formatCacheInfo, storeDirOf } from '../nix/cache-info.ts';
 import type { ObjectName } from '../nix/object-name.ts';
@@ -33,7 +33,7 @@ const MAX_ERROR_BYTES = 900;
 export function createHandler(options: HandlerOptions): Handler {
   const { access, cache, uploads, log } = options;
   const cacheInfo = Buffer.from(formatCacheInfo(options.cacheInfo));
-  const warnDisk = warnSeldom(log);
+  const warnSeldomOf = warnSeldom(log);
 
   /** `note` gets how it is answered, for the log, before it is. */
   async function answer(
@@ -152,7 +152,8 @@ export function createHandler(options: HandlerOptions): Handler {
     const gone = isCacheError(error, 'aborted') || res.destroyed;
     if ((status >= 500 || status === 401 || status === 403) && !gone) {
       const line = `${req.method} ${targetOf(req)}: ${describe(error)}`;
-      if (isCacheError(error, 'full') || isCacheError(error, 'storage')) warnDisk(error.code, line);
+      if (lacksDescriptors(error)) warnSeldomOf('descriptors', line);
+      else if (isCacheError(error, 'full') || isCacheError(error, 'storage')) warnSeldomOf(error.code, line);
       else log.warn(line);
     }
     if (res.headersSent || gone) {

@@ -1,6 +1,6 @@
 // What is believed of one upstream, from what its requests experience: whether to ask it, and a few numbers. Its
 // failures are its own or those of the proxy before it, which other upstreams may share; each has its breaker.
-import { type CacheError, isCacheError } from '../errors.ts';
+import { type CacheError, isCacheError, lacksDescriptors } from '../errors.ts';
 import type { Breaker } from './breaker.ts';
 
 /** For metrics; counted since the start. */
@@ -83,7 +83,7 @@ export class Health {
     this.#suspected = true;
     this.#look()
       .catch((error) => {
-        if (!isCacheError(error) || error.code === 'aborted' || this.#answeredAt >= now) return;
+        if (!tells(error) || this.#answeredAt >= now) return;
         // Two requests in a row without an answer, the second with all its time.
         this.#blamed(error).trip(error);
         this.stats.opened = this.#own.opened;
@@ -120,7 +120,7 @@ export class Health {
   }
 
   failed(error: unknown): void {
-    if (!isCacheError(error) || error.code === 'aborted') return;
+    if (!tells(error)) return;
     this.stats.failures++;
     this.#blamed(error).failed(error);
     // Whoever came so far has come through the proxy. A connection made long ago proves nothing of it, but then its
@@ -132,4 +132,9 @@ export class Health {
   #blamed(error: CacheError): Breaker {
     return error.code === 'proxy' && this.#proxy !== undefined ? this.#proxy : this.#own;
   }
+}
+
+/** Whether it tells against somebody else. */
+function tells(error: unknown): error is CacheError {
+  return isCacheError(error) && error.code !== 'aborted' && !lacksDescriptors(error);
 }

@@ -1,6 +1,9 @@
 // The first step of dialling: a TCP connection, to the target or to its proxy.
+import { closeSync, openSync } from 'node:fs';
 import net from 'node:net';
-import { type Step, until } from './handshake.ts';
+import { devNull } from 'node:os';
+import { isErrno, lacksDescriptors } from '../errors.ts';
+import { failure, type Step, until } from './handshake.ts';
 import { lookupPublic } from './reach.ts';
 import type { Target } from './target.ts';
 
@@ -31,6 +34,17 @@ export async function connectTcp(
     return socket;
   } catch (error) {
     socket.destroy();
-    throw error;
+    const lack = isErrno(socket.errored, 'ENOTFOUND', 'EAI_AGAIN') ? lackOfDescriptors() : undefined;
+    throw lack === undefined ? error : failure(step, 'no file descriptor is left to look up the name', lack);
+  }
+}
+
+/** What a lookup has found in its way that calls it an unknown name. */
+function lackOfDescriptors(): unknown {
+  try {
+    closeSync(openSync(devNull, 'r'));
+    return undefined;
+  } catch (error) {
+    return lacksDescriptors(error) ? error : undefined;
   }
 }

@@ -1,8 +1,8 @@
 // The upstreams in their order of preference, and the one rule for asking several: the first that has it answers. It
 // is missing only if somebody who is believed to work said so and nobody who is believed to work failed. Those who
 // are believed dead are not asked, and count for nothing.
-import { CacheError, describe, isCacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { CacheError, describe, isCacheError, lacksDescriptors } from '../errors.ts';
+import { type Log, warnSeldom } from '../log.ts';
 import { Misses } from './misses.ts';
 import { type Ask, race } from './race.ts';
 import type { Upstream } from './upstream.ts';
@@ -45,11 +45,13 @@ export class Upstreams {
   /** What they all lack. */
   readonly misses: Misses;
   readonly #options: UpstreamsOptions;
+  readonly #warnSeldom: ReturnType<typeof warnSeldom>;
 
   constructor(all: readonly Upstream[], options: UpstreamsOptions) {
     this.all = all;
     this.misses = new Misses(options.now);
     this.#options = options;
+    this.#warnSeldom = warnSeldom(options.log);
   }
 
   /** The upstream that stored objects call by this origin, if it is still configured. */
@@ -66,7 +68,7 @@ export class Upstreams {
     candidates: readonly Candidate<T>[],
     { path, hedge, whenMissing }: Wanted,
   ): Promise<T | undefined> {
-    const { hedgeDelayMs, log, signal } = this.#options;
+    const { hedgeDelayMs, signal } = this.#options;
     if (path !== undefined && this.misses.has(path)) return undefined;
     const usable = await believed(candidates);
     if (usable.length === 0 && candidates.length > 0) return this.#fail(candidates.map(whyNot));
@@ -76,7 +78,8 @@ export class Upstreams {
     const { found, failures } = await race(asks, {
       hedgeDelayMs: hedge ? hedgeDelayMs : Number.POSITIVE_INFINITY,
       signal,
-      onFailure: (index, error) => log.warn(`upstream ${usable[index]?.upstream.url}: ${describe(error)}`),
+      onFailure: (index, error) =>
+        this.#warn(`upstream ${usable[index]?.upstream.url}: ${describe(error)}`, error),
     });
     if (found !== undefined) return found;
     if (failures.length > 0) return this.#fail(failures);
@@ -86,6 +89,11 @@ export class Upstreams {
     if (path !== undefined) this.misses.add(path, this.#rememberMs(sure));
     if (sure) whenMissing?.();
     return undefined;
+  }
+
+  #warn(message: string, error: unknown): void {
+    if (lacksDescriptors(error)) this.#warnSeldom('descriptors', message);
+    else this.#options.log.warn(message);
   }
 
   /** The question of one candidate; should it be given up after a long silence, its health is looked into. */
@@ -110,6 +118,9 @@ export class Upstreams {
   #fail(failures: readonly unknown[]): undefined {
     const aborted = failures.find((failure) => isCacheError(failure, 'aborted'));
     if (aborted !== undefined) throw aborted;
+    // What lies with us must not be remembered as a miss, whatever the configuration says of upstreams.
+    const own = failures.find(lacksDescriptors);
+    if (own !== undefined) throw own;
     if (this.#options.onUpstreamError === 'miss') return undefined;
     if (failures.length === 1) throw failures[0];
     const code = failures.every((failure) => isCacheError(failure, 'timeout')) ? 'timeout' : 'upstream';
