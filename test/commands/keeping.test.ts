@@ -45,6 +45,17 @@ test('gc tells what goes and removes it; with --dry-run it only tells', async (t
   assert.match((await command('gc')).stdout, /^removed 0 objects, 0 B, of 0, 0 B\n$/);
 });
 
+test('gc says what had to stay although it is too much', async (t) => {
+  const { service, command } = await setUp(t, '[gc]\nmax_size = "1 B"\nmin_free = "0 B"\n');
+  await pushed(service, 'own', 100);
+  const { code, stdout } = await command('gc');
+  assert.equal(code, 0);
+  assert.match(
+    stdout,
+    /^removed 0 objects, .*\n.* KiB more than the limits allow must stay: .* KiB were pushed, .*\n$/,
+  );
+});
+
 test('pin, pins, unpin', async (t) => {
   const { upstream, service, command } = await setUp(t);
   const one = await fetched(service, upstream, 'one', 100);
@@ -128,4 +139,5 @@ test('rm leaves a NAR that another path has too, and says so', async (t) => {
     /its NAR stays: 1 other paths have the same contents/,
   );
   assert.equal((await head(service.url, same.narPath)).status, 200);
+  assert.ok(!(await readdir(service.dir)).includes('trash'), 'nor was it out of its place for a moment');
 });

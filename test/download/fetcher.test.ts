@@ -6,10 +6,34 @@ import { NarInfos } from '../../lib/download/narinfos.ts';
 import type { NarName, ObjectName } from '../../lib/nix/object-name.ts';
 import type { StoreHash } from '../../lib/nix/store-path.ts';
 import { piecesOf } from '../../lib/streams.ts';
+import type { Owner } from '../fixtures/defer.ts';
 import { Holdings } from '../fixtures/holdings.ts';
-import { makePackage } from '../fixtures/nar.ts';
+import { makePackage, type Package } from '../fixtures/nar.ts';
 import { type Handler, startUpstream, status, whole } from '../fixtures/upstream.ts';
 import { createWorld } from '../fixtures/upstreams.ts';
+
+/** A fetcher from these upstreams into a store of its own. */
+async function fetching(t: Owner, ...urls: string[]) {
+  const { store } = await Holdings.create(t);
+  const world = createWorld(t);
+  const shared = {
+    ...{ store, upstreams: world.upstreams(urls.map((url) => world.upstream(url))), storeDir: '/nix/store' },
+    ...{ log: { info: () => {}, warn: () => {}, error: () => {} }, signing: undefined },
+    ...{ signal: world.stopping.signal, now: world.breakers.now },
+  };
+  const narInfos = new NarInfos(shared);
+  const limits = { connections: 1, maxDownloads: 4, maxSpoolBytes: 2 ** 30 };
+  const fetcher = new Fetcher({ ...shared, ...limits, narInfos });
+  const idle = async () => {
+    await Promise.all([fetcher.idle(), narInfos.idle()]);
+    await store.idle();
+  };
+  return { fetcher, idle, pass: world.pass, store };
+}
+
+const nar = (one: Package, hash?: string): Extract<ObjectName, { kind: 'nar' }> => ({
+  ...{ kind: 'nar', name: one.narPath.slice(5) as NarName, hash: hash as StoreHash | undefined },
+});
 
 for (const [what, answer] of [
   ['is told that there is no such file', status(404)],
@@ -25,26 +49,13 @@ for (const [what, answer] of [
     upstream.on(one.narPath, held);
     upstream.on(one.narInfoPath, whole(one.narInfo));
     upstream.on('/files/own.nar', whole(one.file));
-    const { store } = await Holdings.create(t);
-    const world = createWorld(t);
-    const shared = {
-      ...{ store, upstreams: world.upstreams([world.upstream(upstream.url)]), storeDir: '/nix/store' },
-      ...{ log: { info: () => {}, warn: () => {}, error: () => {} }, signing: undefined },
-      ...{ signal: world.stopping.signal, now: () => performance.now() },
-    };
-    const narInfos = new NarInfos(shared);
-    const limits = { connections: 1, maxDownloads: 4, maxSpoolBytes: 2 ** 30 };
-    const fetcher = new Fetcher({ ...shared, ...limits, narInfos });
-    const nar = (hash?: string): Extract<ObjectName, { kind: 'nar' }> => ({
-      ...{ kind: 'nar', name: one.narPath.slice(5) as NarName, hash: hash as StoreHash | undefined },
-    });
-
-    const first = fetcher.fetch(nar()).then(
+    const { fetcher, idle } = await fetching(t, upstream.url);
+    const first = fetcher.fetch(nar(one)).then(
       ({ value }) => value,
       () => 'failed',
     );
     await upstream.asked(one.narPath);
-    const second = fetcher.fetch(nar(one.hash));
+    const second = fetcher.fetch(nar(one, one.hash));
     answerFirst();
     assert.ok([undefined, 'failed'].includes((await first) as string | undefined));
     const { value } = await second;
@@ -52,7 +63,25 @@ for (const [what, answer] of [
     const parts: Buffer[] = [];
     for await (const piece of piecesOf(value.reader(0, undefined))) parts.push(Buffer.from(piece));
     assert.ok(Buffer.concat(parts).equals(one.file));
-    await Promise.all([fetcher.idle(), narInfos.idle()]);
-    await store.idle();
+    await idle();
   });
 }
+
+test('whoever sent wrong bytes is asked last for ten minutes', async (t) => {
+  const one = makePackage('wrong');
+  const [liar, other] = [await startUpstream(t), await startUpstream(t)];
+  liar.on(one.narPath, whole(Buffer.alloc(one.file.length)));
+  other.on(one.narPath, whole(one.file));
+  const { fetcher, idle, pass, store } = await fetching(t, liar.url, other.url);
+  for (const [passed, asked] of [
+    [0, 1],
+    [600_000 - 1, 1],
+    [1, 2],
+  ] as const) {
+    pass(passed);
+    await fetcher.fetch(nar(one));
+    await idle();
+    assert.equal(liar.count(one.narPath), asked);
+    assert.ok(await store.delete(one.narPath), 'the other one had it right');
+  }
+});
