@@ -1,7 +1,7 @@
 // Lines that are what they seem to be, whatever was written into them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createLog, printable } from '../lib/log.ts';
+import { createLog, printable, warnSeldom } from '../lib/log.ts';
 
 test('one event is one line: time, level, message', () => {
   const lines: string[] = [];
@@ -19,4 +19,23 @@ test('controls, and what turns text around or is not seen, are written out; ever
     'ключ, 鍵, é, \u{1f511} \\x1b': 'ключ, 鍵, é, \u{1f511} \\x1b',
   };
   for (const [text, expected] of Object.entries(cases)) assert.equal(printable(text), expected);
+});
+
+test('a cause that lasts is told of once a minute, with how often it has come', (t) => {
+  let now = 0;
+  t.mock.method(performance, 'now', () => now);
+  const said: string[] = [];
+  const warn = warnSeldom({ info: () => {}, warn: (line) => said.push(line), error: () => {} });
+  for (const [at, cause, message] of [
+    [0, 'disk', 'a'],
+    [1, 'disk', 'b'],
+    [2, 'other', 'c'],
+    [59_999, 'disk', 'd'],
+    [60_000, 'disk', 'e'],
+    [120_000, 'disk', 'f'],
+  ] as const) {
+    now = at;
+    warn(cause, message);
+  }
+  assert.deepEqual(said, ['a', 'c', 'e (2 more like it before)', 'f']);
 });
