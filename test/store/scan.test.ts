@@ -1,6 +1,6 @@
 // The thread that looks through a folder: all that is in it is told of, once, and what can't be read is no empty folder.
 import assert from 'node:assert/strict';
-import { readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isCacheError } from '../../lib/errors.ts';
@@ -62,6 +62,7 @@ test('folders of names that are none, and files beside the objects, are not coun
   await writeFile(join(holdings.dir, 'scrub.json'), '{}');
   const [shard = ''] = (await readdir(holdings.dir)).filter((name) => /^..$/.test(name));
   await writeFile(join(holdings.dir, shard, 'note'), 'mine');
+  await mkdir(join(holdings.dir, idOf('a folder')));
   assert.equal((await countFolder(holdings.dir, signal)).objects, 2);
 });
 
