@@ -1,14 +1,14 @@
 // One collection: how much must go by the limits, what that is, and its removal, step by step beside whoever reads and writes.
-import { statfs } from 'node:fs/promises';
 import type { GcConfig } from '../config.ts';
 import { isStoreHash, type StoreHash } from '../nix/store-path.ts';
 import { closureOf } from '../store/closure.ts';
-import { idOf, storageError } from '../store/files.ts';
+import { idOf } from '../store/files.ts';
 import type { FolderStore } from '../store/folder-store.ts';
 import { TOUCH_INTERVAL_MS } from '../store/last-use.ts';
 import { Pins } from '../store/pins.ts';
 import type { Limits, Stretch, Unit } from '../store/plan.ts';
 import type { Removed } from '../store/removal.ts';
+import { roomOf } from '../store/room.ts';
 import { planFolder } from '../store/scan.ts';
 
 interface CollectOptions {
@@ -100,11 +100,9 @@ function sum(units: readonly Unit[]): Removed {
  * @throws CacheError `storage`
  */
 export async function missingFree(folder: string, { minFreeBytes }: GcConfig): Promise<number> {
-  const { bavail, blocks, bsize } = await statfs(folder).catch((error) => {
-    throw storageError(`can't see how much is free in ${folder}`, error);
-  });
-  const wanted = minFreeBytes ?? Math.min(0.05 * blocks * bsize, 10 * 2 ** 30);
-  return Math.max(0, wanted - bavail * bsize);
+  const { free, total } = await roomOf(folder);
+  const wanted = minFreeBytes ?? Math.min(0.05 * total, 10 * 2 ** 30);
+  return Math.max(0, wanted - free);
 }
 
 /** The narinfos of all that pins keep. */

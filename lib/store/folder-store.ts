@@ -3,8 +3,7 @@
 // `quarantine/` for what turned out damaged. There is no index: the files are the truth, so a start looks at no object, and
 // the command line works beside a running service.
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import { access, stat, statfs } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CacheError, isCacheError, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -19,6 +18,7 @@ import { Partials } from './partials.ts';
 import { Preparation } from './prepare.ts';
 import { quarantine } from './quarantine.ts';
 import { ReadLately } from './read-lately.ts';
+import { checkWritable, roomOf } from './room.ts';
 import type { Beginning, ListedObject, ObjectMeta, PutOptions, Spool, Store, StoredObject } from './store.ts';
 import { Tally } from './tally.ts';
 import { TempFile, type TempFileWatch } from './temp-file.ts';
@@ -144,28 +144,14 @@ export class FolderStore implements Store {
   }
 
   async checkRoom(bytes = 0): Promise<void> {
-    await this.#checkWritable();
-    const { bavail, bsize } = await statfs(this.folder).catch((error) => {
-      throw storageError(`can't see how much is free in ${this.folder}`, error);
-    });
-    const free = bavail * bsize;
+    await checkWritable(join(this.folder, 'tmp'));
+    const { free } = await roomOf(this.folder);
     if (free >= bytes + SPARE_BYTES) return;
     this.tally.full();
     throw new CacheError(
       'full',
       `the disk has room for ${free} bytes, expected ${bytes + SPARE_BYTES} for this upload`,
     );
-  }
-
-  /** Somebody may have removed the folder, or the disk may have become read-only: that is seen without writing anything. */
-  async #checkWritable(): Promise<void> {
-    const tmp = join(this.folder, 'tmp');
-    try {
-      await makeFolder(tmp);
-      await access(tmp, constants.W_OK);
-    } catch (error) {
-      throw new CacheError('full', 'the disk takes no writes now', error);
-    }
   }
 
   spool(): Spool {
