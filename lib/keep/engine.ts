@@ -19,7 +19,7 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-export interface EngineContext {
+interface EngineContext {
   readonly signal: AbortSignal;
   /** Milliseconds from anywhere, never backwards. */
   readonly now: () => number;

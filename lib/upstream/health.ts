@@ -4,7 +4,7 @@ import { type CacheError, isCacheError, lacksDescriptors } from '../errors.ts';
 import type { Breaker } from './breaker.ts';
 
 /** For metrics; counted since the start. */
-export interface UpstreamStats {
+interface UpstreamStats {
   requests: number;
   /** Bytes of bodies, content codings undone. */
   bytes: number;

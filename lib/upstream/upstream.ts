@@ -12,7 +12,7 @@ import { Body, discard, type Watch } from './body.ts';
 import type { Breakers } from './breaker.ts';
 import { Connections } from './connections.ts';
 import { dial } from './dial.ts';
-import { Health, type UpstreamStats } from './health.ts';
+import { Health } from './health.ts';
 import { Pace } from './pace.ts';
 import { Whereabouts } from './reach.ts';
 import { get } from './request.ts';
@@ -39,7 +39,6 @@ interface Way extends Question {
   readonly part: Part | undefined;
 }
 
-const MAX_REDIRECTS = 10;
 const MAX_CACHE_INFO_BYTES = 64 * 1024;
 
 export class Upstream {
@@ -104,10 +103,6 @@ export class Upstream {
     this.#keys = readKeys(keys);
   }
 
-  get stats(): Readonly<UpstreamStats> {
-    return this.health.stats;
-  }
-
   /** What a narinfo's URL of this upstream, or a path relative to its own URL, refers to. */
   resolve(reference: string): URL {
     return httpUrl(reference, `${this.url}/`, `${this.url}: refers to`);
@@ -160,10 +155,8 @@ export class Upstream {
       return undefined;
     }
     if (outcome !== 'here') {
-      const error = refuse(
-        `answered ${status} ${statusMessage}`,
-        outcome === 'refused' ? outcome : 'upstream',
-      );
+      const code = outcome === 'refused' ? outcome : 'upstream';
+      const error = refuse(`answered ${status} ${statusMessage}`, code);
       if (outcome === 'broken') watch.failed(error);
       else watch.delivered();
       throw error;
@@ -190,10 +183,7 @@ export class Upstream {
       if (![301, 302, 303, 307, 308].includes(response.statusCode ?? 0) || location === undefined)
         return { response, own };
       discard(response);
-      if (redirects === MAX_REDIRECTS) {
-        throw new CacheError('refused', `${start.href}: redirected more than ${MAX_REDIRECTS} times`);
-      }
-      url = redirected(start, url, location);
+      url = redirected(start, url, location, redirects);
     }
   }
 

@@ -19,11 +19,16 @@ export function httpUrl(reference: string, base: string, what: string): URL {
   return url;
 }
 
+const MAX_REDIRECTS = 10;
+
 /**
- * Where a redirect from `from`, which began at `start`, leads.
- * @throws CacheError `upstream` for what is no such URL, and for one that gives up TLS
+ * Where a redirect from `from`, which began at `start` and has so many before it, leads.
+ * @throws CacheError `upstream` for what is no such URL, and for one that gives up TLS; `refused` if there are too many
  */
-export function redirected(start: URL, from: URL, location: string): URL {
+export function redirected(start: URL, from: URL, location: string, before: number): URL {
+  if (before === MAX_REDIRECTS) {
+    throw new CacheError('refused', `${start.href}: redirected more than ${MAX_REDIRECTS} times`);
+  }
   const to = httpUrl(location, from.href, `${start.href}: redirected to`);
   if (from.protocol === 'https:' && to.protocol === 'http:') {
     throw new CacheError('upstream', `${start.href}: redirected from https to plain ${to.origin}`);

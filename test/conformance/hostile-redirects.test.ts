@@ -95,7 +95,7 @@ test('credentials go to the origin of their upstream only, wherever redirects an
 test('a redirect never gives up TLS', () => {
   const from = new URL('https://cache.example.org/x');
   assert.throws(
-    () => redirected(from, from, 'http://cache.example.org/x'),
+    () => redirected(from, from, 'http://cache.example.org/x', 0),
     (error) => isCacheError(error, 'upstream'),
   );
 });

@@ -124,7 +124,7 @@ test('narinfos that lack a signature are counted with their upstream, those that
     engine.narInfos.forget(hash);
   }
   assert.deepEqual(
-    engine.upstreams.all.map(({ stats }) => stats.unsigned),
+    engine.upstreams.all.map(({ health }) => health.stats.unsigned),
     [4, 0],
   );
   const named = log.filter((line) => /expected a signature of own-1 that verifies, found \S+$/.test(line));

@@ -107,7 +107,7 @@ test('an upstream that is slow but works is not believed dead', async (t) => {
     assert.equal(await upstreams.all[0]?.health.recovers(), true);
   }
   assert.equal(slow.paths.filter((path) => path === '/nix-cache-info').length, 1, 'and it is not pestered');
-  assert.equal(upstreams.all[0]?.stats.failures, 0);
+  assert.equal(upstreams.all[0]?.health.stats.failures, 0);
 });
 
 test('an upstream that returns is asked again, after a look that no request waits for', async (t) => {
@@ -168,8 +168,8 @@ test('a dead proxy is told apart from the upstreams behind it, which share what 
   const direct = world.upstream(`${site.url}/direct`);
   const upstreams = world.upstreams([a as Upstream, b as Upstream, direct]);
   for (let i = 0; i < 5; i++) assert.equal(await look(upstreams), direct.url);
-  assert.deepEqual([a?.stats.requests, b?.stats.requests], [2, 1], 'three failures in all');
-  assert.deepEqual([a?.stats.opened, b?.stats.opened], [0, 0]);
+  assert.deepEqual([a?.health.stats.requests, b?.health.stats.requests], [2, 1], 'three failures in all');
+  assert.deepEqual([a?.health.stats.opened, b?.health.stats.opened], [0, 0]);
   const changes = world.log.filter((line) => line.includes('believed dead and not asked'));
   assert.equal(changes.length, 1);
   assert.match(changes[0] ?? '', new RegExp(`^warn proxy http://127.0.0.1:${port}: believed dead`));
@@ -190,7 +190,7 @@ test('a dead upstream behind a proxy leaves the proxy and the others behind it a
   const alive = world.upstream(site.url, { proxy: proxy.url });
   const upstreams = world.upstreams([dead, alive]);
   for (let i = 0; i < 5; i++) assert.equal(await look(upstreams), alive.url);
-  assert.equal(dead.stats.requests, 3);
+  assert.equal(dead.health.stats.requests, 3);
   assert.equal(dead.health.good, false);
   assert.equal(alive.health.good, true);
 });
@@ -216,7 +216,7 @@ test('the numbers of an upstream tell what was asked of it', async (t) => {
   const upstream = world.upstream(site.url);
   await one(world, upstream);
   await assert.rejects(upstream.get(upstream.resolve('y'), false, world.stopping.signal));
-  assert.deepEqual(upstream.stats, {
+  assert.deepEqual(upstream.health.stats, {
     ...{ requests: 2, bytes: 2, failures: 1, unsigned: 0, opened: 0 },
     latencyMs: { last: 0, average: 0 },
   });

@@ -177,7 +177,7 @@ test('a redirect to what is no URL fails, whatever it looks like', () => {
   const from = new URL('https://cache.example.org/x.narinfo');
   for (const location of ['http://[', 'ftp://h/', 'https://a b/', '//', 'https:/\\@:']) {
     assert.throws(
-      () => redirected(from, from, location),
+      () => redirected(from, from, location, 0),
       (error) => isCacheError(error, 'upstream'),
       location,
     );
