@@ -16,6 +16,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['lib/store', 'lib/upstream'],
   ['lib/download'],
   ['lib/pushed-nars.ts'],
+  ['lib/pushed-narinfos.ts'],
   ['lib/cache.ts', 'lib/upload.ts'],
   ['lib/keep'],
   ['lib/http'],
