@@ -76,6 +76,19 @@ test('pin, pins, unpin', async (t) => {
   assert.equal(missing.stderr, 'nix-binary-cache: found no pin release; see pins for what there is\n');
 });
 
+test('pin says what is still to come of the closure, and rm that the pin stays', async (t) => {
+  const { service, command } = await setUp(t);
+  const half = makePackage('half', { references: [makePackage('absent').base] });
+  await push(service.url, half);
+  const { stdout } = await command('pin', half.hash, '--name', 'h');
+  assert.equal(
+    stdout,
+    `pinned ${half.storePath} as h: 1 paths\n1 paths it refers to are not here; they are kept once they come\n`,
+  );
+  assert.match((await command('rm', half.hash)).stdout, /^it is pinned as h: the pin stays\nremoved /);
+  assert.equal((await command('pins')).stdout, `h  ${half.storePath}\n`);
+});
+
 test('what is not here, and what is no store path, can not be pinned', async (t) => {
   const { command } = await setUp(t);
   const absent = await command('pin', makePackage('absent').storePath);
