@@ -15,6 +15,7 @@ import {
   type Handler,
   raw,
   startUpstream,
+  status,
   truncated,
   truncatedChunked,
   whole,
@@ -147,6 +148,20 @@ for (const [what, [options, handler]] of Object.entries(BROKEN)) {
     });
   }
 }
+
+test('33: who has sent wrong bytes is asked last the next time', async (t) => {
+  const [liar, other] = [await startUpstream(t), await startUpstream(t)];
+  liar.on(right.narInfoPath, whole(right.narInfo));
+  liar.on(right.narPath, whole(wrong.file));
+  other.on(right.narPath, status(404));
+  const service = await startTestService(t, { upstreams: [liar.url, other.url] });
+  const path = `/${field((await get(service.url, right.narInfoPath)).text, 'URL')}`;
+  assertNotGood(await get(service.url, path));
+  const lies = liar.count(right.narPath);
+  other.on(right.narPath, whole(right.file));
+  await assertServed(service, path, right.file);
+  assert.equal(liar.count(right.narPath), lies);
+});
 
 test('31: a stop lets a running answer finish, and what was fetched is stored', async (t) => {
   const { upstream, gate, service, path } = await startGatedNar(t, one);

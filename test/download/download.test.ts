@@ -297,6 +297,19 @@ test('readers who saw wrong bytes are cut off, and the right body is kept for th
   assert.equal(kept.length, 1);
 });
 
+test('of a plain NAR the NarHash is compared, also where a FileHash says otherwise', async (t) => {
+  for (const [nar, wrong] of [
+    [{ narHash: hashOf('other'), narSize: BODY.length }, /NarHash is wrong/],
+    [{ narHash: hashOf(BODY), narSize: 7 }, /NarSize is wrong/],
+  ] as const) {
+    const expected = { ...KNOWN, nar: { compression: 'none', ...nar } } as const;
+    const { download, kept } = await start(t, [fakeSource('source', BODY)], expected);
+    await assert.rejects(buffer(open(download)), wrong);
+    await download.ended;
+    assert.deepEqual(kept, []);
+  }
+});
+
 test('two sources that are both wrong leave nothing', async (t) => {
   const wrong = Buffer.from(BODY).reverse();
   const { download, blamed, kept } = await start(t, [fakeSource('a', wrong), fakeSource('b', wrong)], KNOWN);

@@ -1,14 +1,17 @@
 // Which answers about a path are believed, and what is said when none is.
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseConfig, type UpstreamConfig } from '../../lib/config.ts';
 import { createEngine } from '../../lib/keep/engine.ts';
 import type { StoreHash } from '../../lib/nix/store-path.ts';
+import { fileOf } from '../fixtures/aged.ts';
 import { get, push, put } from '../fixtures/client.ts';
 import { defer, temporaryFolder } from '../fixtures/defer.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, type Key, makePackage, publicKey, sign } from '../fixtures/nar.ts';
+import { until } from '../fixtures/patience.ts';
 import { gated, raw, startUpstream, status, whole } from '../fixtures/upstream.ts';
 import { upstreamConfig } from '../fixtures/upstream-config.ts';
 
@@ -191,7 +194,7 @@ test('while the first upstream thinks, the second answers', async (t) => {
 
 test('a miss is remembered for narinfos and all that is small, not for NARs; an upload ends it at once', async (t) => {
   const upstream = await startUpstream(t);
-  const config = { negativeTtlMs: 60_000 };
+  const config = { negativeTtlMs: 3_600_000 };
   const service = await startTestService(t, { upstreams: [upstream.url], config });
   const one = makePackage('one');
   const small = [`/${one.hash}.ls`, `/log/${one.base}.drv`];
@@ -206,4 +209,18 @@ test('a miss is remembered for narinfos and all that is small, not for NARs; an 
   await push(service.url, one);
   for (const path of small) await put(service.url, path, '{}');
   for (const path of paths) assert.equal((await get(service.url, path)).status, 200, path);
+
+  // And not only while the upload is here.
+  await rm(fileOf(service.dir, one.narInfoPath));
+  for (const path of small) await rm(fileOf(service.dir, path));
+  for (const path of small) assert.equal((await get(service.url, path)).status, 404, path);
+  assert.deepEqual(
+    small.map((path) => upstream.count(path)),
+    [2, 2],
+  );
+  const isAsked = async () => {
+    await get(service.url, one.narInfoPath);
+    return upstream.count(one.narInfoPath) > 1;
+  };
+  await until(isAsked, 'the narinfo to be looked for again');
 });
