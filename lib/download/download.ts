@@ -34,6 +34,8 @@ export interface DownloadOptions {
   readonly passing: () => void;
   /** Told who sent wrong bytes. */
   readonly blame: (source: Source) => void;
+  /** Told that nobody had what was expected. */
+  readonly unfit: () => Promise<void>;
 }
 
 export class Download {
@@ -93,6 +95,7 @@ export class Download {
       });
     } catch (error) {
       log.warn(`${path} could not be had: ${describe(error)}`);
+      if (isCacheError(error, 'invalid')) await this.#options.unfit();
       if (this.#options.signal.aborted && !this.#isWrong) await this.#beginnings.keep();
       this.#growing.fail(error instanceof Error ? error : new Error(String(error)));
     }

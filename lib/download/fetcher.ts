@@ -1,7 +1,7 @@
 // Gets what the store lacks: finds out who may have it, starts one download of it, and lets everybody who asks
 // meanwhile join that.
 import type { Config } from '../config.ts';
-import { CacheError } from '../errors.ts';
+import { CacheError, describe } from '../errors.ts';
 import { type Log, warnSeldom } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
@@ -139,28 +139,39 @@ export class Fetcher {
       certain: source.certain,
       ask: async () => {
         const answer = await source.ask(signal, ...part);
-        if (answer !== undefined) checkSize(answer, isNar, expected, source.label);
+        if (answer !== undefined) {
+          unfit = true;
+          checkSize(answer, isNar, expected, source.label);
+          unfit = false;
+        }
         return answer && { answer, source };
       },
     }));
+    // Whether the last answer that came has another size.
+    let unfit = false;
     let missing = false;
     const whenMissing = () => {
       missing = true;
     };
     const wanted = { path: isNar ? undefined : path, hedge: false, whenMissing };
-    const first = await upstreams.first(candidates, wanted).catch(async (error) => {
+    const doubt = () => this.#doubt(name);
+    const giveUp = async () => {
+      if (unfit) await doubt();
       await this.#putBack(path, expected, partial);
+    };
+    const first = await upstreams.first(candidates, wanted).catch(async (error) => {
+      await giveUp();
       throw error;
     });
     if (first === undefined) {
-      await this.#putBack(path, expected, partial);
+      await giveUp();
       if (missing && name.kind === 'nar' && name.hash !== undefined)
         await narInfos.lose(name.hash, name.name);
       return undefined;
     }
     return new Download(
       {
-        ...{ path, expected, sources, first, log, signal },
+        ...{ path, expected, sources, first, log, signal, unfit: doubt },
         connections: inParts ? connections : 1,
         spool: () => store.spool(),
         warnDisk: (message) => this.#warnDisk('disk', message),
@@ -179,6 +190,13 @@ export class Fetcher {
       partial?.spool ?? store.spool(),
       begun,
     );
+  }
+
+  /** Nobody has a NAR as its narinfo describes it. */
+  async #doubt(name: ObjectName): Promise<void> {
+    if (name.kind !== 'nar' || name.hash === undefined) return;
+    const { log, narInfos } = this.#options;
+    await narInfos.doubt(name.hash, name.name).catch((error) => log.warn(describe(error)));
   }
 
   /** What a stop of the service left of it, if a hash can tell whether it is right. */

@@ -1,8 +1,10 @@
-// The text of a narinfo from an upstream, within bounds of size and time.
+// A narinfo from an upstream: its text, within bounds of size and time, and whether that upstream is to be believed.
 import { CacheError } from '../errors.ts';
-import { MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
+import { isContentAddressed } from '../nix/content-address.ts';
+import { MAX_NARINFO_BYTES, type NarInfo } from '../nix/narinfo.ts';
 import { collect } from '../streams.ts';
 import type { Answer } from '../upstream/answer.ts';
+import type { Upstream } from '../upstream/upstream.ts';
 
 /** How long a narinfo may take from its first byte to its last. */
 const NARINFO_MS = 30_000;
@@ -23,4 +25,14 @@ export async function readNarInfo(answer: Answer, label: string): Promise<string
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** @throws CacheError `invalid` or `upstream` if what `answer` said does not count */
+export function checkBelievable(info: NarInfo, answer: Answer, upstream: Upstream, storeDir: string): void {
+  // A narinfo whose NAR can't be asked for is none.
+  upstream.resolve(info.url);
+  const proven = isContentAddressed(info, storeDir) || upstream.checkSigned(info, storeDir);
+  // Cut off behind a line it looks whole: then references or signatures are missing, for as long as it is kept.
+  if (answer.delimited || proven) return;
+  throw new CacheError('upstream', 'it has neither a length nor chunks nor a signature that shows its end');
 }

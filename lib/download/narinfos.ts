@@ -3,7 +3,6 @@
 // always leads back to its narinfo, and by that to its upstream and its hashes.
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import { type Log, warnSeldom } from '../log.ts';
-import { isContentAddressed } from '../nix/content-address.ts';
 import { type NarInfo, narNameOf, parseNarInfo, withSigs, withUrl } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { Signer } from '../nix/signature.ts';
@@ -16,7 +15,7 @@ import type { Upstreams } from '../upstream/upstreams.ts';
 import { Exclusive } from './exclusive.ts';
 import { type Flight, Flights } from './flights.ts';
 import { LostNars } from './lost-nars.ts';
-import { readNarInfo } from './narinfo-text.ts';
+import { checkBelievable, readNarInfo } from './narinfo-text.ts';
 
 /** A narinfo as it is held, and as it goes out. */
 export interface KnownNarInfo {
@@ -161,16 +160,7 @@ export class NarInfos {
     const text = await readNarInfo(answer, url.href);
     try {
       const known = this.#know(hash, text, upstream.url);
-      // A narinfo whose NAR can't be asked for is none.
-      upstream.resolve(known.info.url);
-      const { storeDir } = this.#options;
-      const proven = isContentAddressed(known.info, storeDir) || upstream.checkSigned(known.info, storeDir);
-      // Cut off behind a line it looks whole: then references or signatures are missing, for as long as it is kept.
-      if (!answer.delimited && !proven)
-        throw new CacheError(
-          'upstream',
-          'it has neither a length nor chunks nor a signature that shows its end',
-        );
+      checkBelievable(known.info, answer, upstream, this.#options.storeDir);
       return (await this.#isLost(known)) ? undefined : known;
     } catch (error) {
       throw new CacheError('upstream', `${url.href}: ${describe(error)}`, error);
@@ -221,16 +211,25 @@ export class NarInfos {
    * from a mirror that keeps narinfos longer than NARs: so the next lookup is an honest miss, or finds another NAR.
    */
   lose(hash: StoreHash, narName: NarName): Promise<void> {
+    return this.#drop(hash, narName, 'no upstream has it any more', () => this.#lost.add(hash, narName));
+  }
+
+  /** What could be had of the NAR contradicts the narinfo, which may be the one that is wrong: it is asked for anew. */
+  doubt(hash: StoreHash, narName: NarName): Promise<void> {
+    return this.#drop(hash, narName, 'what could be had is not what it says');
+  }
+
+  #drop(hash: StoreHash, narName: NarName, why: string, before = () => {}): Promise<void> {
     return this.changing.run(hash, async () => {
       // It may still be on its way into the store.
       await this.settled(hash);
       const known = await this.local(hash);
       if (known?.narName !== narName || known.origin === 'push') return;
-      this.#lost.add(hash, narName);
+      before();
       const path = pathOf({ kind: 'narinfo', hash });
       await this.#options.store.delete(path);
       this.forget(hash);
-      this.#options.log.warn(`${path} is dropped: no upstream has nar/${narName} any more`);
+      this.#options.log.warn(`${path} is dropped; of nar/${narName}, ${why}`);
     });
   }
 

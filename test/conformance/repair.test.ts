@@ -1,7 +1,9 @@
 // A mirror that keeps narinfos longer than NARs: what can't be had any more is an honest miss.
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
 import { test } from 'node:test';
-import { get, head, put } from '../fixtures/client.ts';
+import { fileOf } from '../fixtures/aged.ts';
+import { assertNotGood, get, head, push, put } from '../fixtures/client.ts';
 import { Holdings } from '../fixtures/holdings.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
@@ -50,6 +52,36 @@ test('an upstream that does not understand the name another has for a NAR has no
   const url = field((await get(service.url, one.narInfoPath)).text, 'URL');
   assert.equal((await get(service.url, `/${url}`)).status, 404);
   assert.equal((await get(service.url, one.narInfoPath)).status, 404);
+});
+
+for (const [what, size] of [
+  ['hash', 1000],
+  ['size', 2000],
+] as const) {
+  test(`a narinfo whose ${what} fits no NAR that could be had is asked for anew`, async (t) => {
+    const upstream = await startUpstream(t);
+    const former = makePackage('rebuilt', { url: 'nar/x.nar', seed: 'former' });
+    const rebuilt = makePackage('rebuilt', { url: 'nar/x.nar', seed: 'rebuilt', size });
+    upstream.on(former.narInfoPath, whole(former.narInfo));
+    upstream.on('/nar/x.nar', whole(rebuilt.file));
+    const service = await startTestService(t, { upstreams: [upstream.url] });
+    const urlNow = async () => `/${field((await get(service.url, former.narInfoPath)).text, 'URL')}`;
+    assertNotGood(await get(service.url, await urlNow()));
+    upstream.on(former.narInfoPath, whole(rebuilt.narInfo));
+    const reply = await get(service.url, await urlNow());
+    assert.ok(reply.complete && reply.body.equals(rebuilt.file), reply.text.slice(0, 200));
+    assert.equal(upstream.count(former.narInfoPath), 2);
+  });
+}
+
+test('but not one that was pushed', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  await push(service.url, one);
+  await rm(fileOf(service.dir, one.narPath));
+  upstream.on(one.narPath, whole(makePackage('other').file));
+  assertNotGood(await get(service.url, `${one.narPath}?hash=${one.hash}`));
+  assert.equal((await get(service.url, one.narInfoPath)).status, 200);
 });
 
 test('an outage drops nothing', async (t) => {
