@@ -13,6 +13,8 @@ export interface Found {
   readonly mime: string;
   /** Bytes; undefined while nobody can tell. */
   readonly size: number | undefined;
+  /** Whether that is known, and not only what an upstream says of a body that nobody has described. */
+  readonly sure: boolean;
   /** SHA-256 of the body in hexadecimal, if it is known. */
   readonly sha256: string | undefined;
   /** For the log: served from here, fetched for this request, or fetched for another one. */
@@ -99,6 +101,7 @@ function foundInMemory(body: Buffer, how: Found['how']): Found {
   return {
     mime: mimeOf('narinfo'),
     size: body.length,
+    sure: true,
     sha256: undefined,
     how,
     body,
@@ -114,6 +117,7 @@ function foundInStore(object: StoredObject): Found {
   return {
     mime: mimeOf(kind),
     size,
+    sure: true,
     sha256,
     how: 'hit',
     body: undefined,
@@ -127,6 +131,7 @@ function foundInDownload(download: Download, mime: string, how: Found['how']): F
   return {
     mime,
     size: download.size,
+    sure: download.sure,
     sha256: download.sha256,
     how,
     body: undefined,

@@ -41,6 +41,8 @@ export interface DownloadOptions {
 export class Download {
   /** Bytes of the body; undefined if nobody told beforehand. */
   readonly size: number | undefined;
+  /** Whether that was known beforehand. */
+  readonly sure: boolean;
   /** In hexadecimal, if it was known beforehand. */
   readonly sha256: string | undefined;
   /** Settles, and never rejects, when the last of it is done: everything kept, or given up. */
@@ -56,6 +58,7 @@ export class Download {
   constructor(options: DownloadOptions, spool: Spool, begun = 0) {
     const { expected, first } = options;
     this.size = first.answer.size ?? expected.fileSize;
+    this.sure = expected.fileSize !== undefined;
     this.sha256 = expected.fileHash === undefined ? undefined : sha256ToHex(expected.fileHash);
     this.#options = options;
     this.#begun = begun;

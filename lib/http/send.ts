@@ -30,6 +30,8 @@ export async function sendFound(req: IncomingMessage, res: ServerResponse, found
   }
   if (range === 'unsatisfiable') {
     found.close();
+    // Clients give up at a 416, and come again after a 502.
+    if (!found.sure) throw new CacheError('upstream', `has ${size} bytes, as it seems; asked for others`);
     res.removeHeader('Content-Type');
     res.writeHead(416, { 'Content-Range': `bytes */${size}`, 'Content-Length': 0 }).end();
     return;

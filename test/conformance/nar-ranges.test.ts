@@ -1,7 +1,8 @@
 // Section 8 of protocol.md, 25 to 27: ranges of NARs, stored and on their way.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { get, push } from '../fixtures/client.ts';
+import { get, open, push } from '../fixtures/client.ts';
+import { startGatedNar } from '../fixtures/gated-nar.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { makePackage } from '../fixtures/nar.ts';
 import { startUpstream, whole } from '../fixtures/upstream.ts';
@@ -84,4 +85,19 @@ test('25: a Range of a NAR that only an upstream has → 206 of it, or 200 of al
   if (start > 0) assert.equal(reply.headers['content-range'], `bytes 1000-${TOTAL - 1}/${TOTAL}`);
   else assert.equal(reply.status, 200);
   assert.ok(reply.body.equals(one.file.subarray(start)));
+});
+
+test('26: a Range behind the end that an upstream only says a download has → 502, which clients try again', async (t) => {
+  const short = one.file.subarray(0, 1000);
+  const { service, path, gate, upstream } = await startGatedNar(t, { ...one, file: short });
+  const first = open(service.url, one.narPath);
+  gate.release(10);
+  await (await first).atLeast(10);
+  const headers = { range: 'bytes=1000-' };
+  assert.equal((await get(service.url, path, { headers })).status, 502);
+  gate.release();
+  assert.equal((await (await first).finish()).complete, false);
+  upstream.on(one.narPath, whole(one.file));
+  const reply = await get(service.url, path, { headers });
+  assert.ok(reply.complete && reply.body.equals(one.file.subarray(1000)));
 });
