@@ -8,7 +8,7 @@ import { age, isStored } from '../fixtures/aged.ts';
 import { get, push } from '../fixtures/client.ts';
 import { boundDisk, freezingDisk } from '../fixtures/hanging-disk.ts';
 import { field, makePackage, type Package } from '../fixtures/nar.ts';
-import { needRoot } from '../fixtures/need-root.ts';
+import { needDevice } from '../fixtures/need-root.ts';
 import { until } from '../fixtures/patience.ts';
 import { startService } from '../fixtures/service.ts';
 import { startUpstream, type TestUpstream, whole } from '../fixtures/upstream.ts';
@@ -31,7 +31,7 @@ async function pull(url: string, one: Package): Promise<void> {
 }
 
 test('while writes hang: hits go on, misses pass through, uploads wait, and are safe when they are acknowledged', {
-  skip: needRoot('mkfs.ext4', 'fsfreeze', 'mount'),
+  skip: needDevice('/dev/loop-control', 'mkfs.ext4', 'fsfreeze', 'mount'),
 }, async (t) => {
   const upstream = await startUpstream(t);
   const missed = offer(upstream, makePackage('missed', { size: 3 * MIB }));
@@ -71,7 +71,7 @@ test('while writes hang: hits go on, misses pass through, uploads wait, and are 
 });
 
 test('a download whose disk crawls: it is whole, hits are quick, and memory is bounded', {
-  skip: needRoot('bindfs', 'mount'),
+  skip: needDevice('/dev/fuse', 'bindfs', 'mount'),
 }, async (t) => {
   const upstream = await startUpstream(t);
   const large = offer(upstream, makePackage('large', { size: 48 * MIB }));
@@ -99,7 +99,9 @@ test('a download whose disk crawls: it is whole, hits are quick, and memory is b
   assert.equal(await service.stop(), 0);
 });
 
-test('a stop while the disk hangs ends all the same', { skip: needRoot('bindfs', 'mount') }, async (t) => {
+test('a stop while the disk hangs ends all the same', {
+  skip: needDevice('/dev/fuse', 'bindfs', 'mount'),
+}, async (t) => {
   const disk = await boundDisk(t);
   const service = await startService(t, { dir: disk.dir });
   await push(service.url, held);
