@@ -60,7 +60,10 @@ export class Collector {
     // It may be too much.
     counted.then(() => this.#look()).catch(() => {});
     store.tally.watch((full) => (full ? this.request() : void this.#look()));
-    this.#timer = setInterval(() => void this.#look(true), config.gc.everyMs);
+    this.#timer = setInterval(() => {
+      void this.#look(true);
+      void store.dropAbandoned();
+    }, config.gc.everyMs);
     this.#timer.unref();
     this.#clockTimer = setInterval(() => this.#lookAtClock(), CLOCK_MS).unref();
     return counted;

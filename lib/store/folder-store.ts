@@ -21,7 +21,7 @@ import { ReadLately } from './read-lately.ts';
 import { checkWritable, roomOf } from './room.ts';
 import type { Beginning, ListedObject, ObjectMeta, PutOptions, Spool, Store, StoredObject } from './store.ts';
 import { Tally } from './tally.ts';
-import { TempFile, type TempFileWatch } from './temp-file.ts';
+import { dropAbandoned, TempFile, type TempFileWatch } from './temp-file.ts';
 import { makeFolder, unlink } from './writing.ts';
 
 /** What an upload leaves free: its narinfo and other small files need room too. */
@@ -158,6 +158,11 @@ export class FolderStore implements Store {
     void this.#preparation.goOn();
     this.#spools.begin();
     return TempFile.create(join(this.folder, 'tmp'), this.#spoolWatch);
+  }
+
+  /** See {@link dropAbandoned}. */
+  dropAbandoned(): Promise<void> {
+    return dropAbandoned(join(this.folder, 'tmp'));
   }
 
   async notePartial(spool: Spool, partial: Beginning): Promise<void> {

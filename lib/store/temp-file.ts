@@ -1,7 +1,7 @@
 // A spool in the folder: an exclusive temporary file with room for the header in front. It becomes an object by
 // being given its header, synced and renamed; until then a crash leaves nothing but a file that the next start removes.
 import { randomBytes } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
+import { type FileHandle, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isCacheError, isErrno } from '../errors.ts';
 import { isFull, storageError } from './files.ts';
@@ -147,5 +147,17 @@ export class TempFile implements Spool {
     await unlink(this.#path).catch((error) => {
       if (!isErrno(error, 'ENOENT')) throw error;
     });
+  }
+}
+
+/** A day: no upload and no download stands still for so long. */
+const ABANDONED_MS = 24 * 3_600_000;
+
+/** Deletes the temporary files in `folder` of commands that were killed: those of the service itself go when it starts. */
+export async function dropAbandoned(folder: string): Promise<void> {
+  for (const name of await readdir(folder).catch(() => [])) {
+    const file = join(folder, name);
+    const stats = await stat(file).catch(() => undefined);
+    if (stats?.isFile() && Date.now() - stats.mtimeMs > ABANDONED_MS) await unlink(file).catch(() => {});
   }
 }

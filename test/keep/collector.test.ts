@@ -1,5 +1,7 @@
 // The service collects by itself: when it holds too much, and every so often; and counts what it holds.
 import assert from 'node:assert/strict';
+import { readdir, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { GcConfig } from '../../lib/config.ts';
 import { fetched, isStored, pushed } from '../fixtures/aged.ts';
@@ -42,6 +44,16 @@ test('what gets too old goes after a while, without a request', async (t) => {
   const again = await startTestService(t, { config: { gc, cacheDir: service.dir } });
   await again.logged(/collection: removed 2 objects/);
   assert.equal(await isStored(service.dir, old.narPath), false);
+});
+
+test('what a killed command left half-written goes after a day', async (t) => {
+  const service = await startTestService(t, { config: { gc: { ...GC, everyMs: 50 } } });
+  const tmp = join(service.dir, 'tmp');
+  const yesterday = new Date(Date.now() - 25 * 3_600_000);
+  for (const name of ['old', 'young']) await writeFile(join(tmp, name), 'half');
+  await utimes(join(tmp, 'old'), yesterday, yesterday);
+  await until(async () => !(await readdir(tmp)).includes('old'), 'the old one to go');
+  assert.deepEqual(await readdir(tmp), ['young']);
 });
 
 test('a stop does not wait for a collection', async (t) => {
