@@ -5,6 +5,7 @@
 import { linkSync, mkdirSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { isErrno } from '../errors.ts';
+import { Breath, sleep } from './breath.ts';
 import { fileOf } from './files.ts';
 import type { Removal, Unit } from './plan.ts';
 
@@ -64,9 +65,10 @@ function moveAside(folder: string, nars: readonly Removal[]): Removal[] {
 
 /** With pauses: the disk is there for others too. */
 function* breathing<T>(all: readonly T[]): Generator<T> {
-  for (const [index, one] of all.entries()) {
-    if (index % BREATH_FILES === 0) sleep(1);
+  const breath = new Breath(BREATH_FILES, 1);
+  for (const one of all) {
     yield one;
+    breath.take();
   }
 }
 
@@ -122,9 +124,4 @@ function isDone(run: () => void): boolean {
     if (isErrno(error, 'ENOENT')) return false;
     throw error;
   }
-}
-
-/** Has the thread do nothing for so long. */
-export function sleep(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }

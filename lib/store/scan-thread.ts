@@ -4,16 +4,19 @@ import { statSync, utimesSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { describe, isErrno } from '../errors.ts';
+import { Breath } from './breath.ts';
 import { Catalogue } from './catalogue.ts';
 import { readFacts } from './facts.ts';
 import { fileOf } from './files.ts';
 import { astray, type Limits, planRemovals, type Unit } from './plan.ts';
-import { removeUnits, sleep } from './removal.ts';
+import { removeUnits } from './removal.ts';
 import type { Reply, Task } from './scan.ts';
 import { walkFolderSync } from './walk.ts';
 
 const BATCH = 5000;
 const BREATH_FILES = 100;
+/** Of the time it takes to read so many. */
+const BREATH = 0.5;
 
 function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generator<Reply> {
   if (plan === undefined) {
@@ -75,11 +78,11 @@ function totals(folder: string): { objects: number; bytes: number } {
 
 function catalogueOf(folder: string, storeDir: string, expected: number): Catalogue {
   const catalogue = new Catalogue(expected);
+  const breath = new Breath(BREATH_FILES, BREATH);
   for (const file of walkFolderSync(folder)) {
     const facts = readFacts(file, storeDir);
     if (facts !== undefined) catalogue.add(file.id, file.flat, facts);
-    // Others wait for the disk too, and have somebody waiting for them.
-    if (catalogue.size % BREATH_FILES === 0) sleep(1);
+    breath.take();
   }
   return catalogue;
 }
