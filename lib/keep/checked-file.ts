@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { PIECE_BYTES } from '../buffers.ts';
 import { CacheError, isErrno } from '../errors.ts';
-import { openQuietly, storageError, versionOf } from '../store/files.ts';
+import { openForReading, storageError, versionOf } from '../store/files.ts';
 import { MAX_HEADER_BYTES } from '../store/header.ts';
 import type { FolderFile } from '../store/walk.ts';
 
@@ -33,7 +33,7 @@ export class CheckedFile {
 
   /** Undefined if there is no such file any more. */
   static async open(source: FolderFile, pause: Pause): Promise<CheckedFile | undefined> {
-    const handle = await openQuietly(source.file);
+    const handle = await openForReading(source.file);
     if (handle === undefined) return undefined;
     const stats = await handle.stat().catch(async (error) => {
       await handle.close();

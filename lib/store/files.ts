@@ -27,24 +27,16 @@ export function fileOf(
   return flat ? join(folder, id) : join(folder, id.slice(0, 2), id);
 }
 
-/** Undefined if there is no such file. */
+/** Undefined if there is no such file. Leaves no trace: to note that a file was read, a read would wait for the disk's journal. */
 export async function openForReading(file: string): Promise<FileHandle | undefined> {
   try {
-    return await open(file, 'r');
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
-    throw storageError(`can't read ${file}`, error);
-  }
-}
-
-/** Like {@link openForReading}, but without a trace: what only looks at a file does not use it. */
-export async function openQuietly(file: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(file, QUIETLY);
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
     // The owner of a file alone may ask for that.
-    if (isErrno(error, 'EPERM', 'EINVAL')) return openForReading(file);
+    return await open(file, QUIETLY).catch((error) => {
+      if (isErrno(error, 'EPERM', 'EINVAL')) return open(file, 'r');
+      throw error;
+    });
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
     throw storageError(`can't read ${file}`, error);
   }
 }

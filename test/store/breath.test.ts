@@ -1,14 +1,9 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { Breath } from '../../lib/store/breath.ts';
 
 /** How long the pauses were, by the clock, while that many files took so long each. */
-function pauses(
-  t: { mock: typeof import('node:test').mock },
-  breath: () => Breath,
-  files: number,
-  eachMs: number,
-) {
+function pauses(t: TestContext, breath: () => Breath, files: number, eachMs: number): number[] {
   let now = 0;
   t.mock.method(performance, 'now', () => now);
   const slept: number[] = [];
