@@ -66,6 +66,7 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   };
   let summary = { objects: 0, totalBytes: 0, kept: { pushed: 0, pinned: 0, used: 0 } };
   const folder = { folder: store.folder, storeDir, expected };
+  const counted = store.tally.counting();
   for await (const reply of planFolder(
     folder,
     limits,
@@ -74,7 +75,7 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   )) {
     if (reply.kind === 'summary') {
       summary = reply;
-      store.tally.counted({ objects: reply.objects, bytes: reply.totalBytes });
+      counted({ objects: reply.objects, bytes: reply.totalBytes });
     }
     if (reply.kind === 'units') {
       await onUnits?.(reply.units);

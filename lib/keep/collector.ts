@@ -46,12 +46,13 @@ export class Collector {
     const { config, log, signal, store } = this.#options;
     // The first requests after a start have waited long enough.
     const counted = delay(COUNT_AFTER_MS, undefined, { signal, ref: false })
-      .then(() => countFolder(store.folder, signal))
-      .then(
-        (totals) => {
-          log.info(`holding ${totals.objects} objects, ${formatBytes(totals.bytes)}`);
-          store.tally.counted(totals);
-        },
+      .then(async () => {
+        const counted = store.tally.counting();
+        const totals = await countFolder(store.folder, signal);
+        log.info(`holding ${totals.objects} objects, ${formatBytes(totals.bytes)}`);
+        counted(totals);
+      })
+      .catch(
         (error) =>
           signal.aborted || log.warn(`what the cache holds could not be counted: ${describe(error)}`),
       )

@@ -2,17 +2,23 @@
 // run beside the service are not heard of; the next collection counts again.
 import type { Totals } from './scan.ts';
 
+const NOTHING: Totals = { objects: 0, bytes: 0 };
+
 export class Tally {
   #counted: Totals | undefined;
-  #objects = 0;
-  #bytes = 0;
+  /** What has come and gone since the beginning: all of it, and what of it was before the count. */
+  #come = NOTHING;
+  #before = NOTHING;
   #watch: (full: boolean) => void = () => {};
 
   /** Undefined until it was counted. */
   get totals(): Totals | undefined {
     if (this.#counted === undefined) return undefined;
     const { objects, bytes } = this.#counted;
-    return { objects: Math.max(0, objects + this.#objects), bytes: Math.max(0, bytes + this.#bytes) };
+    return {
+      objects: Math.max(0, objects + this.#come.objects - this.#before.objects),
+      bytes: Math.max(0, bytes + this.#come.bytes - this.#before.bytes),
+    };
   }
 
   /** Has `watch` called after every change, and when the disk has taken no more. */
@@ -25,18 +31,22 @@ export class Tally {
     this.#watch(true);
   }
 
-  /** What the folder held a moment ago. What changed while it was counted may be in that or not. */
-  counted(totals: Totals): void {
-    this.#counted = totals;
-    this.#objects = 0;
-    this.#bytes = 0;
-    this.#watch(false);
+  /**
+   * A count begins; to be told what it found. What comes meanwhile may have been counted too: rather too much than too little,
+   * which nobody would notice.
+   */
+  counting(): (found: Totals) => void {
+    const before = this.#come;
+    return (found) => {
+      this.#counted = found;
+      this.#before = before;
+      this.#watch(false);
+    };
   }
 
   /** So many objects, and bytes of files, have come, or gone if negative. */
   changed(objects: number, bytes: number): void {
-    this.#objects += objects;
-    this.#bytes += bytes;
+    this.#come = { objects: this.#come.objects + objects, bytes: this.#come.bytes + bytes };
     this.#watch(false);
   }
 }
