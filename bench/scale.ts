@@ -120,6 +120,6 @@ function timeOf(service: Service, path: string, agent?: Agent): Promise<number> 
 
 /** Milliseconds from `since` until the log says that. */
 async function loggedAfter(service: Service, pattern: RegExp, since: number): Promise<number> {
-  while (!pattern.test(service.log())) await delay(20);
+  await service.logged(pattern);
   return performance.now() - since;
 }
