@@ -5,7 +5,13 @@ import { TransferProgress } from '../../lib/commands/transfer-progress.ts';
 
 function watchOn(isTTY: boolean): { progress: TransferProgress; written: () => string } {
   const out = Object.assign(new PassThrough(), { isTTY });
-  return { progress: new TransferProgress(out), written: () => String(out.read() ?? '') };
+  const written = () => {
+    let all = '';
+    // Chunk by chunk, in later Nodes.
+    for (let chunk = out.read(); chunk !== null; chunk = out.read()) all += chunk;
+    return all;
+  };
+  return { progress: new TransferProgress(out), written };
 }
 
 test('a terminal has a bar that makes way for lines; anything else has a line now and then', (t) => {

@@ -59,6 +59,8 @@ test('nor is the last byte of a part', async (t) => {
     gate.give(lastByte).end();
     if (lastByte === '9') assert.equal(await part, '234');
     else await assert.rejects(part, /SHA-256 is wrong/);
+    await follower.return?.();
+    await download.ended;
   }
 });
 
