@@ -7,15 +7,16 @@ const VALUES = new Map([...NIX32_ALPHABET].map((digit, value) => [digit, value])
 
 /** The nix32 text of `bytes`, ⌈8·length/5⌉ digits. */
 export function encodeNix32(bytes: Uint8Array): string {
-  let text = '';
-  for (let n = Math.ceil((bytes.length * 8) / 5) - 1; n >= 0; n--) {
+  // Digits put together one by one would stay in memory as a string for each: thirty times what they take as one.
+  const digits = Buffer.alloc(Math.ceil((bytes.length * 8) / 5));
+  for (let n = 0; n < digits.length; n++) {
     const bit = n * 5;
     const i = bit >> 3;
     const shift = bit & 7;
     const window = (bytes[i] ?? 0) | ((bytes[i + 1] ?? 0) << 8);
-    text += NIX32_ALPHABET[(window >> shift) & 31];
+    digits[digits.length - 1 - n] = NIX32_ALPHABET.charCodeAt((window >> shift) & 31);
   }
-  return text;
+  return digits.toString('latin1');
 }
 
 /** The bytes that `text` stands for; undefined if it is not the nix32 form of whole bytes. */

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { parseHash, sha256FromBytes, sha256ToHex } from '../../lib/nix/hash.ts';
 import { decodeNix32, encodeNix32 } from '../../lib/nix/nix32.ts';
 import { randomSource } from '../fixtures/random.ts';
@@ -50,4 +52,15 @@ test('a hash is read in every spelling that Nix accepts', () => {
     `sha256:${base64.slice(1)}=`,
   ];
   for (const text of bad) assert.equal(parseHash(text), undefined, text);
+});
+
+test('a digest in memory takes about what its digits take', () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  const kept = Array.from({ length: 10_000 }, (_, n) => encodeNix32(Buffer.alloc(32, n)));
+  collect();
+  const bytes = (process.memoryUsage().heapUsed - before) / kept.length;
+  assert.ok(bytes < 300, `${bytes.toFixed(0)} bytes for 52 digits`);
 });
