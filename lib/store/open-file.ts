@@ -22,7 +22,7 @@ export interface OpenFileOptions {
   readonly noteUse: typeof noteUse;
   /** Whether it was read and found right a short while ago. */
   readonly trusted: boolean;
-  /** Told that the whole was read and is right. */
+  /** Told that a reader got the whole, and that it is right. */
   readonly onRight: () => void;
   /** Sets a damaged object aside. */
   readonly onDamage: (reason: string) => Promise<unknown>;
@@ -54,14 +54,17 @@ export class OpenFile implements StoredObject {
   }
 
   reader(start: number, end: number): Reader {
-    const { bodyAt, handle, meta, trusted } = this.#options;
+    const { bodyAt, handle, meta, trusted, onRight } = this.#options;
     const whole = start === 0 && end === meta.size;
     let usedAt = performance.now();
     return new FileReader({
       handle,
       from: bodyAt + start,
       to: bodyAt + end,
-      check: whole && !trusted && meta.sha256 !== undefined ? (sha256) => this.#check(sha256) : undefined,
+      check:
+        whole && !trusted && meta.sha256 !== undefined
+          ? (sha256) => this.#compare(sha256, onRight)
+          : undefined,
       short: (at) => this.#damaged(`it ends after ${at - bodyAt} of ${meta.size} bytes`),
       // Who reads for hours uses it all the time.
       onPiece: () => {
@@ -82,15 +85,15 @@ export class OpenFile implements StoredObject {
         if (bytesRead === 0) await this.#damaged(`it ends after ${done} of ${body.length} bytes`);
         done += bytesRead;
       }
-      if (meta.sha256 !== undefined) await this.#check(createHash('sha256').update(body).digest('hex'));
+      if (meta.sha256 !== undefined) await this.#compare(createHash('sha256').update(body).digest('hex'));
       return body;
     } finally {
       await this.close();
     }
   }
 
-  async #check(sha256: string): Promise<void> {
-    const { meta, onRight } = this.#options;
+  async #compare(sha256: string, onRight = () => {}): Promise<void> {
+    const { meta } = this.#options;
     if (sha256 === meta.sha256) return onRight();
     await this.#damaged(`the SHA-256 of its body is ${sha256}, its header says ${meta.sha256}`);
   }
