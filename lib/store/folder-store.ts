@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path';
 import { CacheError, isCacheError, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { UnderWay } from '../under-way.ts';
+import { Damaged } from './damaged.ts';
 import { fileOf, idOf, openForReading, sizeOf, storageError, syncFolder, versionOf } from './files.ts';
 import { FlatFiles } from './flat-files.ts';
 import { HEADER_BYTES, readHeader } from './header.ts';
@@ -16,16 +17,13 @@ import { listFolder } from './listing.ts';
 import { OpenFile, type OpenFileOptions } from './open-file.ts';
 import { Partials } from './partials.ts';
 import { Preparation } from './prepare.ts';
-import { quarantine } from './quarantine.ts';
 import { ReadLately } from './read-lately.ts';
-import { checkWritable, roomOf } from './room.ts';
+import { checkWritable, lackOfRoom } from './room.ts';
 import type { Beginning, ListedObject, ObjectMeta, PutOptions, Spool, Store, StoredObject } from './store.ts';
 import { Tally } from './tally.ts';
 import { dropAbandoned, TempFile, type TempFileWatch } from './temp-file.ts';
 import { makeFolder, unlink } from './writing.ts';
 
-/** What an upload leaves free: its narinfo and other small files need room too. */
-const SPARE_BYTES = 1 << 20;
 const NOTHING = Buffer.alloc(0);
 
 export interface FolderOptions {
@@ -40,6 +38,7 @@ export class FolderStore implements Store {
   /** How much it holds. */
   readonly tally = new Tally();
   readonly #log: Log;
+  readonly #damaged: Damaged;
   readonly #durability: 'full' | 'relaxed';
   /** Notes a use. */
   readonly #noteUse: typeof noteUse;
@@ -56,6 +55,7 @@ export class FolderStore implements Store {
   constructor(folder: string, log: Log, { durability = 'full', quiet = false }: FolderOptions = {}) {
     this.folder = folder;
     this.#log = log;
+    this.#damaged = new Damaged(folder, this.tally, log);
     this.#durability = durability;
     this.#noteUse = quiet ? async () => {} : noteUse;
     this.#flat = new FlatFiles(folder);
@@ -76,6 +76,8 @@ export class FolderStore implements Store {
     try {
       const stats = await handle.stat();
       version = versionOf(stats);
+      const reason = this.#damaged.reason(path, version);
+      if (reason !== undefined) throw new CacheError('damaged', reason);
       const { meta, length: bodyAt, begun } = await readHeader(handle);
       if (meta.path !== path) throw new CacheError('damaged', `its header says it is ${meta.path}`);
       const size = stats.size - bodyAt;
@@ -86,7 +88,7 @@ export class FolderStore implements Store {
     } catch (error) {
       await handle.close();
       if (!isCacheError(error, 'damaged')) throw storageError(`can't read ${file}`, error);
-      await this.setAside(path, file, version, error.message);
+      await this.#damaged.putAway(path, file, version, error.message);
       return undefined;
     }
   }
@@ -95,7 +97,7 @@ export class FolderStore implements Store {
     const found = await this.#flat.open(path);
     if (found === undefined) return undefined;
     if ('damage' in found) {
-      await this.setAside(path, found.file, found.version, found.damage);
+      await this.#damaged.putAway(path, found.file, found.version, found.damage);
       return undefined;
     }
     const { file, handle, meta, stats } = found;
@@ -119,15 +121,13 @@ export class FolderStore implements Store {
       noteUse: this.#noteUse,
       trusted: this.#readLately.has(path, version),
       onRight: () => this.#readLately.add(path, version),
-      onDamage: (reason) => this.setAside(path, file, version, reason),
+      onDamage: (reason) => this.#damaged.putAway(path, file, version, reason),
     });
   }
 
-  /** Whether the damaged file was set aside: see {@link quarantine}. */
-  async setAside(path: string, file: string, version: string, reason: string): Promise<boolean> {
-    const bytes = await quarantine(this.folder, path, file, version, reason, this.#log);
-    if (bytes !== undefined) this.tally.changed(-1, -bytes);
-    return bytes !== undefined;
+  /** See {@link Damaged.setAside}. */
+  setAside(path: string, file: string, version: string, reason: string): Promise<boolean> {
+    return this.#damaged.setAside(path, file, version, reason);
   }
 
   async version(path: string): Promise<string | undefined> {
@@ -137,21 +137,20 @@ export class FolderStore implements Store {
         throw storageError(`can't read ${file}`, error);
       });
       if (stats === undefined) continue;
+      const version = versionOf(stats);
+      if (this.#damaged.reason(path, version) !== undefined) continue;
       if (isStale(stats.mtimeMs)) void this.#noteUse(file);
-      return versionOf(stats);
+      return version;
     }
     return undefined;
   }
 
   async checkRoom(bytes = 0): Promise<void> {
     await checkWritable(join(this.folder, 'tmp'));
-    const { free } = await roomOf(this.folder);
-    if (free >= bytes + SPARE_BYTES) return;
+    const refusal = await lackOfRoom(this.folder, bytes);
+    if (refusal === undefined) return;
     this.tally.full();
-    throw new CacheError(
-      'full',
-      `the disk has room for ${free} bytes, expected ${bytes + SPARE_BYTES} for this upload`,
-    );
+    throw refusal;
   }
 
   spool(): Spool {

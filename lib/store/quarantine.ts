@@ -43,13 +43,13 @@ export async function quarantine(
     await writing(() => writeFile(`${target}.reason`, `${path}\n${reason}\n`)).catch(() => {});
     log.warn(`${path} is damaged (${reason}); moved to ${target}`);
   } catch (error) {
-    log.error(
-      `${path} is damaged (${reason}); deleting it, as it can't be moved to ${target}: ${describe(error)}`,
-    );
     await unlink(file).catch((again) => {
       if (isErrno(again, 'ENOENT')) return;
-      throw storageError(`${path} is damaged (${reason}) and can't be deleted`, again);
+      throw storageError(`${path} is damaged (${reason}) and can't be moved or deleted`, again);
     });
+    log.error(
+      `${path} is damaged (${reason}); deleted, as it can't be moved to ${target}: ${describe(error)}`,
+    );
   }
   return now.size;
 }

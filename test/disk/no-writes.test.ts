@@ -1,8 +1,9 @@
 // A disk that takes no writes for a while, and a folder that is removed under a running service.
 import assert from 'node:assert/strict';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { fileOf, idOf } from '../../lib/store/files.ts';
 import { get, push, put } from '../fixtures/client.ts';
 import { defer, type Owner, temporaryFolder } from '../fixtures/defer.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
@@ -62,6 +63,39 @@ test('read-only: hits go on, misses pass through, uploads are refused before the
   await push(service.url, pushed);
   await pull(service.url, pushed);
   assert.equal(await service.stop(), 0);
+});
+
+test('what is damaged on a read-only disk is had from an upstream, and set aside once that can be done', {
+  skip: needRoot('mount'),
+}, async (t) => {
+  const mounted = await disk(t);
+  const upstream = await upstreamOf(t);
+  const dir = join(mounted, 'cache');
+  const service = await startService(t, { config: `[[upstreams]]\nurl = "${upstream.url}"\n`, dir });
+  await pull(service.url, held);
+  const nar = `/${field((await get(service.url, held.narInfoPath)).text, 'URL').replace(/\?.*/, '')}`;
+  const files = [held.narInfoPath, nar].map((path) => fileOf(dir, { id: idOf(path), flat: false }));
+  for (const file of files) {
+    const bytes = await readFile(file);
+    bytes.writeUInt8(bytes.readUInt8(bytes.length - 10) ^ 1, bytes.length - 10);
+    await writeFile(file, bytes);
+  }
+  assert.equal(await service.stop(), 0);
+  await output('mount', ['-o', 'remount,ro', mounted]);
+  const config = `[[upstreams]]\nurl = "${upstream.url}"\n`;
+  const again = await startService(t, { config, dir });
+  for (let round = 0; round < 3; round++) await pull(again.url, held);
+  assert.equal(again.log().match(/ warn .* is damaged /g)?.length, 2, 'a line for each of the two files');
+  await output('mount', ['-o', 'remount,rw', mounted]);
+  await pull(again.url, held);
+  assert.equal(
+    (await readdir(join(dir, 'quarantine'))).filter((name) => !name.endsWith('.reason')).length,
+    2,
+  );
+  assert.equal(await again.stop(), 0);
+  await upstream.down();
+  const alone = await startService(t, { config, dir });
+  await pull(alone.url, held);
 });
 
 test('a folder that is removed under the service is made again, and filled again', async (t) => {
