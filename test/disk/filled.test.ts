@@ -56,7 +56,12 @@ test('64 MiB, filled and filled again: every answer is whole, what is old makes 
     return isStored(dir, late.narPath);
   }, 'room for a late one');
   const second = makePackage('second', { size: MIB });
-  assert.equal((await put(service.url, second.narPath, second.file)).status, 200);
+  // What of the old ones had no time to go yet is in its way.
+  await until(async () => {
+    const { status } = await put(service.url, second.narPath, second.file);
+    assert.ok(status === 200 || status === 507, `${status}`);
+    return status === 200;
+  }, 'room for another upload');
   assert.ok((await get(service.url, pushed.narPath)).body.equals(pushed.file));
   assert.ok((service.log().match(/without being kept/g)?.length ?? 0) <= 1, service.log());
   assert.equal(await service.stop(), 0);
