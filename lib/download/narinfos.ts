@@ -2,18 +2,18 @@
 // was received and served with its URL replaced by one of ours that carries the store hash, so that a NAR request
 // always leads back to its narinfo, and by that to its upstream and its hashes.
 import { CacheError, describe, isCacheError } from '../errors.ts';
-import { type Log, warnSeldom } from '../log.ts';
+import type { Log } from '../log.ts';
 import { type NarInfo, narNameOf, parseNarInfo, withSigs, withUrl } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { Signer } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { ByteLru } from '../store/byte-lru.ts';
 import type { ObjectMeta, Store } from '../store/store.ts';
-import { storeBytes } from '../store/store-body.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { Exclusive } from './exclusive.ts';
 import { type Flight, Flights } from './flights.ts';
+import { Keeping } from './keeping.ts';
 import { LostNars } from './lost-nars.ts';
 import { checkBelievable, readNarInfo } from './narinfo-text.ts';
 
@@ -64,14 +64,14 @@ export class NarInfos {
   /** How often {@link forget} was called. */
   #forgotten = 0;
   readonly #lost: LostNars;
-  readonly #warnDisk: ReturnType<typeof warnSeldom>;
+  readonly #keeping: Keeping;
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
 
   #signing: Signing;
 
   constructor(options: NarInfosOptions) {
     this.#options = options;
-    this.#warnDisk = warnSeldom(options.log);
+    this.#keeping = new Keeping(options.store, options.log);
     this.#lost = new LostNars(options.now);
     this.#signing = options.signing;
   }
@@ -149,7 +149,8 @@ export class NarInfos {
       ask: (over: AbortSignal) => this.ask(upstream, hash, over),
     }));
     const value = await upstreams.first(candidates, { path: pathOf({ kind: 'narinfo', hash }), hedge: true });
-    return { value, ended: value === undefined ? Promise.resolve() : this.#keep(value) };
+    const ended = value && this.#keeping.keep(hash, value.text, value.origin);
+    return { value, ended: ended ?? Promise.resolve() };
   }
 
   /** What that upstream has, without keeping it. */
@@ -185,20 +186,6 @@ export class NarInfos {
     const signed = pushed || this.#signing?.sign === 'all' ? this.ownSig(info) : undefined;
     const body = Buffer.from(signed === undefined ? served : withSigs(served, [signed]));
     return { info, text, origin, narName, body };
-  }
-
-  async #keep(known: KnownNarInfo): Promise<void> {
-    const name: ObjectName = { kind: 'narinfo', hash: known.info.hashPart };
-    try {
-      // Never over what is there: that may have been pushed while the upstream was asked.
-      await storeBytes(this.#options.store, name, Buffer.from(known.text), known.origin, {
-        existing: 'keep',
-        durable: false,
-      });
-    } catch (error) {
-      const why = isCacheError(error) ? error.message : describe(error);
-      this.#warnDisk('disk', `${pathOf(name)} is served without being kept: ${why}`);
-    }
   }
 
   /** When a lookup of it that is under way, if there is one, has put into the store what it found. */
