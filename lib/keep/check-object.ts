@@ -1,7 +1,6 @@
 // Checks one object after another: whole, what its header and its name say, and, of a narinfo, whether it is about its own
 // path, rightly signed, and agrees with its NAR. Looks only, and leaves no trace. What is found is for the caller to act on.
 import { access } from 'node:fs/promises';
-import { join } from 'node:path';
 import { isDecodable } from '../codings.ts';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import { sha256FromBytes } from '../nix/hash.ts';
@@ -10,7 +9,7 @@ import { type NarName, type ObjectName, parseObjectName, pathOf } from '../nix/o
 import { ByteLru } from '../store/byte-lru.ts';
 import { fileOf, idOf } from '../store/files.ts';
 import { decodeHeader } from '../store/header.ts';
-import { trashFolder } from '../store/removal.ts';
+import { asideOf } from '../store/removal.ts';
 import type { ObjectMeta } from '../store/store.ts';
 import type { FolderFile } from '../store/walk.ts';
 import { difference, guessCoding, isPromise, type NarFacts, narDamage, readNar } from './check-nar.ts';
@@ -187,7 +186,7 @@ export class Checker {
       return undefined;
     };
     const isMoving = () =>
-      access(join(trashFolder(folder), id)).then(
+      Promise.any([false, true].map((flat) => access(asideOf(folder, { id, flat })))).then(
         () => 'moving' as const,
         () => undefined,
       );

@@ -38,6 +38,8 @@ export interface Removal {
   readonly bytes: number;
   /** When it was last used, as far as the plan knows. */
   readonly usedMs: number;
+  /** Of a narinfo: its NAR, where that does not go with it because others need it still. */
+  readonly sharedNar?: Removal;
 }
 
 /** Objects that go together, the narinfo first. */
@@ -95,13 +97,14 @@ export function planRemovals(catalogue: Catalogue, limits: Limits): Plan {
 /** The narinfo of this row with what goes with it, given that those before it are gone. */
 function unitOf(catalogue: Catalogue, relations: Relations, row: number): Unit {
   const { users } = relations;
-  return partsOf(catalogue, relations, row)
-    .filter((part) => {
-      if (part === row || catalogue.kind(part) !== 'nar') return true;
-      users[part] = (users[part] as number) - 1;
-      return users[part] === 0;
-    })
-    .map((part) => removal(catalogue, part));
+  const nar = narOf(catalogue, row);
+  const parts = partsOf(catalogue, relations, row).filter((part) => part !== nar);
+  const [head, ...others] = parts.map((part) => removal(catalogue, part)) as [Removal, ...Removal[]];
+  if (nar === undefined) return [head, ...others];
+  // One of the Go service's has no kind of its own.
+  const narRemoval: Removal = { ...removal(catalogue, nar), kind: 'nar' };
+  users[nar] = (users[nar] as number) - 1;
+  return users[nar] === 0 ? [head, ...others, narRemoval] : [{ ...head, sharedNar: narRemoval }, ...others];
 }
 
 function relationsOf(catalogue: Catalogue): Relations {
@@ -126,7 +129,11 @@ function isPart(catalogue: Catalogue, { users }: Relations, row: number): boolea
 function partsOf(catalogue: Catalogue, { listings }: Relations, row: number): number[] {
   if (catalogue.kind(row) !== 'narinfo') return [row];
   const listing = (listings[row] as number) - 1;
-  return [row, listing < 0 ? undefined : listing, catalogue.refOf(row)].filter((part) => part !== undefined);
+  return [row, listing < 0 ? undefined : listing, narOf(catalogue, row)].filter((part) => part !== undefined);
+}
+
+function narOf(catalogue: Catalogue, row: number): number | undefined {
+  return catalogue.kind(row) === 'narinfo' ? catalogue.refOf(row) : undefined;
 }
 
 function whyKept(

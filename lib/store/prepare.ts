@@ -2,12 +2,12 @@
 // what it holds: what is to be done away with waits until it takes them again. By then others work in the same folders, so only
 // what was there at the start is touched.
 import { open, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { CacheError, describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { fileOf, isFull, isId } from './files.ts';
+import { isFull } from './files.ts';
 import type { Partials } from './partials.ts';
-import { putBack, trashFolder } from './removal.ts';
+import { placeOf, putBack, trashFolder } from './removal.ts';
 import { makeFolder } from './writing.ts';
 
 const CONSEQUENCE =
@@ -79,11 +79,12 @@ export class Preparation {
   }
 
   /** Nobody knows any more if it was used at the last moment. */
-  async #takeBack(id: string): Promise<void> {
-    const file = join(trashFolder(this.#folder), id);
-    if (isId(id)) {
-      await makeFolder(join(this.#folder, id.slice(0, 2)));
-      putBack(file, fileOf(this.#folder, { id, flat: false }));
+  async #takeBack(name: string): Promise<void> {
+    const file = join(trashFolder(this.#folder), name);
+    const place = placeOf(this.#folder, name);
+    if (place !== undefined) {
+      await makeFolder(dirname(place));
+      putBack(file, place);
     }
     await rm(file, { recursive: true, force: true });
   }

@@ -6,7 +6,7 @@ import { linkSync, mkdirSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { isErrno } from '../errors.ts';
 import { Breath, sleep } from './breath.ts';
-import { fileOf } from './files.ts';
+import { fileOf, isId } from './files.ts';
 import type { Removal, Unit } from './plan.ts';
 
 /** A service believes a narinfo in its memory to be on disk for a second. */
@@ -17,6 +17,8 @@ const NOTED_MS = 300;
 const BREATH_FILES = 20;
 /** The times of the plan and of the disk are the same but for rounding. */
 const SAME_MS = 2;
+/** Behind the names of those that have no header, which would be nothing in another place than their own. */
+const FLAT = '.flat';
 
 export interface Removed {
   objects: number;
@@ -28,8 +30,27 @@ export function trashFolder(folder: string): string {
   return join(folder, 'trash');
 }
 
-/** Removes the units, but for those that were used since they were planned; what was removed. Throws what the disk says. */
-export function removeUnits(folder: string, units: readonly Unit[]): Removed {
+/** Where a NAR lies while it is out of its place. */
+export function asideOf(folder: string, { flat, id }: Pick<Removal, 'id' | 'flat'>): string {
+  return join(trashFolder(folder), flat ? `${id}${FLAT}` : id);
+}
+
+/** The place of what has this name in the trash; undefined if it is not ours. */
+export function placeOf(folder: string, name: string): string | undefined {
+  const flat = name.endsWith(FLAT);
+  const id = flat ? name.slice(0, -FLAT.length) : name;
+  return isId(id) ? fileOf(folder, { id, flat }) : undefined;
+}
+
+/**
+ * Removes the units, but for those that were used since they were planned, whose NARs are noted in `staying`: units that follow may
+ * have them too. What was removed. Throws what the disk says.
+ */
+export function removeUnits(
+  folder: string,
+  units: readonly Unit[],
+  staying: Set<string> = new Set(),
+): Removed {
   const removed = { objects: 0, bytes: 0 };
   const count = ({ bytes }: Removal) => {
     removed.objects++;
@@ -37,7 +58,11 @@ export function removeUnits(folder: string, units: readonly Unit[]): Removed {
   };
   const nars: Removal[] = [];
   for (const unit of breathing(units)) {
-    if (unit.some((part) => changed(fileOf(folder, part), part.usedMs))) continue;
+    const nar = narOf(unit);
+    if (isUsed(folder, unit) || (nar !== undefined && staying.has(nar.id))) {
+      if (nar !== undefined) staying.add(nar.id);
+      continue;
+    }
     for (const part of unit) {
       if (part.kind === 'nar') nars.push(part);
       else if (isDone(() => unlinkSync(fileOf(folder, part)))) count(part);
@@ -51,14 +76,25 @@ export function removeUnits(folder: string, units: readonly Unit[]): Removed {
   return removed;
 }
 
+/** The NAR that the unit needs, whether it goes with it or others have it too. */
+function narOf(unit: Unit): Removal | undefined {
+  return unit.find(({ kind }) => kind === 'nar') ?? unit[0]?.sharedNar;
+}
+
+/** Whether that was so since it was planned. */
+function isUsed(folder: string, unit: Unit): boolean {
+  const shared = unit[0]?.sharedNar;
+  const parts = shared === undefined ? unit : [...unit, shared];
+  return parts.some((part) => changed(fileOf(folder, part), part.usedMs));
+}
+
 /** Those that are in the trash now. */
 function moveAside(folder: string, nars: readonly Removal[]): Removal[] {
-  const trash = trashFolder(folder);
-  mkdirSync(trash, { recursive: true });
+  mkdirSync(trashFolder(folder), { recursive: true });
   const moved: Removal[] = [];
   for (const nar of breathing(nars)) {
     const file = fileOf(folder, nar);
-    if (!changed(file, nar.usedMs) && isDone(() => renameSync(file, join(trash, nar.id)))) moved.push(nar);
+    if (!changed(file, nar.usedMs) && isDone(() => renameSync(file, asideOf(folder, nar)))) moved.push(nar);
   }
   return moved;
 }
@@ -74,7 +110,7 @@ function* breathing<T>(all: readonly T[]): Generator<T> {
 
 /** Deletes it, or puts it back if somebody has used it; whether it is gone. */
 function finish(folder: string, nar: Removal): boolean {
-  const file = join(trashFolder(folder), nar.id);
+  const file = asideOf(folder, nar);
   const used = changed(file, nar.usedMs);
   if (used) putBack(file, fileOf(folder, nar));
   return isDone(() => unlinkSync(file)) && !used;
@@ -85,10 +121,9 @@ function finish(folder: string, nar: Removal): boolean {
  * there is none.
  */
 export function removeNar(folder: string, id: string, needed: () => boolean): number | undefined {
-  const trash = trashFolder(folder);
-  mkdirSync(trash, { recursive: true });
-  const aside = join(trash, id);
+  mkdirSync(trashFolder(folder), { recursive: true });
   for (const flat of [false, true]) {
+    const aside = asideOf(folder, { id, flat });
     const place = fileOf(folder, { id, flat });
     const bytes = statSync(place, { throwIfNoEntry: false })?.size;
     if (bytes === undefined || !isDone(() => renameSync(place, aside))) continue;

@@ -27,9 +27,10 @@ function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generat
   const limits = limitsOf(plan);
   const { units, ...summary } = planRemovals(catalogue, limits);
   yield { kind: 'summary', ...summary };
+  const staying = new Set<string>();
   for (const batch of batches(units)) {
     if (tell) yield { kind: 'units', units: batch };
-    if (remove) yield { kind: 'removed', ...removeUnits(folder, batch) };
+    if (remove) yield { kind: 'removed', ...removeUnits(folder, batch, staying) };
   }
   if (remove) redate(catalogue, folder, limits);
 }

@@ -82,7 +82,7 @@ function survivors(things: readonly Thing[], limits: Limits): Set<string> {
       const needed = [...left.values()].some(
         (one) => one.kind === 'narinfo' && one !== head && one.ref === part.id,
       );
-      if (part !== head && part.kind === 'nar' && needed) continue;
+      if (part !== head && part.kind !== 'listing' && needed) continue;
       if (left.delete(part.id)) freed += part.bytes;
     }
   }
@@ -108,7 +108,10 @@ test('the same survive as by the plain rules, whatever the folder (seeded)', () 
     for (let i = 0; i < 30; i++) {
       if (below(3) > 0)
         things.push(
-          thing(`nar${i}`, { kind: 'nar', usedMs: usedAt(), bytes: below(500), pushed: below(6) === 0 }),
+          thing(`nar${i}`, {
+            kind: below(4) === 0 ? 'other' : 'nar',
+            ...{ usedMs: usedAt(), bytes: below(500), pushed: below(6) === 0 },
+          }),
         );
     }
     const limits: Limits = {
@@ -156,6 +159,26 @@ test('a NAR stays while a narinfo needs it, and its use is a use of all of them'
     [idOf('a')],
   );
   assert.equal(names(shared, plan(shared, { freeBytes: 1000 })), 3);
+});
+
+test('so does one that nothing but its narinfos tells to be a NAR, and it goes like one', () => {
+  const things = [
+    thing('n', { bytes: 100 }),
+    ...['a', 'b'].map((name) => path(name, 100, {}, 'n')[0] as Thing),
+  ];
+  const pinned = new Set([idOf('a')]);
+  assert.deepEqual(
+    plan(things, { freeBytes: 1000, pinned })
+      .flat()
+      .map(({ id }) => id),
+    [idOf('b')],
+  );
+  const [first, second] = plan(things, { freeBytes: 1000 });
+  assert.deepEqual([first?.length, first?.[0]?.sharedNar?.id], [1, idOf('n')]);
+  assert.deepEqual(
+    second?.map(({ kind }) => kind),
+    ['narinfo', 'nar'],
+  );
 });
 
 test('what was pushed stays, unless the configuration gives it up; a pushed NAR that nobody names goes', () => {

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import type { Removal } from '../../lib/store/plan.ts';
-import { removeNar, removeUnits } from '../../lib/store/removal.ts';
+import { placeOf, removeNar, removeUnits } from '../../lib/store/removal.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
-import { makePackage } from '../fixtures/nar.ts';
+import { makePackage, type Package } from '../fixtures/nar.ts';
 
 const ORIGIN = 'https://cache.example.org';
 const one = makePackage('one');
@@ -47,6 +48,25 @@ test('a path goes, narinfo and NAR; what has been used since, or is gone, is not
   assert.deepEqual((await holdings.ids()).sort(), [idOf(used.narInfoPath), idOf(used.narPath)].sort());
 });
 
+test('a NAR stays that others need too who have been used since, and so do they if it was used', async (t) => {
+  const holdings = await Holdings.create(t);
+  const [a, b] = ['a', 'b'].map((name) => makePackage(name, { seed: 'same' })) as [Package, Package];
+  for (const each of [a, b]) await holdings.package(each, ORIGIN);
+  for (const touched of [a.narInfoPath, a.narPath]) {
+    const nar = await planned(holdings, a.narPath, 'nar');
+    const [infoA, infoB] = [
+      await planned(holdings, a.narInfoPath, 'narinfo'),
+      await planned(holdings, b.narInfoPath, 'narinfo'),
+    ];
+    await utimes(holdings.file(touched), new Date(), new Date());
+    // Also where they are dealt with one after the other.
+    const staying = new Set<string>();
+    const nothing = { objects: 0, bytes: 0 };
+    assert.deepEqual(removeUnits(holdings.dir, [[{ ...infoA, sharedNar: nar }]], staying), nothing);
+    assert.deepEqual(removeUnits(holdings.dir, [[infoB, nar]], staying), nothing);
+  }
+});
+
 test('a NAR that somebody uses while it is out of its place is put back, whole', async (t) => {
   const holdings = await Holdings.create(t);
   await holdings.nar(one, ORIGIN);
@@ -57,6 +77,22 @@ test('a NAR that somebody uses while it is out of its place is put back, whole',
   await user.terminate();
   assert.ok((await readFile(holdings.file(one.narPath))).equals(before));
   assert.deepEqual(await readdir(join(holdings.dir, 'trash')), []);
+});
+
+test('one of the Go service is in the trash under a name that leads back to its place', async (t) => {
+  const holdings = await Holdings.create(t);
+  await holdings.flat(one.narPath, one.file);
+  const id = idOf(one.narPath);
+  const stays = () => {
+    assert.deepEqual(
+      readdirSync(join(holdings.dir, 'trash')).map((name) => placeOf(holdings.dir, name)),
+      [join(holdings.dir, id)],
+    );
+    return true;
+  };
+  removeNar(holdings.dir, id, stays);
+  assert.equal(placeOf(holdings.dir, 'x'), undefined);
+  assert.equal(placeOf(holdings.dir, id), holdings.file(one.narPath));
 });
 
 test('one NAR goes, also one of the Go service, unless it turns out to be needed', async (t) => {

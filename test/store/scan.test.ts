@@ -49,7 +49,7 @@ test('what the Go service left goes like everything else, a narinfo with its NAR
     flat?.map(({ id, kind }) => [id, kind]),
     [
       [idOf(one.narInfoPath), 'narinfo'],
-      [idOf(one.narPath), 'other'],
+      [idOf(one.narPath), 'nar'],
     ],
   );
   assert.equal(removed, 4);
