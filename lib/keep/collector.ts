@@ -6,7 +6,7 @@ import { describe } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import type { Log } from '../log.ts';
 import type { FolderStore } from '../store/folder-store.ts';
-import { countFolder } from '../store/scan.ts';
+import { countFolder, type Totals } from '../store/scan.ts';
 import { ClockSteps } from './clock-steps.ts';
 import { type Collected, collect, FRESH_MS, missingFree } from './collect.ts';
 
@@ -43,21 +43,11 @@ export class Collector {
 
   /** Counts what is there, in the background, and watches from then on; resolves when it has counted. */
   start(): Promise<void> {
-    const { config, log, signal, store } = this.#options;
+    const { config, log, store } = this.#options;
     // The first requests after a start have waited long enough.
-    const counted = delay(COUNT_AFTER_MS, undefined, { signal, ref: false })
-      .then(async () => {
-        const counted = store.tally.counting();
-        const totals = await countFolder(store.folder, signal);
-        log.info(`holding ${totals.objects} objects, ${formatBytes(totals.bytes)}`);
-        counted(totals);
-      })
-      .catch(
-        (error) =>
-          signal.aborted || log.warn(`what the cache holds could not be counted: ${describe(error)}`),
-      )
-      .then(() => this.#ended());
-    this.#running = counted;
+    const counted = this.#count(COUNT_AFTER_MS, ({ bytes, objects }) => {
+      log.info(`holding ${objects} objects, ${formatBytes(bytes)}`);
+    });
     // It may be too much.
     counted.then(() => this.#look()).catch(() => {});
     store.tally.watch((full) => (full ? this.request() : void this.#look()));
@@ -68,6 +58,24 @@ export class Collector {
     this.#timer.unref();
     this.#clockTimer = setInterval(() => this.#lookAtClock(), CLOCK_MS).unref();
     return counted;
+  }
+
+  /** After `afterMs`, in the background. */
+  #count(afterMs: number, onCounted: (totals: Totals) => void = () => {}): Promise<void> {
+    const { log, signal, store } = this.#options;
+    this.#running = delay(afterMs, undefined, { signal, ref: false })
+      .then(async () => {
+        const counted = store.tally.counting();
+        const totals = await countFolder(store.folder, signal);
+        onCounted(totals);
+        counted(totals);
+      })
+      .catch(
+        (error) =>
+          signal.aborted || log.warn(`what the cache holds could not be counted: ${describe(error)}`),
+      )
+      .then(() => this.#ended());
+    return this.#running;
   }
 
   #lookAtClock(): void {
@@ -84,17 +92,19 @@ export class Collector {
     const { maxAgeMs, maxBytes } = config.gc;
     const now = performance.now();
     if (signal.aborted) return;
-    const tooLarge = maxBytes !== undefined && (store.tally.totals?.bytes ?? 0) > maxBytes;
-    const tooSoon = !tooLarge && !anyway && now - this.#lookedAt < LOOK_MS;
+    const isTooLarge = () => maxBytes !== undefined && (store.tally.totals?.bytes ?? 0) > maxBytes;
+    const tooSoon = !isTooLarge() && !anyway && now - this.#lookedAt < LOOK_MS;
     if (tooSoon || this.#running !== undefined || now < this.#notBefore) {
       this.#lookLater();
       return;
     }
     this.#lookedAt = now;
     try {
-      const tooFull = tooLarge || (await missingFree(store.folder, config.gc)) > 0;
       // How much there is may be unknown since the start; a collection counts.
       const isDue = maxAgeMs !== undefined || store.tally.totals === undefined;
+      // Of what an import beside the service has stored nobody has told.
+      if (anyway && !isDue && maxBytes !== undefined) await this.#count(0);
+      const tooFull = isTooLarge() || (await missingFree(store.folder, config.gc)) > 0;
       if (tooFull || (anyway && isDue)) this.request();
     } catch (error) {
       log.warn(describe(error));

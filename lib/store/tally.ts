@@ -1,5 +1,5 @@
 // How much the folder holds: counted once, in the background, and kept up to date by whoever stores and removes. Commands that
-// run beside the service are not heard of; the next collection counts again.
+// run beside the service are not heard of; where it matters it is counted again every so often, and by every collection.
 import type { Totals } from './scan.ts';
 
 const NOTHING: Totals = { objects: 0, bytes: 0 };

@@ -4,8 +4,9 @@ import { readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { GcConfig } from '../../lib/config.ts';
-import { fetched, isStored, pushed } from '../fixtures/aged.ts';
+import { age, fetched, isStored, pushed } from '../fixtures/aged.ts';
 import { get } from '../fixtures/client.ts';
+import { Holdings } from '../fixtures/holdings.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { makePackage } from '../fixtures/nar.ts';
 import { until } from '../fixtures/patience.ts';
@@ -44,6 +45,19 @@ test('what gets too old goes after a while, without a request', async (t) => {
   const again = await startTestService(t, { config: { gc, cacheDir: service.dir } });
   await again.logged(/collection: removed 2 objects/);
   assert.equal(await isStored(service.dir, old.narPath), false);
+});
+
+test('what a command beside it has stored is too much too, after a while', async (t) => {
+  const gc = { ...GC, maxBytes: 250_000, keepPushed: false, everyMs: 200 };
+  const service = await startTestService(t, { config: { gc } });
+  await service.logged(/holding 0 objects/);
+  const beside = new Holdings(service.dir);
+  for (const name of ['old', 'older', 'oldest']) {
+    const one = makePackage(name, { size: 100_000 });
+    await beside.package(one, 'push');
+    await age(service.dir, one, name.length);
+  }
+  await service.logged(/collection: removed 2 objects, 10\d KiB, of \d/);
 });
 
 test('what a killed command left half-written goes after a day', async (t) => {
