@@ -1,6 +1,7 @@
 // One collection: how much must go by the limits, what that is, and its removal, step by step beside whoever reads and writes.
+import { basename, dirname } from 'node:path';
 import type { GcConfig } from '../config.ts';
-import { isStoreHash, type StoreHash } from '../nix/store-path.ts';
+import { isBasename, isStoreHash, type StoreHash } from '../nix/store-path.ts';
 import { closureOf } from '../store/closure.ts';
 import { idOf } from '../store/files.ts';
 import type { FolderStore } from '../store/folder-store.ts';
@@ -108,10 +109,20 @@ export async function missingFree(folder: string, { minFreeBytes }: GcConfig): P
 
 /** The narinfos of all that pins keep. */
 async function pinnedIds(store: FolderStore, storeDir: string): Promise<Set<string>> {
-  const pins = await new Pins(store.folder).list();
-  const roots = pins.map(({ storePath }) => hashIn(storePath, storeDir)).filter((hash) => hash !== undefined);
-  const { infos } = await closureOf(store, storeDir, roots);
-  return new Set([...infos.keys()].map((hash) => idOf(`/${hash}.narinfo`)));
+  const rootsIn = new Map<string, StoreHash[]>();
+  for (const { storePath } of await new Pins(store.folder).list()) {
+    // It says itself where it is, whatever the configuration says now.
+    const isWhole = storePath.startsWith('/') && isBasename(basename(storePath));
+    const folder = isWhole ? dirname(storePath) : storeDir;
+    const root = hashIn(storePath, folder);
+    if (root !== undefined) rootsIn.set(folder, [...(rootsIn.get(folder) ?? []), root]);
+  }
+  const ids = new Set<string>();
+  for (const [folder, roots] of rootsIn) {
+    const { infos } = await closureOf(store, folder, roots);
+    for (const hash of infos.keys()) ids.add(idOf(`/${hash}.narinfo`));
+  }
+  return ids;
 }
 
 /** The hash part of a store path, also of one inside it, or of a hash alone. */

@@ -87,13 +87,18 @@ function flatFacts(fd: number, size: number, storeDir: string): Pick<Facts, 'kin
 function narRef(text: string, origin: string, storeDir: string): string | undefined {
   let info: NarInfo;
   try {
-    info = parseNarInfo(text, storeDir);
+    // Whatever store the configuration names, which a command may have been started without: else its NAR would be nobody's.
+    info = parseNarInfo(text, storeDirIn(text) ?? storeDir);
   } catch (error) {
     if (isCacheError(error, 'invalid')) return undefined;
     throw error;
   }
   const name: ObjectName = { kind: 'nar', name: narNameOf(info, origin), hash: undefined };
   return idOf(pathOf(name));
+}
+
+function storeDirIn(text: string): string | undefined {
+  return /^StorePath: (\/.*)\/[^/]*$/m.exec(text)?.[1];
 }
 
 /** What is read is looked at before the next is read. */

@@ -12,6 +12,7 @@ import { Pins } from '../../lib/store/pins.ts';
 import type { Unit } from '../../lib/store/plan.ts';
 import { age, fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
 import { get, head } from '../fixtures/client.ts';
+import { Holdings } from '../fixtures/holdings.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
 import { until } from '../fixtures/patience.ts';
@@ -72,6 +73,19 @@ test('a pin keeps all that its path refers to, and unpinned it goes', async (t) 
   assert.ok(await pins.remove('root'));
   await age(service.dir, leaf, 100);
   assert.equal((await collectIn(service.dir, { maxAgeMs: HOUR })).removedObjects, 2);
+});
+
+test('what was pushed and what is pinned stays, whatever store the configuration names', async (t) => {
+  const holdings = await Holdings.create(t);
+  const other = { storeDir: '/opt/store' };
+  const leaf = makePackage('leaf', other);
+  const root = makePackage('root', { ...other, references: [leaf.base] });
+  const own = makePackage('own', other);
+  for (const one of [leaf, root]) await holdings.package(one, 'https://cache.example.org');
+  await holdings.package(own, 'push');
+  for (const one of [leaf, root, own]) await age(holdings.dir, one, 100);
+  await new Pins(holdings.dir).set({ name: 'root', storePath: root.storePath });
+  assert.equal((await collectIn(holdings.dir, { maxAgeMs: HOUR })).removedObjects, 0);
 });
 
 test('no more than the size that is allowed stays, the least recently used going first', async (t) => {

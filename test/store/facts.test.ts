@@ -55,6 +55,14 @@ test('of the Go service a narinfo is known by how it begins; all else is anythin
   }
 });
 
+test('a narinfo of another store needs its NAR all the same', async (t) => {
+  const holdings = await Holdings.create(t);
+  const factsOf = setUp(holdings);
+  const one = makePackage('one', { storeDir: '/opt/my/store' });
+  await holdings.narInfo(one, 'push');
+  assert.equal(factsOf(one.narInfoPath)?.ref, idOf(one.narPath));
+});
+
 test('what is damaged, no file, or gone tells nothing; a narinfo that is none needs nothing', async (t) => {
   const holdings = await Holdings.create(t);
   const factsOf = setUp(holdings);
