@@ -2,7 +2,8 @@
 import type { Writable } from 'node:stream';
 import type { Config } from '../config.ts';
 import { formatBytes } from '../format.ts';
-import { collect } from '../keep/collect.ts';
+import { ClockSteps } from '../keep/clock-steps.ts';
+import { collect, FRESH_MS } from '../keep/collect.ts';
 import { collectedLine, stillTooMuchLine } from '../keep/collector.ts';
 import type { Log } from '../log.ts';
 import { fileOf, openForReading } from '../store/files.ts';
@@ -21,7 +22,8 @@ export async function gc(config: Config, dryRun: boolean, out: Writable, log: Lo
   };
   const { gc, storeDir } = config;
   const { signal } = new AbortController();
-  const done = await collect({ store, storeDir, gc, signal, onUnits, dryRun });
+  const alsoKeep = new ClockSteps(FRESH_MS).stretches();
+  const done = await collect({ store, storeDir, gc, signal, onUnits, dryRun, alsoKeep });
   out.write(`${dryRun ? 'would have ' : ''}${collectedLine(done)}\n`);
   if (done.stillTooMuch > 0) out.write(`${stillTooMuchLine(done)}\n`);
 }

@@ -152,21 +152,22 @@ function whyKept(
 /** What a file's time means by the clock as it is now. */
 function meaning(usedMs: number, limits: Limits): number {
   if (isIn(limits.alsoKeep, usedMs)) return limits.nowMs;
-  return isAstray(usedMs, limits) ? limits.keepSinceMs - 1 : usedMs;
+  return isOfFuture(usedMs, limits) ? limits.keepSinceMs - 1 : usedMs;
 }
 
 function isIn(stretches: readonly Stretch[], ms: number): boolean {
   return stretches.some(({ fromMs, toMs }) => fromMs <= ms && ms <= toMs);
 }
 
-function isAstray(usedMs: number, { alsoKeep, nowMs }: Limits): boolean {
-  return usedMs > nowMs + CLOCKS_DIFFER_MS && !isIn(alsoKeep, usedMs);
+function isOfFuture(usedMs: number, { nowMs }: Limits): boolean {
+  return usedMs > nowMs + CLOCKS_DIFFER_MS;
 }
 
-/** Rows whose times are of a clock that was ahead, and tell nothing any more: they would not get old before it is that late. */
-export function* astray(catalogue: Catalogue, limits: Limits): Generator<number> {
+/** Rows whose times are of a clock that was ahead, and what they mean: as they are, they would not get old before it is that late. */
+export function* astray(catalogue: Catalogue, limits: Limits): Generator<{ row: number; meansMs: number }> {
   for (let row = 0; row < catalogue.size; row++) {
-    if (isAstray(catalogue.usedMs(row), limits)) yield row;
+    const usedMs = catalogue.usedMs(row);
+    if (isOfFuture(usedMs, limits)) yield { row, meansMs: meaning(usedMs, limits) };
   }
 }
 

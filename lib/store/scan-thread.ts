@@ -37,11 +37,11 @@ function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generat
 
 /** From now on they get old like others. */
 function redate(catalogue: Catalogue, folder: string, limits: Limits): void {
-  for (const row of astray(catalogue, limits)) {
+  for (const { meansMs, row } of astray(catalogue, limits)) {
     const file = fileOf(folder, { id: catalogue.id(row), flat: catalogue.flat(row) });
     // Not those that were used meanwhile.
     if (statSync(file, { throwIfNoEntry: false })?.mtimeMs !== catalogue.usedMs(row)) continue;
-    const seconds = (limits.keepSinceMs - 1) / 1000;
+    const seconds = meansMs / 1000;
     try {
       utimesSync(file, seconds, seconds);
     } catch (error) {

@@ -1,6 +1,6 @@
 // gc, pin, unpin, pins and rm, by the built program beside a running service.
 import assert from 'node:assert/strict';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
@@ -43,6 +43,15 @@ test('gc tells what goes and removes it; with --dry-run it only tells', async (t
   assert.match(done.stdout, new RegExp(`${old.narInfoPath}\\nremoved 2 objects, .*, of 2, .*\\n$`));
   assert.ok(!(await isStored(service.dir, old.narInfoPath)) && !(await isStored(service.dir, old.narPath)));
   assert.match((await command('gc')).stdout, /^removed 0 objects, 0 B, of 0, 0 B\n$/);
+});
+
+test('gc leaves what was used before the clock was set back, and from then on that gets old', async (t) => {
+  const { upstream, service, command } = await setUp(t, '[gc]\nmax_size = "1 B"\nmin_free = "0 B"\n');
+  const one = await fetched(service, upstream, 'one', -2);
+  const { stdout } = await command('gc');
+  assert.match(stdout, /^removed 0 objects, .*\n.* KiB were used within the last hour\n$/);
+  const { mtimeMs } = await stat(fileOf(service.dir, one.narPath));
+  assert.ok(mtimeMs <= Date.now());
 });
 
 test('gc says what had to stay although it is too much', async (t) => {
