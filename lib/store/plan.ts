@@ -51,7 +51,7 @@ export interface Plan {
   /** Of all objects in the catalogue. */
   readonly totalBytes: number;
   readonly objects: number;
-  /** Bytes of what must not go, by reason. */
+  /** Bytes of what must not go, by reason; a NAR that several paths share counts for the first of them. */
   readonly kept: { readonly pushed: number; readonly pinned: number; readonly used: number };
 }
 
@@ -67,6 +67,12 @@ export function planRemovals(catalogue: Catalogue, limits: Limits): Plan {
   const relations = relationsOf(catalogue);
   const kept = { pushed: 0, pinned: 0, used: 0 };
   let totalBytes = 0;
+  const shared = new Set<number>();
+  const onceOnly = (part: number) => {
+    if (shared.has(part)) return 0;
+    if ((relations.users[part] as number) > 1) shared.add(part);
+    return catalogue.bytes(part);
+  };
   const lastUse = new Float64Array(catalogue.size);
   const candidates: number[] = [];
   for (let row = 0; row < catalogue.size; row++) {
@@ -76,7 +82,7 @@ export function planRemovals(catalogue: Catalogue, limits: Limits): Plan {
     const usedMs = Math.max(...parts.map((part) => meaning(catalogue.usedMs(part), limits)));
     const why = whyKept(catalogue, limits, row, parts, usedMs);
     if (why === undefined) candidates.push(row);
-    else kept[why] += parts.reduce((sum, part) => sum + catalogue.bytes(part), 0);
+    else for (const part of parts) kept[why] += onceOnly(part);
     lastUse[row] = usedMs;
   }
   const at = (row: number) => lastUse[row] as number;

@@ -193,6 +193,13 @@ test('what was pushed stays, unless the configuration gives it up; a pushed NAR 
   assert.equal(names(young, plan(young, { freeBytes: 1 })), 0);
 });
 
+test('what stays is told once, however many paths have it', () => {
+  const catalogue = new Catalogue(2);
+  const three = ['a', 'b', 'c'].map((name) => path(name, 0, {}, 'n')[0] as Thing);
+  for (const { id, ...facts } of [...path('d', 0, {}, 'n'), ...three]) catalogue.add(id, false, facts);
+  assert.deepEqual(planRemovals(catalogue, LIMITS).kept, { pushed: 0, pinned: 0, used: 140 });
+});
+
 test('what was used within the hour stays, and what the clock says will be used is only the last to go', () => {
   const fresh = path('a', 0.5);
   assert.deepEqual(plan(fresh, { freeBytes: 1000, expireBeforeMs: NOW }), []);
