@@ -1,5 +1,6 @@
 // Pins: files in `pins/`, named by the pin, each with the store path that it keeps. Whoever collects reads them each time, so
 // that a pin set by a command holds for a running service too.
+import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CacheError, isErrno } from '../errors.ts';
@@ -10,7 +11,8 @@ interface Pin {
   readonly storePath: string;
 }
 
-const NAME = /^\w[\w.+?=-]{0,219}$/;
+/** As long as the longest name of a store path. */
+const NAME = /^\w[\w.+?=-]{0,243}$/;
 
 export class Pins {
   readonly #folder: string;
@@ -51,9 +53,9 @@ export class Pins {
     }
     try {
       await mkdir(this.#folder, { recursive: true });
-      await replaceFile(join(this.#folder, name), join(this.#folder, `.${name}`), (handle) =>
-        handle.writeFile(`${storePath}\n`),
-      );
+      // Two may set the same pin at once.
+      const temporary = join(this.#folder, `.${randomBytes(12).toString('hex')}`);
+      await replaceFile(join(this.#folder, name), temporary, (handle) => handle.writeFile(`${storePath}\n`));
       await syncFolder(this.#folder);
     } catch (error) {
       throw storageError(`can't write the pin ${name}`, error);

@@ -41,14 +41,23 @@ test('a name that is no file of that folder is refused, and nothing is written o
     'a\n',
     'a\0',
     '-a',
-    'x'.repeat(221),
+    'x'.repeat(245),
   ]) {
     await assert.rejects(pins.set({ name, storePath: ONE }), (error) => isCacheError(error, 'config'), name);
     assert.equal(await pins.remove(name), false, name);
   }
   assert.deepEqual(await readdir(folder), ['kept']);
-  await pins.set({ name: 'x'.repeat(220), storePath: ONE });
+  // As long as a store path's own name may be.
+  await pins.set({ name: `${'0'.repeat(32)}-${'x'.repeat(211)}`, storePath: ONE });
   assert.equal((await pins.list()).length, 1);
+});
+
+test('several may set the same pin at once', async (t) => {
+  const folder = await temporaryFolder(t);
+  const setOne = () => new Pins(folder).set({ name: 'a', storePath: ONE });
+  await Promise.all(Array.from({ length: 20 }, setOne));
+  assert.deepEqual(await new Pins(folder).list(), [{ name: 'a', storePath: ONE }]);
+  assert.deepEqual(await readdir(join(folder, 'pins')), ['a']);
 });
 
 test('what a crash left half-written is no pin; pins that can not be read are an error and not none', async (t) => {
