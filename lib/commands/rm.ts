@@ -1,18 +1,22 @@
 // `rm`: takes one path out at once, whoever pushed it.
 import type { Writable } from 'node:stream';
 import type { Config } from '../config.ts';
-import { CacheError } from '../errors.ts';
+import { CacheError, isCacheError } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import type { Log } from '../log.ts';
 import { narNameOf, parseNarInfo } from '../nix/narinfo.ts';
-import { isNarName, pathOf } from '../nix/object-name.ts';
+import { isNarName, type NarName, pathOf } from '../nix/object-name.ts';
 import { readFacts } from '../store/facts.ts';
 import { idOf } from '../store/files.ts';
+import type { FolderStore } from '../store/folder-store.ts';
 import { Pins } from '../store/pins.ts';
-import { dropQuarantined } from '../store/quarantine.ts';
+import { dropQuarantined, readQuarantined } from '../store/quarantine.ts';
 import { removeNar } from '../store/removal.ts';
 import { walkFolderSync } from '../store/walk.ts';
 import { hashOperand, openStore } from './open-store.ts';
+
+/** Of a pushed NAR, wherever it stands. */
+const PUSHED_NAME = /\b[0-9a-z]{52}\.nar(?:\.[0-9a-z]+)?/g;
 
 /**
  * Removes the path's narinfo and listing, then its NAR in every compression it was pushed in, also where it lies in quarantine,
@@ -24,16 +28,15 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   const { storeDir } = config;
   const hash = hashOperand(storePath, config);
   const narInfoPath = pathOf({ kind: 'narinfo', hash });
-  const object = await store.open(narInfoPath);
-  if (object === undefined) throw new CacheError('config', `${storePath} is not in the cache`);
-  const info = parseNarInfo((await object.bytes()).toString(), storeDir);
-  const { origin, otherNars = [] } = object.meta;
-  const narNames = [narNameOf(info, origin), ...otherNars.filter(isNarName)];
-  const pinned = (await new Pins(store.folder).list()).filter((one) => one.storePath === info.storePath);
+  const found = (await lookUp(store, narInfoPath, storeDir)) ?? (await lookAside(store.folder, narInfoPath));
+  if (found === undefined) throw new CacheError('config', `${storePath} is not in the cache`);
+  const { narNames, storePath: whole = storePath } = found;
+  const pinned = (await new Pins(store.folder).list()).filter((one) => one.storePath === whole);
   for (const { name } of pinned) out.write(`it is pinned as ${name}: the pin stays\n`);
   await store.delete(narInfoPath);
   await store.delete(pathOf({ kind: 'listing', hash }));
-  out.write(`removed ${info.storePath}\n`);
+  await dropQuarantined(store.folder, idOf(narInfoPath));
+  out.write(`removed ${whole}\n`);
   for (const name of narNames) {
     const nar = idOf(pathOf({ kind: 'nar', name, hash: undefined }));
     const others = () => narInfosWith(store.folder, nar, storeDir);
@@ -48,6 +51,35 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
     if (count === 0) count = others();
     if (count > 0) out.write(`its NAR stays: ${count} other paths have the same contents\n`);
   }
+}
+
+interface Found {
+  readonly storePath?: string;
+  readonly narNames: readonly NarName[];
+}
+
+async function lookUp(store: FolderStore, path: string, storeDir: string): Promise<Found | undefined> {
+  const object = await store.open(path);
+  if (object === undefined) return undefined;
+  try {
+    const info = parseNarInfo((await object.bytes()).toString(), storeDir);
+    const { origin, otherNars = [] } = object.meta;
+    return {
+      storePath: info.storePath,
+      narNames: [narNameOf(info, origin), ...otherNars.filter(isNarName)],
+    };
+  } catch (error) {
+    if (isCacheError(error, 'damaged')) return undefined;
+    throw error;
+  }
+}
+
+/** A damaged narinfo is in quarantine by now, and its NAR is not: what is left of it may still name that. */
+async function lookAside(folder: string, path: string): Promise<Found | undefined> {
+  const text = (await readQuarantined(folder, idOf(path))).join('\n');
+  const names: string[] = text.match(PUSHED_NAME) ?? [];
+  const narNames = [...new Set(names.filter(isNarName))];
+  return narNames.length === 0 ? undefined : { narNames };
 }
 
 /** How many narinfos need the NAR with this id. */

@@ -1,6 +1,6 @@
 // What turned out damaged is set aside, not deleted: it may tell somebody why. What can't be moved is deleted, because a
 // damaged file must not stand in the way of a good one.
-import { readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -13,10 +13,19 @@ function quarantineFolder(folder: string): string {
 
 /** Deletes what was set aside of the object with this id. */
 export async function dropQuarantined(folder: string, id: string): Promise<void> {
+  for (const file of await filesOf(folder, id)) await rm(file, { force: true });
+}
+
+/** The texts of what was set aside of the object with this id, a small one, damaged as they are. */
+export async function readQuarantined(folder: string, id: string): Promise<string[]> {
+  const files = (await filesOf(folder, id)).filter((file) => !file.endsWith('.reason'));
+  return Promise.all(files.map((file) => readFile(file, 'latin1').catch(() => '')));
+}
+
+async function filesOf(folder: string, id: string): Promise<string[]> {
   const aside = quarantineFolder(folder);
   const names = await readdir(aside).catch(() => []);
-  for (const name of names.filter((one) => one.startsWith(`${id}-`)))
-    await rm(join(aside, name), { force: true });
+  return names.filter((one) => one.startsWith(`${id}-`)).map((name) => join(aside, name));
 }
 
 /**

@@ -1,6 +1,6 @@
 // gc, pin, unpin, pins and rm, by the built program beside a running service.
 import assert from 'node:assert/strict';
-import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
@@ -148,6 +148,21 @@ test('rm takes what was pushed of a path in other compressions, and what lies in
   assert.equal(done.stdout.match(/^removed its NAR/gm)?.length, 3, done.stdout);
   for (const one of [secret, ...packed]) assert.equal((await head(service.url, one.narPath)).status, 404);
   assert.deepEqual(await readdir(aside), ['another-1']);
+});
+
+test('rm takes the NAR also of a path whose narinfo is damaged, or was set aside before', async (t) => {
+  const { service, command } = await setUp(t);
+  for (const isAside of [false, true]) {
+    const secret = await pushed(service, `secret ${isAside}`.replace(' ', '-'), 0);
+    const file = fileOf(service.dir, secret.narInfoPath);
+    await writeFile(file, (await readFile(file, 'utf8')).replace('NarSize: 1', 'NarSize: 2'));
+    if (isAside) assert.match((await command('verify')).stdout, /1 damaged/);
+    const done = await command('rm', secret.storePath);
+    assert.equal(done.code, 0, done.stderr);
+    assert.equal(done.stdout.match(/^removed/gm)?.length, 2, done.stdout);
+    assert.equal((await get(service.url, secret.narPath)).status, 404);
+    assert.deepEqual(await readdir(join(service.dir, 'quarantine')), []);
+  }
 });
 
 test('rm leaves a NAR that another path has too, and says so', async (t) => {
