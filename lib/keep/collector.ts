@@ -159,11 +159,13 @@ export function collectedLine({ bytes, objects, removedBytes, removedObjects }: 
 }
 
 /** What could not be done, and why. */
-export function stillTooMuchLine({ kept, stillTooMuch }: Collected): string {
+export function stillTooMuchLine({ bytes, kept, removedBytes, stillTooMuch }: Collected): string {
+  const ofOthers = stillTooMuch - (bytes - removedBytes);
   const why = [
     `${formatBytes(kept.pushed)} were pushed`,
     `${formatBytes(kept.pinned)} are pinned`,
     `${formatBytes(kept.used)} were used within the last hour`,
+    ...(ofOthers > 0 ? [`${formatBytes(ofOthers)} on the disk are not the cache's`] : []),
   ];
   return `${formatBytes(stillTooMuch)} more than the limits allow must stay: ${why.join(', ')}`;
 }

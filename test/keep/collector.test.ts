@@ -4,6 +4,7 @@ import { readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { GcConfig } from '../../lib/config.ts';
+import { stillTooMuchLine } from '../../lib/keep/collector.ts';
 import { age, fetched, isStored, pushed } from '../fixtures/aged.ts';
 import { get } from '../fixtures/client.ts';
 import { Holdings } from '../fixtures/holdings.ts';
@@ -68,6 +69,17 @@ test('what a killed command left half-written goes after a day', async (t) => {
   await utimes(join(tmp, 'old'), yesterday, yesterday);
   await until(async () => !(await readdir(tmp)).includes('old'), 'the old one to go');
   assert.deepEqual(await readdir(tmp), ['young']);
+});
+
+test('what has to stay is told, and what of the disk others fill', () => {
+  const done = { objects: 9, bytes: 500, removedObjects: 2, removedBytes: 200 };
+  const kept = { pushed: 100, pinned: 0, used: 200 };
+  const own = stillTooMuchLine({ ...done, kept, stillTooMuch: 300 });
+  assert.match(own, /must stay: 100 B were pushed, 0 B are pinned, 200 B were used within the last hour$/);
+  assert.match(
+    stillTooMuchLine({ ...done, kept, stillTooMuch: 350 }),
+    /, 50 B on the disk are not the cache's$/,
+  );
 });
 
 test('a stop does not wait for a collection', async (t) => {
