@@ -6,7 +6,10 @@ import { ClockSteps } from '../keep/clock-steps.ts';
 import { collect, FRESH_MS } from '../keep/collect.ts';
 import { collectedLine, stillTooMuchLine } from '../keep/collector.ts';
 import type { Log } from '../log.ts';
+import { hashPartIn } from '../nix/narinfo.ts';
+import { pathOf } from '../nix/object-name.ts';
 import { fileOf, openForReading } from '../store/files.ts';
+import { readFlatNarInfo } from '../store/flat-files.ts';
 import { readHeader } from '../store/header.ts';
 import type { Unit } from '../store/plan.ts';
 import { openStore } from './open-store.ts';
@@ -32,10 +35,19 @@ export async function gc(config: Config, dryRun: boolean, out: Writable, log: Lo
 async function line(folder: string, unit: Unit): Promise<string> {
   const bytes = unit.reduce((sum, part) => sum + part.bytes, 0);
   const [first] = unit;
-  const handle = first && !first.flat ? await openForReading(fileOf(folder, first)) : undefined;
+  const path = first === undefined ? undefined : await pathIn(fileOf(folder, first), first.flat);
+  return `${formatBytes(bytes).padStart(10)}  ${path ?? first?.id}`;
+}
+
+/** The path of the object in that file, as far as that tells. */
+async function pathIn(file: string, flat: boolean): Promise<string | undefined> {
+  if (flat) {
+    const hash = hashPartIn((await readFlatNarInfo(file)) ?? '');
+    return hash && pathOf({ kind: 'narinfo', hash });
+  }
+  const handle = await openForReading(file);
   try {
-    const path = handle === undefined ? undefined : (await readHeader(handle)).meta.path;
-    return `${formatBytes(bytes).padStart(10)}  ${path ?? first?.id}`;
+    return handle && (await readHeader(handle)).meta.path;
   } finally {
     await handle?.close();
   }

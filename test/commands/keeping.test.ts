@@ -1,6 +1,6 @@
 // gc, pin, unpin, pins and rm, by the built program beside a running service.
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
@@ -43,6 +43,23 @@ test('gc tells what goes and removes it; with --dry-run it only tells', async (t
   assert.match(done.stdout, new RegExp(`${old.narInfoPath}\\nremoved 2 objects, .*, of 2, .*\\n$`));
   assert.ok(!(await isStored(service.dir, old.narInfoPath)) && !(await isStored(service.dir, old.narPath)));
   assert.match((await command('gc')).stdout, /^removed 0 objects, 0 B, of 0, 0 B\n$/);
+});
+
+test('gc names a path that the Go service left', async (t) => {
+  const { service, command } = await setUp(t);
+  const [old, used] = [makePackage('flat'), new Date(Date.now() - 9e8)];
+  for (const [path, body] of [
+    [old.narInfoPath, old.narInfo],
+    [old.narPath, old.file],
+  ] as const) {
+    const file = join(service.dir, basename(fileOf(service.dir, path)));
+    await writeFile(file, body);
+    await utimes(file, used, used);
+  }
+  assert.match(
+    (await command('gc', '--dry-run')).stdout,
+    new RegExp(` {2}${old.narInfoPath}\nwould have removed 2 objects`),
+  );
 });
 
 test('gc leaves what was used before the clock was set back, and from then on that gets old', async (t) => {
