@@ -1,9 +1,10 @@
 // Arguments → command → exit code: 0 for done, 1 for what could not be done, 2 for what was not understood, 3 for damage found
 // and for what was done but in part.
 import { readFile } from 'node:fs/promises';
-import { loadConfig } from '../config.ts';
+import { type Config, loadConfig } from '../config.ts';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
 import { createLog, printable } from '../log.ts';
+import { changing } from '../store/changed-beside.ts';
 import { HELP, parseArguments } from './arguments.ts';
 import { exportPaths } from './export.ts';
 import { gc } from './gc.ts';
@@ -55,12 +56,17 @@ export async function main(args: readonly string[]): Promise<number> {
         cacheDir: values['cache-dir'],
         cwd: process.cwd(),
       });
+    const changes = async <T>(run: (config: Config) => Promise<T>): Promise<T> => {
+      const config = await load();
+      return changing(config.cacheDir, () => run(config));
+    };
     switch (command) {
       case 'list':
         await list(await load(), values.json ?? false, process.stdout, log);
         break;
       case 'gc':
-        await gc(await load(), values['dry-run'] ?? false, process.stdout, log);
+        if (values['dry-run']) await gc(await load(), true, process.stdout, log);
+        else await changes((config) => gc(config, false, process.stdout, log));
         break;
       case 'pin':
         await pin(await load(), operand, values.name, process.stdout, log);
@@ -72,7 +78,7 @@ export async function main(args: readonly string[]): Promise<number> {
         await listPins(await load(), process.stdout, log);
         break;
       case 'rm':
-        await rm(await load(), operand, process.stdout, log);
+        await changes((config) => rm(config, operand, process.stdout, log));
         break;
       case 'verify': {
         const { repair = false, sample } = values;
@@ -85,7 +91,7 @@ export async function main(args: readonly string[]): Promise<number> {
         return exportPaths(await load(), operand, more, process);
       case 'import': {
         const { 'from-go': fromGo = false, verbose = false } = values;
-        return importPaths(await load(), operand, more, { fromGo, verbose }, process);
+        return changes((config) => importPaths(config, operand, more, { fromGo, verbose }, process));
       }
       case 'keygen':
         await keygen(operand, process.stdout);

@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import { describe } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import type { Log } from '../log.ts';
+import { lastChange } from '../store/changed-beside.ts';
 import type { FolderStore } from '../store/folder-store.ts';
 import { countFolder, type Totals } from '../store/scan.ts';
 import { ClockSteps } from './clock-steps.ts';
@@ -31,6 +32,8 @@ export class Collector {
   readonly #options: CollectorOptions;
   readonly #clock = new ClockSteps(FRESH_MS);
   #clockTimer: NodeJS.Timeout | undefined;
+  /** When a command last changed the folder before it was counted. */
+  #countedAfter = 0;
   #running: Promise<void> | undefined;
   #notBefore = 0;
   #lookedAt = Number.NEGATIVE_INFINITY;
@@ -65,6 +68,7 @@ export class Collector {
     const { log, signal, store } = this.#options;
     this.#running = delay(afterMs, undefined, { signal, ref: false })
       .then(async () => {
+        this.#countedAfter = await lastChange(store.folder);
         const counted = store.tally.counting();
         const totals = await countFolder(store.folder, signal);
         onCounted(totals);
@@ -76,6 +80,12 @@ export class Collector {
       )
       .then(() => this.#ended());
     return this.#running;
+  }
+
+  /** If a command has changed the folder since. */
+  async #countAgain(): Promise<void> {
+    const isChanged = (await lastChange(this.#options.store.folder)) !== this.#countedAfter;
+    if (isChanged && this.#running === undefined) await this.#count(0);
   }
 
   #lookAtClock(): void {
@@ -102,8 +112,7 @@ export class Collector {
     try {
       // How much there is may be unknown since the start; a collection counts.
       const isDue = maxAgeMs !== undefined || store.tally.totals === undefined;
-      // Of what an import beside the service has stored nobody has told.
-      if (anyway && !isDue && maxBytes !== undefined) await this.#count(0);
+      if (store.tally.totals !== undefined) await this.#countAgain();
       const tooFull = isTooLarge() || (await missingFree(store.folder, config.gc)) > 0;
       if (tooFull || (anyway && isDue)) this.request();
     } catch (error) {

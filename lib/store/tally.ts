@@ -1,5 +1,5 @@
-// How much the folder holds: counted once, in the background, and kept up to date by whoever stores and removes. Commands that
-// run beside the service are not heard of; where it matters it is counted again every so often, and by every collection.
+// How much the folder holds: counted once, in the background, and kept up to date by whoever stores and removes. After a command
+// that has changed it beside the service it is counted again.
 import type { Totals } from './scan.ts';
 
 const NOTHING: Totals = { objects: 0, bytes: 0 };

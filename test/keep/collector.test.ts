@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { GcConfig } from '../../lib/config.ts';
 import { stillTooMuchLine } from '../../lib/keep/collector.ts';
+import { changing } from '../../lib/store/changed-beside.ts';
 import { age, fetched, isStored, pushed } from '../fixtures/aged.ts';
 import { get } from '../fixtures/client.ts';
 import { Holdings } from '../fixtures/holdings.ts';
@@ -53,11 +54,13 @@ test('what a command beside it has stored is too much too, after a while', async
   const service = await startTestService(t, { config: { gc } });
   await service.logged(/holding 0 objects/);
   const beside = new Holdings(service.dir);
-  for (const name of ['old', 'older', 'oldest']) {
-    const one = makePackage(name, { size: 100_000 });
-    await beside.package(one, 'push');
-    await age(service.dir, one, name.length);
-  }
+  await changing(service.dir, async () => {
+    for (const name of ['old', 'older', 'oldest']) {
+      const one = makePackage(name, { size: 100_000 });
+      await beside.package(one, 'push');
+      await age(service.dir, one, name.length);
+    }
+  });
   await service.logged(/collection: removed 2 objects, 10\d KiB, of \d/);
 });
 
