@@ -6,7 +6,6 @@ import { readNarInfo } from '../download/narinfo-text.ts';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
 import { MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
 import { isStoreHash, type StoreHash } from '../nix/store-path.ts';
-import { storageError } from '../store/files.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { parseUrl } from '../url.ts';
 
@@ -44,11 +43,13 @@ export class FolderSource implements ImportSource {
   async narInfo(hash: StoreHash): Promise<string | undefined> {
     const file = join(this.#folder, `${hash}.narinfo`);
     try {
-      const { size } = await stat(file);
-      if (size <= MAX_NARINFO_BYTES) return await readFile(file, 'utf8');
+      const stats = await stat(file);
+      // Of a device or a pipe there is no end.
+      if (!stats.isFile()) throw new CacheError('invalid', `${file} is no file`);
+      if (stats.size <= MAX_NARINFO_BYTES) return await readFile(file, 'utf8');
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return undefined;
-      throw storageError(`can't read ${file}`, error);
+      throw isCacheError(error) ? error : unreadable(file, error);
     }
     throw new CacheError('invalid', `${file} is longer than ${MAX_NARINFO_BYTES} bytes`);
   }
@@ -62,12 +63,17 @@ export class FolderSource implements ImportSource {
   }
 }
 
-/** @throws CacheError `damaged` where the file can't be read: one bad place on a stick says nothing of the next file */
+/** One bad place on a stick says nothing of the next file. */
+function unreadable(file: string, cause: unknown): CacheError {
+  return new CacheError('damaged', `can't read ${file}`, cause);
+}
+
+/** @throws CacheError `damaged` where the file can't be read */
 export async function* readPieces(file: string): AsyncGenerator<Buffer> {
   try {
     yield* createReadStream(file, { highWaterMark: PIECE_BYTES }) as AsyncIterable<Buffer>;
   } catch (error) {
-    throw new CacheError('damaged', `can't read ${file}`, error);
+    throw unreadable(file, error);
   }
 }
 

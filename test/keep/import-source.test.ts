@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isCacheError } from '../../lib/errors.ts';
 import { FolderSource, UpstreamSource } from '../../lib/keep/import-source.ts';
+import type { StoreHash } from '../../lib/nix/store-path.ts';
 import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
 import { noise } from '../fixtures/nar.ts';
+import { output } from '../fixtures/run.ts';
 import { type Handler, startUpstream, truncated, whole } from '../fixtures/upstream.ts';
 import { createWorld } from '../fixtures/upstreams.ts';
 
@@ -44,6 +46,28 @@ test('what breaks off is continued, also by who sends all of it again', async (t
 test('the rest of another file is not joined to it', async (t) => {
   const changed = read(t, truncated(BODY, 100_000, ETAG), whole(BODY, { etag: '"2"' }));
   await assert.rejects(changed, (error) => isCacheError(error, 'invalid'));
+});
+
+test('a narinfo that is no file, or can not be read, is an error of its own path', async (t) => {
+  const folder = await temporaryFolder(t);
+  const source = new FolderSource(folder);
+  const hash = '0'.repeat(32) as StoreHash;
+  const file = join(folder, `${hash}.narinfo`);
+  assert.equal(await source.narInfo(hash), undefined);
+  for (const make of [
+    () => mkdir(file),
+    () => symlink('/dev/zero', file),
+    () => output('mkfifo', [file]),
+    () => symlink(file, file),
+  ]) {
+    await make();
+    // What ends the whole import has another code.
+    await assert.rejects(
+      source.narInfo(hash),
+      (error) => isCacheError(error, 'invalid') || isCacheError(error, 'damaged'),
+    );
+    await rm(file, { recursive: true });
+  }
 });
 
 test('no URL of a narinfo leads out of the folder', async (t) => {
