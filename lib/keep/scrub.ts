@@ -192,10 +192,17 @@ export class Scrub {
       // Its narinfo would have clients believe that they need not push it again.
       const lost = new Set([finding.source.id]);
       for await (const one of narInfosOf(store.folder, config.storeDir, lost, signal)) {
-        if (one.pushed && (await this.#setAside(one.finding))) count++;
+        if (!one.pushed || !(await this.#isDangling(one.finding))) continue;
+        if (await this.#setAside(one.finding)) count++;
       }
     }
     return count;
+  }
+
+  /** Somebody may have pushed its NAR again since. */
+  async #isDangling({ source }: Finding): Promise<boolean> {
+    const { findings } = await this.#checker.check(source);
+    return findings.some(({ kind }) => kind === 'dangling');
   }
 
   #setAside({ label, reason, source, version }: Finding): Promise<boolean> {

@@ -1,6 +1,6 @@
 // The scrub: everything once in its time, evenly, across restarts, by a clock that the test has in its hands.
 import assert from 'node:assert/strict';
-import { rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseConfig } from '../../lib/config.ts';
@@ -147,6 +147,19 @@ test('what is damaged is set aside, and with a lost NAR the pushed narinfo that 
   const labels = (await holdings.quarantined()).map(([label]) => label);
   assert.deepEqual(labels, [one.narInfoPath, one.narPath, logPath(3)].sort());
   assert.match(rounds(run)[0] ?? '', / 3 findings$/);
+});
+
+test('the narinfo of a NAR that is here again stays', async (t) => {
+  const holdings = await Holdings.create(t);
+  const one = makePackage('one');
+  await holdings.package(one, 'push');
+  // A damaged copy where nobody looks for it goes, as the NAR itself would that is then pushed anew.
+  const stray = join(holdings.dir, idOf(one.narPath).startsWith('00') ? '01' : '00');
+  await mkdir(stray);
+  await writeFile(join(stray, idOf(one.narPath)), flip(await readFile(holdings.file(one.narPath))));
+  const run = await scrub(holdings, (each) => rounds(each).length > 0);
+  assert.match(rounds(run).join(), / 1 findings$/);
+  assert.deepEqual((await holdings.ids()).sort(), [idOf(one.narInfoPath), idOf(one.narPath)].sort());
 });
 
 test('a folder that is not there stops nothing: it goes on when it is back', async (t) => {
