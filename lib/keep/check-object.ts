@@ -74,6 +74,8 @@ export class Checker {
   /** @throws CacheError `damaged` while it is not certain what it is */
   async #object(file: CheckedFile): Promise<Verdict> {
     const { from, meta, name } = await readMeta(file);
+    if (file.source.file !== fileOf(this.#options.folder, file.source))
+      return found(finding(file, name, 'it lies in a folder where nobody looks for it'));
     const size = file.bytes - from;
     if (size !== meta.size)
       return found(finding(file, name, `its body has ${size} bytes, its header says ${meta.size}`));
@@ -222,6 +224,9 @@ async function readMeta(file: CheckedFile): Promise<{ meta: ObjectMeta; from: nu
     throw new CacheError('damaged', `its header says it is ${meta.path}`);
   if (name === undefined || name.kind !== meta.kind)
     throw new CacheError('damaged', `its header calls ${meta.path} a ${meta.kind}`);
+  // Else what was pushed would be collected: by its origin alone is it told from what can be had again.
+  if (!/^(?:push|unknown|https?:\/\/.+)$/.test(meta.origin))
+    throw new CacheError('damaged', `its header says it came from ${JSON.stringify(meta.origin)}`);
   return { meta, from: length, name };
 }
 

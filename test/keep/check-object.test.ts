@@ -1,6 +1,7 @@
 // Every kind of damage is found, blamed on the right file, set aside with its reason; and nothing else is.
 import assert from 'node:assert/strict';
-import { readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { encodeNix32 } from '../../lib/nix/nix32.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
@@ -58,6 +59,11 @@ const BODY: readonly [what: string, change: (bytes: Buffer) => Buffer, reason: R
   ['zeroes for a header', (bytes) => bytes.fill(0, 0, HEADER_BYTES), /^its (first line|format)/],
   ['another format', (bytes) => replaced(bytes, '"format":1', '"format":7'), /^its format is 7, expected 1/],
   ['a header without a field', (bytes) => replaced(bytes, '"size"', '"sise"'), /^its header lacks a field/],
+  [
+    'an origin that there is none of',
+    (bytes) => replaced(bytes, /"origin":"./, '"origin":"q'),
+    /^its header says it came from/,
+  ],
   ['another kind', (bytes) => replaced(bytes, /"kind":"\w+"/, '"kind":"listing"'), /^its header calls/],
 ];
 
@@ -106,6 +112,29 @@ test('files that have changed places are both set aside', async (t) => {
   assert.equal((await verifyHoldings(holdings)).result.damaged, 2);
   for (const [, reason] of await holdings.quarantined())
     assert.match(reason, /^its header says it is \/nar\//);
+});
+
+test('a file in the folder of others, where nobody looks for it, is set aside', async (t) => {
+  for (const stray of ['narInfoPath', 'narPath'] as const) {
+    for (const moved of [true, false]) {
+      const holdings = await Holdings.create(t);
+      const one = makePackage('one');
+      await holdings.package(one, 'push');
+      const file = holdings.file(one[stray]);
+      const other = join(holdings.dir, idOf(one[stray]).startsWith('00') ? '01' : '00');
+      await mkdir(other, { recursive: true });
+      await copyFile(file, join(other, idOf(one[stray])));
+      if (moved) await rm(file);
+      const { result } = await verifyHoldings(holdings);
+      // Without its NAR a pushed narinfo goes too; beside one that is right a copy more changes nothing.
+      assert.equal(result.damaged, moved && stray === 'narPath' ? 2 : 1);
+      assert.match(
+        (await holdings.quarantined()).map(String).join('\n'),
+        /lies in a folder where nobody looks/,
+      );
+      assert.equal((await verifyHoldings(holdings)).result.objects, 2 - (moved ? result.damaged : 0));
+    }
+  }
 });
 
 const other = encodeNix32(sha256('other'));
