@@ -1,8 +1,7 @@
 // `export`: a folder for `nix copy --from file://…`, a USB stick or a static web server.
-import { resolve } from 'node:path';
 import type { Config } from '../config.ts';
 import { exportTo } from '../keep/export.ts';
-import { checkFolder, hashOperand } from './open-store.ts';
+import { checkFolder, folderOperand, hashOperand } from './open-store.ts';
 import type { Output } from './progress.ts';
 import { type Tools, withEngine } from './with-engine.ts';
 
@@ -18,7 +17,7 @@ export async function exportPaths(
 ): Promise<number> {
   const named = storePaths.map((path) => [hashOperand(path, config), path] as const);
   const roots = named.length === 0 ? undefined : new Map(named);
-  const folder = resolve(target);
+  const folder = folderOperand(target);
   await checkFolder(config);
   const run = async ({ engine, progress, signal }: Tools): Promise<number> => {
     await exportTo({ engine, config, folder, roots, watch: progress, signal });

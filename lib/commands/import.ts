@@ -1,6 +1,5 @@
 // `import`: takes in another cache, a folder of one, or what the Go service left.
 import { mkdir } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { upstreamAt } from '../config/upstreams.ts';
 import type { Config } from '../config.ts';
 import { CacheError, describe } from '../errors.ts';
@@ -11,7 +10,7 @@ import { printable } from '../log.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { Breakers } from '../upstream/breaker.ts';
 import { createUpstream } from '../upstream/configured.ts';
-import { hashOperand } from './open-store.ts';
+import { folderOperand, hashOperand } from './open-store.ts';
 import type { Output } from './progress.ts';
 import { type Tools, withEngine } from './with-engine.ts';
 
@@ -37,6 +36,7 @@ export async function importPaths(
   if (flags.verbose && !flags.fromGo) throw wrong('expected --verbose with --from-go alone');
   if (isUrl && storePaths.length === 0)
     throw wrong('expected store paths behind the URL: a cache lists none');
+  const folder = isUrl ? '' : folderOperand(from);
   const named = new Map(storePaths.map((path) => [hashOperand(path, config), path]));
   await mkdir(config.cacheDir, { recursive: true }).catch((error) => {
     throw new CacheError(
@@ -47,10 +47,10 @@ export async function importPaths(
   });
   return withEngine(config, output, async (tools) => {
     const done = flags.fromGo
-      ? await adoptFolder(config, resolve(from), flags.verbose, tools)
+      ? await adoptFolder(config, folder, flags.verbose, tools)
       : isUrl
         ? await importUrl(config, from, named, tools)
-        : await importFolder(config, resolve(from), named, tools);
+        : await importFolder(config, folder, named, tools);
     tools.progress.end();
     output.stdout.write(`${done.lines.join('\n')}\n`);
     return done.incomplete || tools.progress.failures > 0 ? 3 : 0;

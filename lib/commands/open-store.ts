@@ -1,11 +1,14 @@
 // The folder for a command that works beside a running service, or without one.
 import { readdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Config } from '../config.ts';
 import { CacheError, describe } from '../errors.ts';
 import { hashIn } from '../keep/collect.ts';
 import type { Log } from '../log.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { FolderStore } from '../store/folder-store.ts';
+import { parseUrl } from '../url.ts';
 
 /** @throws CacheError `startup` if there is no such folder */
 export async function openStore(config: Config, log: Log): Promise<FolderStore> {
@@ -29,4 +32,17 @@ export function hashOperand(storePath: string, { storeDir }: Config): StoreHash 
   if (hash !== undefined) return hash;
   const expected = `a store path such as ${storeDir}/00000000000000000000000000000000-name, or its hash`;
   throw new CacheError('config', `found ${JSON.stringify(storePath)}, expected ${expected}`);
+}
+
+/**
+ * A folder on the command line, also as Nix writes it: `file:///media/stick?compression=xz`.
+ * @throws CacheError `config`
+ */
+export function folderOperand(text: string): string {
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return resolve(text);
+  const url = parseUrl(text);
+  try {
+    if (url?.protocol === 'file:') return fileURLToPath(url);
+  } catch {}
+  throw new CacheError('config', `found ${JSON.stringify(text)}, expected a folder such as /media/stick`);
 }

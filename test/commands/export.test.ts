@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { age, fileOf } from '../fixtures/aged.ts';
 import { appeared } from '../fixtures/appeared.ts';
 import { push } from '../fixtures/client.ts';
@@ -196,4 +197,21 @@ test('a folder that takes no more ends it with one line and exit 1', async (t) =
   const { code, stderr, stdout } = await run('export', '/dev/full/stick');
   assert.deepEqual([code, stdout], [1, '']);
   assert.match(stderr, /^nix-binary-cache: can't write to \/dev\/full\/stick: .*\n$/);
+});
+
+test('the folder may be written as Nix writes it, and another URL is no folder', async (t) => {
+  const service = await startService(t);
+  const one = makePackage('one', { compression: 'xz' });
+  await push(service.url, one);
+  const { run } = await commandsOn(t, service.dir);
+  const folder = join(await temporaryFolder(t), 'a stick');
+  const url = `${pathToFileURL(folder)}?compression=xz`;
+  assert.equal((await run('export', url)).code, 0);
+  assert.deepEqual([...(await readCache(folder)).keys()], [one.hash]);
+  assert.match((await run('import', url)).stdout, /1 were there already/);
+  for (const operand of ['s3://stick', 'file://stick/x', 'https://stick']) {
+    const { code, stderr } = await run('export', operand);
+    assert.deepEqual([code, /expected a folder/.test(stderr)], [2, true], stderr);
+  }
+  assert.equal((await run('import', 's3://stick')).code, 2);
 });
