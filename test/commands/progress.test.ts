@@ -29,6 +29,10 @@ test('no line is longer than a terminal is wide', () => {
     assert.match(text.slice(CLEAR.length), /^\[######\.{18}\][^\n\r]{3}$/);
 });
 
+test('a terminal that does not know how wide it is loses nothing', () => {
+  assert.deepEqual(minute(true, 0), minute(true));
+});
+
 test('anything else has a plain line every ten seconds', () => {
   assert.deepEqual(
     minute(false),
