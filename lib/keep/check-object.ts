@@ -35,6 +35,7 @@ interface Body {
 
 /** NARs whose facts are remembered until their narinfos come, or the other way round. */
 const REMEMBERED = 50_000;
+const CACHE_INFO = idOf('/nix-cache-info');
 const ENDINGS = ['', '.xz', '.zst', '.br', '.bz2', '.lz4', '.lzip'];
 type Verdict = Omit<Checked, 'bytes'>;
 
@@ -105,7 +106,10 @@ export class Checker {
     // The Go service wrote down no names, but a NAR's is its hash.
     const hash = sha256FromBytes(Buffer.from(facts.sha256 ?? '', 'hex'));
     const isNar = ENDINGS.some((ending) => idOf(`/nar/${hash}.nar${ending}`) === id);
-    return { state: isNar || this.isExplained(id) ? 'right' : 'unknown', findings: NOTHING };
+    return {
+      state: isNar || id === CACHE_INFO || this.isExplained(id) ? 'right' : 'unknown',
+      findings: NOTHING,
+    };
   }
 
   async #nar(body: Body, name: ObjectName & { kind: 'nar' }): Promise<Verdict> {

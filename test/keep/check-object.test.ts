@@ -36,9 +36,10 @@ test('what is right is found right, of whatever kind and from wherever', async (
   await holdings.flat(odd.narInfoPath, odd.narInfo);
   await holdings.flat('/nar/odd.nar', odd.file);
   await holdings.flat('/nar/nobody-names-it.nar', 'x');
+  await holdings.flat('/nix-cache-info', 'StoreDir: /nix/store\n');
   const { events, result } = await verifyHoldings(holdings, { config: demanding });
   assert.deepEqual(events, []);
-  assert.equal(result.objects, 8 * 2 + 1 + 1 + 5);
+  assert.equal(result.objects, 8 * 2 + 1 + 1 + 6);
   assert.deepEqual([result.damaged, result.doubtful, result.unknown], [0, 0, 1]);
   assert.deepEqual(await holdings.quarantined(), []);
 });
