@@ -117,5 +117,5 @@ async function adoptFolder(
   if (verbose) lines.push(...lacking.map((path) => `  ${printable(path)}`));
   if (unnamed.length > 0) lines.push(`${unnamed.length} files were not recognised; left`);
   if (verbose) lines.push(...unnamed.map((name) => `  ${name}`));
-  return { lines, incomplete: unnamed.length > 0 };
+  return { lines, incomplete: lacking.length + unnamed.length > 0 };
 }

@@ -122,6 +122,8 @@ class Run {
       throw storageError(`can't read ${flat}`, error);
     });
     if (stats === undefined) return this.#takeNar(info, name, path, undefined);
+    // Of a device or a pipe there is no end.
+    if (!stats.isFile()) throw new CacheError('invalid', `${flat}, its NAR, is no file`);
     return this.#copyNar(info, name, path, { file: join(folder, flat), storedAt: stats.mtime });
   }
 

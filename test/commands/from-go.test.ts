@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { folderIs } from '../fixtures/appeared.ts';
@@ -81,6 +81,24 @@ test('what the Go service left in a folder is taken over, and that folder is not
   const again = await run('import', '--from-go', folder);
   assert.match(again.stdout, /^took over 0 paths, 0 B; 5 were there already\n/);
   assert.doesNotMatch(again.stdout, /log|lacking/);
+});
+
+test('a narinfo without its NAR is left out, and so is one whose NAR is no file', async (t) => {
+  const lacking = makePackage('lacking');
+  const service = await startService(t);
+  const { run } = await commandsOn(t, service.dir);
+  const folder = await temporaryFolder(t);
+  await leave(folder, { [lacking.narInfoPath]: lacking.narInfo });
+  const without = await run('import', '--from-go', folder);
+  assert.deepEqual([without.code, without.stderr], [3, '']);
+  assert.match(without.stdout, /1 paths have a narinfo and no NAR here; left/);
+  const nar = join(folder, flatName(lacking.narPath));
+  for (const make of [() => symlink('/dev/zero', nar), () => output('mkfifo', [nar]), () => mkdir(nar)]) {
+    await make();
+    const { code, stderr } = await run('import', '--from-go', folder);
+    assert.deepEqual([code, /its NAR, is no file/.test(stderr)], [3, true], stderr);
+    await rm(nar, { recursive: true });
+  }
 });
 
 test('in the cache folder itself the flat files go once they are objects, beside the running service', async (t) => {
