@@ -2,7 +2,6 @@
 // what is being written, `partial/` for downloads that a stop interrupted, `trash/` for what is on its way out, `pins/`, and
 // `quarantine/` for what turned out damaged. There is no index: the files are the truth, so a start looks at no object, and
 // the command line works beside a running service.
-import { randomBytes } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CacheError, isCacheError, isErrno } from '../errors.ts';
@@ -22,6 +21,7 @@ import { checkWritable, lackOfRoom } from './room.ts';
 import type { Beginning, ListedObject, ObjectMeta, PutOptions, Spool, Store, StoredObject } from './store.ts';
 import { Tally } from './tally.ts';
 import { dropAbandoned, TempFile, type TempFileWatch } from './temp-file.ts';
+import { tempName } from './temp-name.ts';
 import { makeFolder, unlink } from './writing.ts';
 
 const NOTHING = Buffer.alloc(0);
@@ -175,10 +175,7 @@ export class FolderStore implements Store {
   async takePartial(
     wanted: Omit<Beginning, 'length'>,
   ): Promise<{ spool: Spool; length: number } | undefined> {
-    const taken = await this.#partials.take(
-      wanted,
-      join(this.folder, 'tmp', randomBytes(12).toString('hex')),
-    );
+    const taken = await this.#partials.take(wanted, join(this.folder, 'tmp', tempName()));
     if (taken === undefined) return undefined;
     this.#spools.begin();
     try {

@@ -8,6 +8,7 @@ import type { Log } from '../log.ts';
 import { isFull } from './files.ts';
 import type { Partials } from './partials.ts';
 import { placeOf, putBack, trashFolder } from './removal.ts';
+import { isOfAnother } from './temp-name.ts';
 import { makeFolder } from './writing.ts';
 
 const CONSEQUENCE =
@@ -35,7 +36,7 @@ export class Preparation {
     try {
       await makeFolder(this.#folder);
       await readdir(this.#folder);
-      this.#left.tmp = await namesIn(this.#tmp);
+      this.#left.tmp = (await namesIn(this.#tmp)).filter((name) => !isOfAnother(name));
       this.#left.trash = await namesIn(trashFolder(this.#folder));
     } catch (error) {
       throw this.#unusable(error);

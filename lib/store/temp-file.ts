@@ -1,12 +1,12 @@
 // A spool in the folder: an exclusive temporary file with room for the header in front. It becomes an object by
 // being given its header, synced and renamed; until then a crash leaves nothing but a file that the next start removes.
-import { randomBytes } from 'node:crypto';
 import { type FileHandle, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isCacheError, isErrno } from '../errors.ts';
 import { isFull, storageError } from './files.ts';
 import { encodeHeader, HEADER_BYTES } from './header.ts';
 import type { ObjectMeta, Spool } from './store.ts';
+import { tempName } from './temp-name.ts';
 import { link, makeFolder, openToWrite, rename, unlink, writing } from './writing.ts';
 
 /** Who is told how a temporary file fares. */
@@ -33,7 +33,7 @@ export class TempFile implements Spool {
 
   /** Nobody waits for the file: a download shows its first bytes meanwhile. */
   static create(folder: string, watch: TempFileWatch): TempFile {
-    const path = join(folder, randomBytes(12).toString('hex'));
+    const path = join(folder, tempName());
     const handle = openToWrite(path, 'wx+')
       .catch(async (error) => {
         // Somebody removed the folder, or the disk it was on, and it is back now.

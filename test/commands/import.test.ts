@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { appeared } from '../fixtures/appeared.ts';
@@ -7,6 +7,7 @@ import { get, push } from '../fixtures/client.ts';
 import { commandsOn } from '../fixtures/command.ts';
 import { temporaryFolder } from '../fixtures/defer.ts';
 import { makePackage, publicKey, sha256 } from '../fixtures/nar.ts';
+import { until } from '../fixtures/patience.ts';
 import { assertPushed } from '../fixtures/pushed.ts';
 import { startService } from '../fixtures/service.ts';
 import { offer, readCache, writeCache } from '../fixtures/static-cache.ts';
@@ -131,6 +132,28 @@ test('killed half-way nothing half is seen, and run again it is complete', async
   // A start removes what the kill left behind.
   const again = await startService(t, { dir: service.dir });
   await storedFiles(again.dir, true);
+});
+
+test('a service that starts meanwhile leaves it what it is working on', async (t) => {
+  const upstream = await startUpstream(t);
+  const one = makePackage('one', { size: 300_000 });
+  offer(upstream, one);
+  const gate = gated(one.file);
+  upstream.on(one.narPath, gate.handler);
+  const service = await startService(t);
+  const { run } = await commandsOn(t, service.dir);
+  const importing = run('import', upstream.url, one.hash);
+  await upstream.asked(one.narPath);
+  gate.release(100_000);
+  const tmp = join(service.dir, 'tmp');
+  await until(async () => (await readdir(tmp)).length > 0, 'its temporary file');
+  assert.equal(await service.stop(), 0);
+  const again = await startService(t, { dir: service.dir });
+  gate.release(one.file.length);
+  const { code, stderr } = await importing;
+  assert.equal(code, 0, stderr);
+  await assertPushed(again.url, one);
+  assert.deepEqual(await readdir(tmp), []);
 });
 
 test('what breaks off is continued where it did, if it is still the same file', async (t) => {
