@@ -105,10 +105,15 @@ async function feed(decoder: Decoder, chunks: Chunks, fed: { bytes: number }): P
 /** A decoder of its own for every frame: see zstd-frames.ts. */
 async function* unzstd(create: () => Decoder, chunks: Chunks): AsyncGenerator<Buffer> {
   const pieces = framePieces(chunks);
-  for (;;) {
-    const next = await pieces.next();
-    if (next.done) return;
-    yield* through(create(), oneFrame(next.value, pieces));
+  try {
+    for (;;) {
+      const next = await pieces.next();
+      if (next.done) return;
+      yield* through(create(), oneFrame(next.value, pieces));
+    }
+  } finally {
+    // Nobody waits for it: a piece may still be on its way to a decoder that has failed.
+    pieces.return(undefined).catch(() => {});
   }
 }
 

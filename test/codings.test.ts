@@ -92,3 +92,32 @@ test('a reader that stops ends what it reads from', async () => {
   for await (const _ of decode('gzip', endless())) break;
   await end;
 });
+
+test('zstd, where this Node has it: what is read from is ended by a failure, and by a reader that stops', {
+  skip: need('zstd'),
+  timeout: 20_000,
+}, async () => {
+  if (!DECODABLE.includes('zstd')) return;
+  const packed = execFileSync('zstd', ['-q', '-c'], { input: PLAIN, maxBuffer: 1 << 26 });
+  const damaged = Buffer.from(packed);
+  damaged[20_000] = (damaged[20_000] as number) ^ 1;
+  for (const data of [packed, damaged, randomBytes(50_000)]) {
+    let ended = () => {};
+    const end = new Promise<void>((resolve) => {
+      ended = resolve;
+    });
+    async function* endless(): AsyncGenerator<Buffer> {
+      try {
+        for (;;) yield* cut(data);
+      } finally {
+        ended();
+      }
+    }
+    const read = async () => {
+      for await (const _ of decode('zstd', endless())) if (data === packed) break;
+    };
+    if (data === packed) await read();
+    else await assert.rejects(read(), invalid);
+    await end;
+  }
+});
