@@ -95,9 +95,14 @@ export class NarSources {
         upstream,
         certain: false,
         ask: async (signal, start, end) => {
-          url ??= this.#narInfos.ask(upstream, hash, signal).then((own) => {
-            return own?.narName === name ? upstream.resolve(own.info.url) : undefined;
-          });
+          url ??= this.#narInfos.ask(upstream, hash, signal).then(
+            (own) => (own?.narName === name ? upstream.resolve(own.info.url) : undefined),
+            (error) => {
+              // It may answer the next time, or the signal have been that of another attempt.
+              url = undefined;
+              throw error;
+            },
+          );
           const found = await url;
           return found && source(upstream, found, { large: true }).ask(signal, start, end);
         },

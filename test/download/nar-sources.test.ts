@@ -84,6 +84,29 @@ test('an upstream whose own narinfo is of another NAR, or that has none, is not 
   }
 });
 
+test('an upstream that could not tell its own narinfo is asked for it again, and once it has, not any more', async (t) => {
+  const one = known(A);
+  const world = createWorld(t);
+  const upstreams = world.upstreams(URLS.map((url) => world.upstream(url)));
+  let asked = 0;
+  const ask: NarInfos['ask'] = async () => {
+    asked++;
+    if (asked === 1) throw new CacheError('aborted', 'no longer wanted');
+    return undefined;
+  };
+  const narInfos = { find: found(one), ask } as Partial<NarInfos> as NarInfos;
+  const { sources } = await new NarSources(upstreams, narInfos, SILENT).forNar(one.narName, HASH);
+  const source = sources.find(({ label }) => label === byNarInfo(B));
+  const { signal } = new AbortController();
+  await assert.rejects(
+    async () => source?.ask(signal),
+    (error) => isCacheError(error, 'aborted'),
+  );
+  assert.equal(await source?.ask(signal), undefined);
+  await source?.ask(signal);
+  assert.equal(asked, 2);
+});
+
 test('what the bytes must be follows from the narinfo, or else from the name', async (t) => {
   const plain = known(A, { fields: { FileHash: undefined, FileSize: undefined } });
   const { expected } = await setUp(t, found(plain)).forNar(plain.narName, HASH);
