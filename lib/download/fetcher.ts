@@ -165,8 +165,10 @@ export class Fetcher {
     });
     if (first === undefined) {
       await giveUp();
-      if (missing && name.kind === 'nar' && name.hash !== undefined)
-        await narInfos.lose(name.hash, name.name);
+      if (missing && name.kind === 'nar' && name.hash !== undefined) {
+        // It is missing all the same if its narinfo can't be dropped.
+        await narInfos.lose(name.hash, name.name).catch((error) => log.warn(describe(error)));
+      }
       return undefined;
     }
     return new Download(

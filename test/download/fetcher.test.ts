@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Fetcher } from '../../lib/download/fetcher.ts';
 import { NarInfos } from '../../lib/download/narinfos.ts';
+import { CacheError } from '../../lib/errors.ts';
 import type { NarName, ObjectName } from '../../lib/nix/object-name.ts';
 import type { StoreHash } from '../../lib/nix/store-path.ts';
 import { piecesOf } from '../../lib/streams.ts';
@@ -84,4 +85,16 @@ test('whoever sent wrong bytes is asked last for ten minutes', async (t) => {
     assert.equal(liar.count(one.narPath), asked);
     assert.ok(await store.delete(one.narPath), 'the other one had it right');
   }
+});
+
+test('what every upstream lacks is missing, also where the disk does not let its narinfo go', async (t) => {
+  const one = makePackage('evicted');
+  const upstream = await startUpstream(t);
+  upstream.on(one.narInfoPath, whole(one.narInfo));
+  const { fetcher, idle, store } = await fetching(t, upstream.url);
+  t.mock.method(store, 'delete', async () => {
+    throw new CacheError('storage', 'read-only file system');
+  });
+  assert.equal((await fetcher.fetch(nar(one, one.hash))).value, undefined);
+  await idle();
 });
