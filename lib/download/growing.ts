@@ -109,7 +109,8 @@ export class Growing {
     this.#pieces.forget();
     this.#front = size;
     this.complete();
-    await former.close();
+    // Nothing depends on the outcome: nobody reads it any more.
+    await former.close().catch(() => {});
   }
 
   /** Has everybody look again who waits for a change. */

@@ -4,6 +4,7 @@ import { buffer, text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import type { Source } from '../../lib/download/sources.ts';
 import type { Expected } from '../../lib/download/verify.ts';
+import type { Spool } from '../../lib/store/store.ts';
 import type { Answer } from '../../lib/upstream/answer.ts';
 import { BREAK, digest, gated, hashOf, NOTHING, open, start } from '../fixtures/download.ts';
 import { fakeSource } from '../fixtures/fake-source.ts';
@@ -280,6 +281,23 @@ test('wrong bytes are had elsewhere; readers who saw none of them do not notice'
   assert.deepEqual(await buffer(open(download)), BODY);
   await download.ended;
   assert.deepEqual(blamed, ['bad']);
+  assert.equal(kept.length, 1);
+});
+
+test('nor does anybody notice that the temporary file of the wrong ones does not go', async (t) => {
+  const wrong = Buffer.from(BODY);
+  wrong[49_999] = (wrong[49_999] as number) ^ 1;
+  const bytes = Buffer.alloc(BODY.length);
+  const spool: Spool = {
+    ready: async () => {},
+    write: async (chunk, offset) => void bytes.set(chunk, offset),
+    read: async (buffer, offset) => bytes.copy(buffer, 0, offset),
+    close: () => Promise.reject(new Error('EROFS: read-only file system')),
+  };
+  const sources = [fakeSource('bad', wrong), fakeSource('good', BODY)];
+  const { download, kept } = await start(t, sources, KNOWN, 1, spool);
+  assert.deepEqual(await buffer(open(download)), BODY);
+  await download.ended;
   assert.equal(kept.length, 1);
 });
 
