@@ -222,11 +222,11 @@ export class Download {
           throw new CacheError('storage', `${path}: the disk is full`);
         await this.#growing.replace(spool, arrived.size);
         return { arrived, origin: source.upstream.url };
-      } catch (again) {
+      } catch (failure) {
         await spool.close();
-        if (isCacheError(again, 'aborted') || isCacheError(again, 'storage')) throw again;
-        if (isCacheError(again, 'invalid')) blame(source);
-        log.warn(`${path}: not from ${source.label} either: ${describe(again)}`);
+        if (isCacheError(failure, 'aborted') || isCacheError(failure, 'storage')) throw failure;
+        if (isCacheError(failure, 'invalid')) blame(source);
+        log.warn(`${path}: not from ${source.label} either: ${describe(failure)}`);
       }
     }
     throw error;
