@@ -20,8 +20,6 @@ export interface Facts {
   readonly ref: string | undefined;
 }
 
-const FIRST_READ = 4096;
-
 /** What the file tells; undefined if it is gone, or no object. */
 export function readFacts({ file, flat }: FolderFile, storeDir: string): Facts | undefined {
   const fd = openQuietly(file);
@@ -31,11 +29,13 @@ export function readFacts({ file, flat }: FolderFile, storeDir: string): Facts |
     if (!stats.isFile()) return undefined;
     const known = { bytes: stats.size, usedMs: stats.mtimeMs };
     if (flat) return { ...known, ...flatFacts(fd, stats.size, storeDir) };
-    const head = readAt(fd, 0, Math.min(FIRST_READ, stats.size));
-    const { meta, length } = decodeHeader(head.subarray(0, MAX_HEADER_BYTES));
+    const head = readAt(fd, 0, Math.min(MAX_HEADER_BYTES, stats.size));
+    const { meta, length } = decodeHeader(head);
     const text = () => {
-      if (head.length >= length + meta.size) return head.toString('utf8', length, length + meta.size);
-      return readAt(fd, length, meta.size).toString();
+      // What a damaged header says may be more than fits into memory.
+      const size = Math.min(meta.size, stats.size - length);
+      if (head.length >= length + size) return head.toString('utf8', length, length + size);
+      return readAt(fd, length, size).toString();
     };
     return { ...known, ...factsOf(meta, text, storeDir) };
   } catch (error) {

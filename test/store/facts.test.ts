@@ -63,6 +63,25 @@ test('a narinfo of another store needs its NAR all the same', async (t) => {
   assert.equal(factsOf(one.narInfoPath)?.ref, idOf(one.narPath));
 });
 
+test('a header that says more than there is costs nothing but what is there', async (t) => {
+  const holdings = await Holdings.create(t);
+  const factsOf = setUp(holdings);
+  const one = makePackage('one');
+  await holdings.narInfo(one, 'push');
+  await holdings.edit(one.narInfoPath, (bytes) => {
+    const header = bytes.toString('utf8', 0, 1024).replace(/"size":\d+/, `"size":${2 ** 50}`);
+    return Buffer.concat([
+      Buffer.from(header.trimEnd().padEnd(1023)),
+      Buffer.from('\n'),
+      bytes.subarray(1024),
+    ]);
+  });
+  assert.deepEqual(
+    [factsOf(one.narInfoPath)?.kind, factsOf(one.narInfoPath)?.ref],
+    ['narinfo', idOf(one.narPath)],
+  );
+});
+
 test('what is damaged, no file, or gone tells nothing; a narinfo that is none needs nothing', async (t) => {
   const holdings = await Holdings.create(t);
   const factsOf = setUp(holdings);
