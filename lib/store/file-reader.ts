@@ -1,12 +1,12 @@
 // A stored body on its way out: one piece is with the client while the next is read. Where the whole body is asked for, it is
 // hashed as it passes, and the last piece held back if the hash is wrong.
 import { createHash, type Hash } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
 import { giveBuffer, PIECE_BYTES, takeBuffer } from '../buffers.ts';
 import type { Reader } from '../streams.ts';
 
 interface FileReaderOptions {
-  readonly handle: FileHandle;
+  /** Reads at most `length` bytes from this place in the file on; how many there were. */
+  readonly read: (buffer: Buffer, length: number, at: number) => Promise<number>;
   /** Where in the file to begin and to end. */
   readonly from: number;
   readonly to: number;
@@ -65,11 +65,11 @@ export class FileReader implements Reader {
   }
 
   async #load(): Promise<Piece | undefined> {
-    const { handle, short, to } = this.#options;
+    const { read, short, to } = this.#options;
     const wanted = Math.min(PIECE_BYTES, to - this.#at);
     if (wanted <= 0) return undefined;
     const buffer = takeBuffer(wanted);
-    const { bytesRead } = await handle.read(buffer, 0, wanted, this.#at);
+    const bytesRead = await read(buffer, wanted, this.#at);
     // Never end early without a word: the client would wait for the rest, or take the part for the whole.
     if (bytesRead === 0) return short(this.#at);
     this.#at += bytesRead;

@@ -4,6 +4,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { CacheError } from '../errors.ts';
 import type { Reader } from '../streams.ts';
 import { FileReader } from './file-reader.ts';
+import { storageError } from './files.ts';
 import { isStale, type noteUse, TOUCH_INTERVAL_MS } from './last-use.ts';
 import type { ObjectMeta, StoredObject } from './store.ts';
 
@@ -54,11 +55,11 @@ export class OpenFile implements StoredObject {
   }
 
   reader(start: number, end: number): Reader {
-    const { bodyAt, handle, meta, trusted, onRight } = this.#options;
+    const { bodyAt, meta, trusted, onRight } = this.#options;
     const whole = start === 0 && end === meta.size;
     let usedAt = performance.now();
     return new FileReader({
-      handle,
+      read: (buffer, length, at) => this.#read(buffer, 0, length, at),
       from: bodyAt + start,
       to: bodyAt + end,
       check:
@@ -77,11 +78,11 @@ export class OpenFile implements StoredObject {
   }
 
   async bytes(): Promise<Buffer> {
-    const { begun, bodyAt, handle, meta } = this.#options;
+    const { begun, bodyAt, meta } = this.#options;
     try {
       const body = Buffer.allocUnsafe(meta.size);
       for (let done = begun.copy(body); done < body.length; ) {
-        const { bytesRead } = await handle.read(body, done, body.length - done, bodyAt + done);
+        const bytesRead = await this.#read(body, done, body.length - done, bodyAt + done);
         if (bytesRead === 0) await this.#damaged(`it ends after ${done} of ${body.length} bytes`);
         done += bytesRead;
       }
@@ -89,6 +90,16 @@ export class OpenFile implements StoredObject {
       return body;
     } finally {
       await this.close();
+    }
+  }
+
+  /** @throws CacheError `storage` */
+  async #read(buffer: Buffer, offset: number, length: number, position: number): Promise<number> {
+    const { file, handle } = this.#options;
+    try {
+      return (await handle.read(buffer, offset, length, position)).bytesRead;
+    } catch (error) {
+      throw storageError(`can't read ${file}`, error);
     }
   }
 

@@ -28,11 +28,12 @@ export interface StoredObject {
   /**
    * The bytes from `start` up to, not including, `end`; its end closes the object. Read from the first byte to the last, it
    * fails before the last ones if they are not what was stored; a damaged object is set aside then.
+   * @throws CacheError `damaged` or `storage` while it is read
    */
   reader(start: number, end: number): Reader;
   /**
    * The whole body, for small ones; closes the object.
-   * @throws CacheError `damaged` if it is not what was stored; it is set aside then
+   * @throws CacheError `damaged` if it is not what was stored; it is set aside then. `storage` if it can't be read
    */
   bytes(): Promise<Buffer>;
   close(): Promise<void>;
@@ -45,8 +46,12 @@ export interface Spool {
    * @throws CacheError `storage`
    */
   ready(): Promise<void>;
+  /** @throws CacheError `storage` */
   write(chunk: Uint8Array, offset: number): Promise<void>;
-  /** Fills `buffer` from `offset` as far as bytes are there; how many that were. */
+  /**
+   * Fills `buffer` from `offset` as far as bytes are there; how many that were.
+   * @throws CacheError `storage`
+   */
   read(buffer: Uint8Array, offset: number): Promise<number>;
   /** Ends it: the file is closed and, unless it was put into the store, gone. Safe to call twice. */
   close(): Promise<void>;

@@ -91,8 +91,12 @@ export class TempFile implements Spool {
   }
 
   async read(buffer: Uint8Array, offset: number): Promise<number> {
-    const { bytesRead } = await (await this.#handle).read(buffer, 0, buffer.length, HEADER_BYTES + offset);
-    return bytesRead;
+    const handle = await this.#handle;
+    try {
+      return (await handle.read(buffer, 0, buffer.length, HEADER_BYTES + offset)).bytesRead;
+    } catch (error) {
+      throw storageError(`can't read ${this.#path}`, error);
+    }
   }
 
   /** Moves the finished file to `target`; false if something is there and `replace` is not wished. */

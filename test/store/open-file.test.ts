@@ -29,7 +29,7 @@ function opened(bytes: Buffer, trusted = false) {
     onRight: () => void deeds.push('right'),
     onDamage: (reason) => deed(reason.replace(/[0-9a-f]{64}/g, '…')),
   });
-  return { deeds, file };
+  return { deeds, file, handle };
 }
 
 const isDamaged = (error: unknown) => isCacheError(error, 'damaged');
@@ -70,6 +70,19 @@ test('what was read with the header is not read again', async () => {
   assert.ok((await file.bytes()).equals(BODY));
   // Nor remembered as right: whoever wants it in one piece has it checked each time.
   assert.deepEqual(deeds, ['closed']);
+});
+
+test('what the disk does not give is a failure of the disk, however it is read, and closes the file', async (t) => {
+  const { deeds, file, handle } = opened(BODY);
+  t.mock.method(handle, 'read', async () => {
+    throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' });
+  });
+  const isRefused = (error: unknown) => isCacheError(error, 'storage') && /read x: EIO/.test(error.message);
+  const reader = file.reader(0, BODY.length);
+  await assert.rejects(reader.next(), isRefused);
+  reader.close();
+  await assert.rejects(file.bytes(), isRefused);
+  assert.deepEqual(deeds, ['closed', 'closed']);
 });
 
 test('a file that is shorter than it was is damaged, however it is read', async () => {

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { isCacheError } from '../../lib/errors.ts';
 import { HEADER_BYTES } from '../../lib/store/header.ts';
 import type { ObjectMeta } from '../../lib/store/store.ts';
 import { TempFile } from '../../lib/store/temp-file.ts';
@@ -54,4 +55,12 @@ test('what is not committed leaves nothing, closed once or twice; whoever watche
   assert.ok(buffer.subarray(0, BODY.length).equals(BODY));
   await Promise.all([file.close(), file.close()]);
   assert.deepEqual([await readdir(join(folder, 'tmp')), closed], [[], 1]);
+});
+
+test('what the disk does not give back is a failure of the disk', async (t) => {
+  const folder = await temporaryFolder(t);
+  const file = TempFile.create(folder, WATCH);
+  await file.ready();
+  await file.close();
+  await assert.rejects(file.read(Buffer.alloc(1), 0), (error) => isCacheError(error, 'storage'));
 });
