@@ -232,7 +232,7 @@ function routeOf(req: IncomingMessage): Route | { readonly kind: 'none'; readonl
   }
 }
 
-/** The body's announced length; undefined for one in chunks, or of a coding that hides it. */
+/** The body's announced length, before its Content-Encoding is undone; undefined for one in chunks. */
 function lengthOf(req: IncomingMessage): number | undefined {
   const length = req.headers['content-length'];
   return length === undefined ? undefined : Number(length);

@@ -87,7 +87,7 @@ export interface Store {
   version(path: string): Promise<string | undefined>;
   /**
    * Whether a body of so many bytes, or of a few where nobody knows, has room.
-   * @throws CacheError `full` if not, `storage` if the disk takes no writes
+   * @throws CacheError `full` if not, or if the disk takes no writes; `storage` if that can't be seen
    */
   checkRoom(bytes: number | undefined): Promise<void>;
   /** At once: see {@link Spool.ready}. */
