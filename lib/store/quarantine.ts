@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { storageError, versionOf } from './files.ts';
-import { makeFolder, rename, unlink, writing } from './writing.ts';
+import { link, makeFolder, rename, unlink, writing } from './writing.ts';
 
 function quarantineFolder(folder: string): string {
   return join(folder, 'quarantine');
@@ -41,17 +41,16 @@ export async function quarantine(
   reason: string,
   log: Log,
 ): Promise<number | undefined> {
-  const now = await stat(file).catch(() => undefined);
-  if (now === undefined || versionOf(now) !== version) return undefined;
+  const bytes = await bytesOf(file, version);
+  if (bytes === undefined) return undefined;
   const aside = quarantineFolder(folder);
   const target = join(aside, `${basename(file)}-${Date.now()}`);
   try {
     await makeFolder(aside);
     await rename(file, target);
-    // For whoever finds it there; that the log says so too has to do if this can't be written.
-    await writing(() => writeFile(`${target}.reason`, `${path}\n${reason}\n`)).catch(() => {});
-    log.warn(`${path} is damaged (${reason}); moved to ${target}`);
   } catch (error) {
+    // It may have been replaced, or taken, while this waited for its turn.
+    if ((await bytesOf(file, version)) === undefined) return undefined;
     await unlink(file).catch((again) => {
       if (isErrno(again, 'ENOENT')) return;
       throw storageError(`${path} is damaged (${reason}) and can't be moved or deleted`, again);
@@ -59,6 +58,36 @@ export async function quarantine(
     log.error(
       `${path} is damaged (${reason}); deleted, as it can't be moved to ${target}: ${describe(error)}`,
     );
+    return bytes;
   }
-  return now.size;
+  if ((await bytesOf(target, version)) === undefined) {
+    await putBack(target, file);
+    return undefined;
+  }
+  // For whoever finds it there; that the log says so too has to do if this can't be written.
+  await writing(() => writeFile(`${target}.reason`, `${path}\n${reason}\n`)).catch(() => {});
+  log.warn(`${path} is damaged (${reason}); moved to ${target}`);
+  return bytes;
+}
+
+/** How large the file is; undefined if it is gone, or of another version. */
+async function bytesOf(file: string, version: string): Promise<number | undefined> {
+  const stats = await stat(file).catch(() => undefined);
+  return stats !== undefined && versionOf(stats) === version ? stats.size : undefined;
+}
+
+/**
+ * What came in the place of the damaged file goes back there, unless still another one has come by now.
+ * @throws CacheError `storage`
+ */
+async function putBack(target: string, file: string): Promise<void> {
+  try {
+    await link(target, file).catch(async (error) => {
+      // A filesystem without hard links.
+      if (!isErrno(error, 'EEXIST')) await rename(target, file);
+    });
+    await unlink(target);
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw storageError(`can't put ${target} back to ${file}`, error);
+  }
 }

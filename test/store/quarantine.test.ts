@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { versionOf } from '../../lib/store/files.ts';
 import { dropQuarantined, quarantine } from '../../lib/store/quarantine.ts';
+import { writing } from '../../lib/store/writing.ts';
 import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
 
 const PATH = '/nar/x.nar';
@@ -42,6 +44,29 @@ test('what has been replaced since is not what was damaged, and stays', async (t
   assert.equal(await aside(), undefined);
   assert.equal(await readFile(file, 'utf8'), 'correct');
   assert.deepEqual([await readdir(folder), said], [['object'], []]);
+});
+
+test('nor is what replaces it, or takes it away, while the disk has others to serve first', async (t) => {
+  for (const replace of [true, false]) {
+    const { aside, file, folder, said } = await setUp(t);
+    let goOn = () => {};
+    const busy = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const others = Array.from({ length: 8 }, () => writing(() => busy));
+    const moving = aside();
+    await delay(100);
+    if (replace) {
+      await writeFile(join(folder, 'new'), 'correct');
+      await rename(join(folder, 'new'), file);
+    } else await rm(file);
+    goOn();
+    await Promise.all(others);
+    assert.equal(await moving, undefined);
+    assert.deepEqual(await readdir(folder), replace ? ['object', 'quarantine'] : ['quarantine']);
+    assert.deepEqual([await readdir(join(folder, 'quarantine')), said], [[], []]);
+    if (replace) assert.equal(await readFile(file, 'utf8'), 'correct');
+  }
 });
 
 test('what can not be moved is deleted, so that a good one may come', async (t) => {
