@@ -48,7 +48,7 @@ export async function startService(
   const { cache, narInfos, store, uploads, upstreams } = engine;
   await store.prepare();
   const collector = new Collector({ store, config, log, signal: stopping.signal });
-  const access = new Access(config.access, secrets.tokens);
+  const access = new Access(config.access, secrets.tokens, stopping.signal);
   const { stallMs } = config.deadlines;
   const handler = createHandler({ cache, uploads, cacheInfo: config, log, access, stallMs });
   const server = await startServer(config.listen, handler, secrets.tls);

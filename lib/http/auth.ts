@@ -23,10 +23,12 @@ interface Policy {
 
 export class Access {
   #policy: Policy;
-  readonly #guesses = new Guesses();
+  readonly #guesses: Guesses;
 
-  constructor(config: AccessConfig, tokens: readonly Token[]) {
+  /** `signal` ends the waiting of those who guess. */
+  constructor(config: AccessConfig, tokens: readonly Token[], signal: AbortSignal) {
     this.#policy = policyOf(config, tokens);
+    this.#guesses = new Guesses(signal);
   }
 
   /** From now on another configuration holds. */

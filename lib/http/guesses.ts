@@ -26,11 +26,17 @@ interface Guesser {
 
 export class Guesses {
   readonly #guessers = new Map<string, Guesser>();
+  readonly #signal: AbortSignal;
+
+  /** `signal` ends all waiting. */
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+  }
 
   /**
    * Waits until an attempt of this address may be looked at; nothing to wait for is undefined. `token` is the name of the
    * one that was shown, if it is right.
-   * @throws CacheError `unauthorized` if too many wait already
+   * @throws CacheError `unauthorized` if too many wait already; by rejecting, the signal's reason
    */
   turn(address: string, token?: string): Promise<unknown> | undefined {
     const guesser = this.#guessers.get(networkOf(address));
@@ -43,7 +49,10 @@ export class Guesses {
     if (token !== undefined && guesser.known.has(token)) return undefined;
     const ms = Math.min(FIRST_WAIT_MS * 2 ** (guesser.wrong - FREE), LONGEST_WAIT_MS);
     guesser.waiting++;
-    guesser.turn = guesser.turn.then(() => delay(ms)).finally(() => guesser.waiting--);
+    guesser.turn = guesser.turn
+      .then(() => delay(ms, undefined, { signal: this.#signal }))
+      .catch(() => this.#signal.throwIfAborted())
+      .finally(() => guesser.waiting--);
     return guesser.turn;
   }
 

@@ -15,7 +15,7 @@ const TOKENS = {
 
 function accessBy(text: string): Access {
   const { access } = parseConfig(text, { file: '/cache.toml' });
-  return new Access(access, tokensOf(access));
+  return new Access(access, tokensOf(access), new AbortController().signal);
 }
 
 function tokensOf({ tokens }: AccessConfig) {

@@ -1,12 +1,13 @@
 // Whoever guesses has to wait; whoever does not, does not.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isCacheError } from '../../lib/errors.ts';
+import { CacheError, isCacheError } from '../../lib/errors.ts';
 import { Guesses } from '../../lib/http/guesses.ts';
 
 const GUESSER = '192.0.2.1';
+const FOR_EVER = new AbortController().signal;
 
-function guessedWrong(address: string, times: number, guesses = new Guesses()): Guesses {
+function guessedWrong(address: string, times: number, guesses = new Guesses(FOR_EVER)): Guesses {
   for (let i = 0; i < times; i++) guesses.wrong(address);
   return guesses;
 }
@@ -77,7 +78,7 @@ test('who is right before anybody was wrong is not remembered, and who is while 
 });
 
 test('all of an IPv6 network is one guesser, and neighbouring networks are others', () => {
-  const guesses = new Guesses();
+  const guesses = new Guesses(FOR_EVER);
   for (let i = 0; i < 10; i++) guesses.wrong(`2001:db8:0:1::${i.toString(16)}`);
   assert.throws(() => {
     for (let i = 0; i < 21; i++) guesses.turn('2001:db8:0:1:ffff:ffff:ffff:ffff')?.catch(() => {});
@@ -90,4 +91,18 @@ test('no more guessers are remembered than fit', () => {
   const guesses = guessedWrong(GUESSER, 20);
   for (let i = 0; i < 10_000; i++) guesses.wrong(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`);
   assert.equal(guesses.turn(GUESSER), undefined);
+});
+
+test('nobody waits any more once it has ended', async () => {
+  const end = new AbortController();
+  const guesses = guessedWrong(GUESSER, 15, new Guesses(end.signal));
+  const waiting = [1, 2, 3].map(() => guesses.turn(GUESSER));
+  const started = performance.now();
+  end.abort(new CacheError('aborted', 'the service is stopping'));
+  for (const one of [...waiting, guesses.turn(GUESSER)])
+    await assert.rejects(
+      async () => one,
+      (error) => isCacheError(error, 'aborted'),
+    );
+  assert.ok(performance.now() - started < 1000);
 });
