@@ -4,7 +4,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
 import type { DialAgent, DialArgs } from './agent.ts';
 import type { Slots } from './slots.ts';
-import { hostOf } from './urls.ts';
+import { hostOf, shown } from './urls.ts';
 
 interface RequestOptions {
   readonly agent: DialAgent;
@@ -25,7 +25,7 @@ interface RequestOptions {
  */
 export async function get(url: URL, options: RequestOptions): Promise<IncomingMessage> {
   const release = await options.slots.acquire(options.signal).catch((cause) => {
-    throw new CacheError('aborted', `${url.href}: no longer wanted`, cause);
+    throw new CacheError('aborted', `${shown(url)}: no longer wanted`, cause);
   });
   try {
     options.admit();
@@ -38,7 +38,7 @@ export async function get(url: URL, options: RequestOptions): Promise<IncomingMe
     if (isCacheError(error)) throw error;
     throw new CacheError(
       'upstream',
-      `${url.href}: connection failed before an answer: ${describe(error)}`,
+      `${shown(url)}: connection failed before an answer: ${describe(error)}`,
       error,
     );
   }
@@ -75,7 +75,7 @@ function send(url: URL, options: RequestOptions, attempt: { reused: boolean }): 
     const req = httpRequest(args);
     let timer: NodeJS.Timeout | undefined;
     const abort = () =>
-      req.destroy(new CacheError('aborted', `${url.href}: no longer wanted`, signal.reason));
+      req.destroy(new CacheError('aborted', `${shown(url)}: no longer wanted`, signal.reason));
     const settle = () => {
       clearTimeout(timer);
       signal.removeEventListener('abort', abort);
@@ -83,7 +83,7 @@ function send(url: URL, options: RequestOptions, attempt: { reused: boolean }): 
     signal.addEventListener('abort', abort, { once: true });
     req.once('socket', () => {
       timer = setTimeout(() => {
-        req.destroy(new CacheError('timeout', `${url.href}: no answer within ${firstByteMs / 1000} s`));
+        req.destroy(new CacheError('timeout', `${shown(url)}: no answer within ${firstByteMs / 1000} s`));
       }, firstByteMs);
     });
     req.once('response', (response) => {
@@ -98,10 +98,10 @@ function send(url: URL, options: RequestOptions, attempt: { reused: boolean }): 
     // Without this listener Node would drop a 101 without a word.
     req.once('upgrade', (_response, socket) => {
       socket.destroy();
-      fail(new CacheError('upstream', `${url.href}: answered 101 Switching Protocols`));
+      fail(new CacheError('upstream', `${shown(url)}: answered 101 Switching Protocols`));
     });
     // Whatever else may end a request in silence; after an answer or an error it changes nothing.
-    req.once('close', () => fail(new CacheError('upstream', `${url.href}: ended without an answer`)));
+    req.once('close', () => fail(new CacheError('upstream', `${shown(url)}: ended without an answer`)));
     // Stays for the life of the request: errors after the headers reach the response, but also come here.
     req.on('error', fail);
     req.end();

@@ -36,6 +36,11 @@ export function redirected(start: URL, from: URL, location: string, before: numb
   return to;
 }
 
+/** For messages: what is behind the question mark may be a signature with which anybody may fetch it. */
+export function shown({ origin, pathname, search }: URL): string {
+  return `${origin}${pathname}${search === '' ? '' : '?…'}`;
+}
+
 /** The host as sockets want it: an IPv6 address without its brackets. */
 export function hostOf(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '');

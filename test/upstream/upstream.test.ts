@@ -226,6 +226,20 @@ test('redirects are followed, and credentials stay with the upstream they are fo
   await assert.rejects(get(upstream, 'odd'), /ftp:/);
 });
 
+test('where a redirect leads is told when that fails, but not the signature with which anybody could fetch it', async (t) => {
+  const silent = await serve(t, () => {});
+  const cut = await serve(t, (req) => req.destroy());
+  for (const { url } of [silent, cut]) {
+    const origin = await serve(t, (_, res) =>
+      res.writeHead(302, { location: `${url}/bucket/x?X-Amz-Signature=abc` }).end(),
+    );
+    await assert.rejects(get(upstreamAt(t, origin.url, {}, SOON), 'x'), ({ message }: Error) => {
+      assert.ok(message.includes(`${url}/bucket/x?…`), message);
+      return !message.includes('abc');
+    });
+  }
+});
+
 test('an upstream that is silent before or within an answer is given up in time', async (t) => {
   const origin = await serve(t, (req, res) => {
     if (req.url === '/body') res.write('some');
