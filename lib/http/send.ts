@@ -71,7 +71,10 @@ function pour(reader: Reader, res: ServerResponse, first: Buffer | undefined): P
       else res.write(piece, (error) => (error ? reject(error) : step()));
     };
     const step = () => void reader.next().then(send, reject);
-    res.once('close', () => reject(new CacheError('aborted', 'the client left')));
+    const left = () => reject(new CacheError('aborted', 'the client left'));
+    // What has happened before somebody listens is not told again.
+    if (res.destroyed) return left();
+    res.once('close', left);
     if (first === undefined) step();
     else send(first);
   });
