@@ -19,8 +19,6 @@ export type Check<T> = (value: unknown, place: Place) => T | undefined;
 /** A string, converted; the converter throws a `config` error that says what it found and expected. */
 export function string<T>(convert: (text: string) => T): Check<T> {
   return (value, { path, report }) => {
-    // It referred to what the environment does not have, which has been told.
-    if (value === undefined) return undefined;
     if (typeof value !== 'string') {
       report.add(path, `found ${show(value)}, expected a string in quotes`);
       return undefined;
@@ -45,7 +43,7 @@ export const boolean: Check<boolean> = (value, { path, report }) => {
 export function choice<T extends string>(...words: readonly T[]): Check<T> {
   return (value, { path, report }) => {
     const word = words.find((one) => one === value);
-    if (word !== undefined || value === undefined) return word;
+    if (word !== undefined) return word;
     report.add(path, `found ${show(value)}, expected ${oneOf(words.map((one) => `"${one}"`))}`);
     return undefined;
   };
@@ -63,7 +61,7 @@ export function integer(min: number, max: number): Check<number> {
 /** An array; `expected` describes it. An element that failed its check is undefined in the result. */
 export function array<T>(item: Check<T>, expected: string): Check<(T | undefined)[]> {
   return (value, place) => {
-    if (Array.isArray(value)) return value.map((v, i) => item(v, { ...place, path: [...place.path, i] }));
+    if (Array.isArray(value)) return value.map((v, i) => checkOf(item, v, [...place.path, i], place));
     place.report.add(place.path, `found ${show(value)}, expected ${expected}`);
     return undefined;
   };
@@ -87,7 +85,7 @@ export function table<F extends Fields>(
     for (const [key, item] of Object.entries(value)) {
       const path = [...place.path, key];
       const check = Object.hasOwn(fields, key) ? fields[key] : undefined;
-      if (check !== undefined) checked.push([key, check(item, { ...place, path })]);
+      if (check !== undefined) checked.push([key, checkOf(check, item, path, place)]);
       else place.report.add(path, `found an unknown key, expected ${suggest(key, known, place.topKeys)}`);
     }
     for (const key of required) {
@@ -96,6 +94,11 @@ export function table<F extends Fields>(
     }
     return Object.fromEntries(checked) as Values<F>;
   };
+}
+
+/** What the check makes of a value at this path. One that refers to what the environment lacks is undefined, and told of already. */
+function checkOf<T>(check: Check<T>, value: unknown, path: KeyPath, place: Place): T | undefined {
+  return value === undefined ? undefined : check(value, { ...place, path });
 }
 
 function isTable(value: unknown): value is Readonly<Record<string, unknown>> {

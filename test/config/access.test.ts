@@ -88,6 +88,8 @@ test('what the environment does not have is a mistake of its own', () => {
   }
   assert.match(mistakes(token().replace(SECRET, 'hunter2${X}'), {}), /found \$\{X\}/);
   assert.match(mistakes('read = "${READ}"'), /found \$\{READ\}/);
+  for (const key of ['read', 'priority', 'want_mass_query', 'upstreams', 'gc', 'tokens'])
+    assert.match(mistakes(`${key} = "\${X}"`), /^1: \w+: found \$\{X\}, expected .*$/, 'and no other of it');
 });
 
 test('a token never stands in a message, whatever is wrong with the file', () => {
