@@ -65,7 +65,7 @@ interface Form {
 
 const COMMANDS = {
   serve: { options: ['config', 'listen', 'cache-dir'], operands: [] },
-  list: { options: ['config', 'listen', 'cache-dir', 'json'], operands: [] },
+  list: { options: ['config', 'cache-dir', 'json'], operands: [] },
   gc: { options: ['config', 'cache-dir', 'dry-run'], operands: [] },
   pin: { options: ['config', 'cache-dir', 'name'], operands: ['PATH'] },
   unpin: { options: ['config', 'cache-dir'], operands: ['PIN|PATH'] },

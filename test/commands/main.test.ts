@@ -34,7 +34,8 @@ test('what is not understood ends with 2 and says where help is', async (t) => {
     ['sevre'],
     ['--json'],
     ['--config'],
-    ['list', '--listen=:x', '--x'],
+    ['list', '--listen=:8080'],
+    ['list', '--x'],
   ]) {
     const { code, stdout, stderr } = await cli(cwd, ...args);
     assert.equal(code, 2, args.join(' '));
