@@ -5,6 +5,7 @@ import type { Growing } from './growing.ts';
 
 /** Where beginnings are noted and kept. */
 export interface BeginningStore {
+  /** Never rejects. */
   notePartial(spool: Spool, partial: Beginning): Promise<void>;
   keepPartial(spool: Spool, partial: Beginning): Promise<void>;
 }
@@ -20,6 +21,8 @@ export class Beginnings {
   /** Undefined if no hash would tell whether going on was right. */
   readonly #whole: Omit<Beginning, 'length'> | undefined;
   #noted = 0;
+  /** What is being noted now. */
+  #noting: Promise<void> | undefined;
 
   constructor(
     store: BeginningStore,
@@ -32,19 +35,31 @@ export class Beginnings {
     this.#whole = size === undefined || sha256 === undefined ? undefined : { path, size, sha256 };
   }
 
-  /** Notes how far it has come, if that is far enough from the last time. */
-  async note(): Promise<void> {
+  /** Notes how far it has come, if that is far enough from the last time. Nobody waits for it: a disk may hang. */
+  note(): void {
     const { front: length } = this.#growing;
-    if (this.#whole === undefined || length < this.#noted + NOTE_BYTES) return;
+    if (this.#whole === undefined || this.#noting !== undefined || length < this.#noted + NOTE_BYTES) return;
     this.#noted = length;
+    this.#noting = this.#note({ ...this.#whole, length }).finally(() => {
+      this.#noting = undefined;
+    });
+  }
+
+  async #note(beginning: Beginning): Promise<void> {
     const file = await this.#growing.file();
-    if (file !== undefined) await this.#store.notePartial(file, { ...this.#whole, length });
+    if (file !== undefined) await this.#store.notePartial(file, beginning);
+  }
+
+  /** When nothing is being noted: whoever gives the file its first line must wait for that, or it might be written over. */
+  async settled(): Promise<void> {
+    await this.#noting;
   }
 
   /** Keeps what there is, if that is worth it. */
   async keep(): Promise<void> {
     const { front: length } = this.#growing;
     if (this.#whole === undefined || length < WORTH_KEEPING) return;
+    await this.settled();
     const file = await this.#growing.file();
     if (file !== undefined) await this.#store.keepPartial(file, { ...this.#whole, length });
   }

@@ -93,6 +93,7 @@ export class Download {
       this.#growing.complete();
       const file = await this.#growing.file();
       if (file === undefined) return;
+      await this.#beginnings.settled();
       await keep(file, arrived, origin).catch((error) => {
         warnDisk(`${path} was not kept: ${describe(error)}`);
       });
@@ -168,7 +169,7 @@ export class Download {
       },
       write: async (chunk: Buffer, at: number) => {
         await growing.write(chunk, at);
-        if (growing === this.#growing) await this.#beginnings.note();
+        if (growing === this.#growing) this.#beginnings.note();
         if (growing.isPassing && (growing.isAbandoned || growing !== this.#growing)) {
           throw new CacheError('aborted', `${path}: nobody reads it, and it can't be kept`);
         }

@@ -92,7 +92,7 @@ export interface Store {
   checkRoom(bytes: number | undefined): Promise<void>;
   /** At once: see {@link Spool.ready}. */
   spool(): Spool;
-  /** Notes in a spool what it is the beginning of, so that it may be continued even if the service is killed. */
+  /** Notes in a spool what it is the beginning of, so that it may be continued even if the service is killed. Never rejects. */
   notePartial(spool: Spool, partial: Beginning): Promise<void>;
   /** Keeps the beginning of a body for another start; for a while, and if that can be done. The spool is still to be closed. */
   keepPartial(spool: Spool, partial: Beginning): Promise<void>;
