@@ -48,7 +48,8 @@ export class ZstdFrames {
         continue;
       }
       if (rest.length < state.need) {
-        this.#partial = rest;
+        // What was pushed is only lent, and may be other bytes by the next time.
+        this.#partial = Buffer.from(rest);
         return;
       }
       const length = this.#header(state, rest);

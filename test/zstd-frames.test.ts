@@ -7,7 +7,7 @@ import { ZstdFrames } from '../lib/zstd-frames.ts';
 import { need } from './fixtures/need.ts';
 import { randomSource } from './fixtures/random.ts';
 
-/** The frames that the splitter finds when it is fed in pieces of random size. */
+/** The frames that the splitter finds when it is fed in pieces of random size, each lent to it until the next. */
 function split(stream: Buffer, seed: number): Buffer[] {
   const random = randomSource(seed);
   const frames = new ZstdFrames();
@@ -15,13 +15,15 @@ function split(stream: Buffer, seed: number): Buffer[] {
   let frame: Buffer[] = [];
   for (let at = 0; at < stream.length; ) {
     const size = 1 + Math.floor(random() ** 4 * stream.length);
-    for (const { bytes, last } of frames.push(stream.subarray(at, at + size))) {
-      frame.push(bytes);
+    const piece = Buffer.from(stream.subarray(at, at + size));
+    for (const { bytes, last } of frames.push(piece)) {
+      frame.push(Buffer.from(bytes));
       if (!last) continue;
       found.push(Buffer.concat(frame));
       frame = [];
     }
     at += size;
+    piece.fill(0xff);
   }
   frames.end();
   assert.equal(frame.length, 0);
