@@ -3,8 +3,15 @@
 import { access } from 'node:fs/promises';
 import { isDecodable } from '../codings.ts';
 import { CacheError, describe, isCacheError } from '../errors.ts';
+import { NAR_ENDINGS } from '../nix/compression.ts';
 import { sha256FromBytes } from '../nix/hash.ts';
-import { MAX_NARINFO_BYTES, type NarInfo, narNameOf, parseNarInfo } from '../nix/narinfo.ts';
+import {
+  beginsLikeNarInfo,
+  MAX_NARINFO_BYTES,
+  type NarInfo,
+  narNameOf,
+  parseNarInfo,
+} from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, parseObjectName, pathOf } from '../nix/object-name.ts';
 import { ByteLru } from '../store/byte-lru.ts';
 import { fileOf, idOf } from '../store/files.ts';
@@ -36,7 +43,6 @@ interface Body {
 /** NARs whose facts are remembered until their narinfos come, or the other way round. */
 const REMEMBERED = 50_000;
 const CACHE_INFO = idOf('/nix-cache-info');
-const ENDINGS = ['', '.xz', '.zst', '.br', '.bz2', '.lz4', '.lzip'];
 type Verdict = Omit<Checked, 'bytes'>;
 
 const NOTHING: readonly Finding[] = [];
@@ -98,14 +104,14 @@ export class Checker {
 
   async #flat(file: CheckedFile): Promise<Verdict> {
     const head = await file.head();
-    if (file.bytes <= MAX_NARINFO_BYTES && head.toString('latin1', 0, 11) === 'StorePath: ')
+    if (file.bytes <= MAX_NARINFO_BYTES && beginsLikeNarInfo(head))
       return this.#narInfo(file, (await file.text(0, file.bytes)).toString(), 'unknown');
     const { id } = file.source;
     const facts = await readNar(file, 0, guessCoding(undefined, head));
     this.#nars.set(id, { version: file.version, facts }, 1);
     // The Go service wrote down no names, but a NAR's is its hash.
     const hash = sha256FromBytes(Buffer.from(facts.sha256 ?? '', 'hex'));
-    const isNar = ENDINGS.some((ending) => idOf(`/nar/${hash}.nar${ending}`) === id);
+    const isNar = NAR_ENDINGS.some((ending) => idOf(`/nar/${hash}.nar${ending}`) === id);
     return {
       state: isNar || id === CACHE_INFO || this.isExplained(id) ? 'right' : 'unknown',
       findings: NOTHING,

@@ -1,6 +1,7 @@
 // One collection: how much must go by the limits, what that is, and its removal, step by step beside whoever reads and writes.
 import { basename, dirname } from 'node:path';
 import type { GcConfig } from '../config.ts';
+import { pathOf } from '../nix/object-name.ts';
 import { isBasename, isStoreHash, type StoreHash } from '../nix/store-path.ts';
 import { closureOf } from '../store/closure.ts';
 import { idOf } from '../store/files.ts';
@@ -120,7 +121,7 @@ async function pinnedIds(store: FolderStore, storeDir: string): Promise<Set<stri
   const ids = new Set<string>();
   for (const [folder, roots] of rootsIn) {
     const { infos } = await closureOf(store, folder, roots);
-    for (const hash of infos.keys()) ids.add(idOf(`/${hash}.narinfo`));
+    for (const hash of infos.keys()) ids.add(idOf(pathOf({ kind: 'narinfo', hash })));
   }
   return ids;
 }

@@ -2,7 +2,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { isCacheError } from '../errors.ts';
 import { narNameOf, parseNarInfo } from '../nix/narinfo.ts';
-import type { ObjectName } from '../nix/object-name.ts';
+import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import { readFacts } from '../store/facts.ts';
 import { idOf } from '../store/files.ts';
 import { decodeHeader } from '../store/header.ts';
@@ -56,10 +56,11 @@ async function read(file: CheckedFile, storeDir: string): Promise<NamingNarInfo 
   const origin = head?.meta.origin ?? 'unknown';
   const info = parseNarInfo((await file.text(head?.length ?? 0, file.bytes)).toString(), storeDir);
   const nar: ObjectName = { kind: 'nar', name: narNameOf(info, origin), hash: info.hashPart };
-  const id = idOf(`/nar/${nar.name}`);
+  const narPath = pathOf(nar);
+  const id = idOf(narPath);
   const name: ObjectName = { kind: 'narinfo', hash: info.hashPart };
-  const label = `/${info.hashPart}.narinfo`;
-  const reason = `its NAR /nar/${nar.name} is not here`;
+  const label = pathOf(name);
+  const reason = `its NAR ${narPath} is not here`;
   return {
     finding: { source, version, name, label, reason, kind: 'dangling', nar: id },
     pushed: origin === 'push',

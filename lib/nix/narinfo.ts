@@ -78,6 +78,13 @@ export function parseNarInfo(text: string, storeDir: string): NarInfo {
   };
 }
 
+const BEGINNING = Buffer.from('StorePath: ');
+
+/** Whether a file with these first bytes, of a name that tells nothing, is to be taken for a narinfo: Nix writes no other field first. */
+export function beginsLikeNarInfo(head: Buffer): boolean {
+  return head.subarray(0, BEGINNING.length).equals(BEGINNING);
+}
+
 /** The hash part of the store path that what is left of a narinfo is about; undefined if it does not tell. */
 export function hashPartIn(text: string): StoreHash | undefined {
   const hash = /StorePath: \S*\/([^/\s-]{32})(?:-|$)/m.exec(text)?.[1] ?? '';

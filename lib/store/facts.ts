@@ -2,7 +2,13 @@
 // because a million of them are read by a thread that does nothing else (see scan-thread.ts), or by a command.
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { isCacheError, isErrno } from '../errors.ts';
-import { MAX_NARINFO_BYTES, type NarInfo, narNameOf, parseNarInfo } from '../nix/narinfo.ts';
+import {
+  beginsLikeNarInfo,
+  MAX_NARINFO_BYTES,
+  type NarInfo,
+  narNameOf,
+  parseNarInfo,
+} from '../nix/narinfo.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import { idOf, QUIETLY } from './files.ts';
 import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
@@ -79,7 +85,7 @@ function factsOf(
 /** The Go service's narinfos are known by how they begin, its NARs by the narinfos that name them. */
 function flatFacts(fd: number, size: number, storeDir: string): Pick<Facts, 'kind' | 'pushed' | 'ref'> {
   const nothing = { kind: 'other', pushed: false, ref: undefined } as const;
-  if (size > MAX_NARINFO_BYTES || !readAt(fd, 0, 11).equals(Buffer.from('StorePath: '))) return nothing;
+  if (size > MAX_NARINFO_BYTES || !beginsLikeNarInfo(readAt(fd, 0, 16))) return nothing;
   const ref = narRef(readAt(fd, 0, size).toString(), 'unknown', storeDir);
   return ref === undefined ? nothing : { kind: 'narinfo', pushed: false, ref };
 }

@@ -7,12 +7,13 @@ import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../errors.ts';
 import { sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
-import { hashPartIn, MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
+import { beginsLikeNarInfo, hashPartIn, MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
 import { hashInNarName, parseObjectName, pathOf } from '../nix/object-name.ts';
 import { fileOf, idOf, isId, openForReading, storageError, versionOf } from './files.ts';
 import type { ListedObject, ObjectMeta } from './store.ts';
 
-const NARINFO = Buffer.from('StorePath: ');
+/** Enough to tell a narinfo by. */
+const HEAD_BYTES = 16;
 
 interface FlatFile {
   readonly file: string;
@@ -126,8 +127,8 @@ export async function readFlatNarInfo(file: string): Promise<string | undefined>
     if (!stats.isFile() || stats.size > MAX_NARINFO_BYTES) return undefined;
     const handle = await open(file, 'r');
     try {
-      const { buffer } = await handle.read(Buffer.alloc(NARINFO.length), 0, NARINFO.length, 0);
-      return buffer.equals(NARINFO) ? await handle.readFile('utf8') : undefined;
+      const { buffer } = await handle.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+      return beginsLikeNarInfo(buffer) ? await handle.readFile('utf8') : undefined;
     } finally {
       await handle.close();
     }
