@@ -101,7 +101,6 @@ export class FolderStore implements Store {
       return undefined;
     }
     const { file, handle, meta, stats } = found;
-    const { mtimeMs } = stats;
     return this.#opened({
       file,
       handle,
@@ -109,7 +108,7 @@ export class FolderStore implements Store {
       bodyAt: 0,
       begun: NOTHING,
       version: versionOf(stats),
-      mtimeMs,
+      mtimeMs: stats.mtimeMs,
     });
   }
 
