@@ -2,7 +2,7 @@
 // path, rightly signed, and agrees with its NAR. Looks only, and leaves no trace. What is found is for the caller to act on.
 import { access } from 'node:fs/promises';
 import { isDecodable } from '../codings.ts';
-import { CacheError, describe, isCacheError } from '../errors.ts';
+import { describe, isCacheError } from '../errors.ts';
 import { NAR_ENDINGS } from '../nix/compression.ts';
 import { sha256FromBytes } from '../nix/hash.ts';
 import {
@@ -12,16 +12,16 @@ import {
   narNameOf,
   parseNarInfo,
 } from '../nix/narinfo.ts';
-import { type NarName, type ObjectName, parseObjectName, pathOf } from '../nix/object-name.ts';
+import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import { ByteLru } from '../store/byte-lru.ts';
 import { fileOf, idOf } from '../store/files.ts';
-import { decodeHeader } from '../store/header.ts';
 import { asideOf } from '../store/removal.ts';
 import type { ObjectMeta } from '../store/store.ts';
 import type { FolderFile } from '../store/walk.ts';
 import { difference, guessCoding, isPromise, type NarFacts, narDamage, readNar } from './check-nar.ts';
 import { CheckedFile, type Pause } from './checked-file.ts';
-import type { Checked, Finding } from './finding.ts';
+import { readMeta } from './checked-meta.ts';
+import { type Checked, type Finding, finding } from './finding.ts';
 import type { KnownKeys } from './known-keys.ts';
 import { isOfOtherStore, nameFromBytes, nameOfNarInfo } from './names-in-files.ts';
 
@@ -226,30 +226,6 @@ export class Checker {
   }
 }
 
-/** @throws CacheError `damaged` if the file has no header, or another object's */
-async function readMeta(file: CheckedFile): Promise<{ meta: ObjectMeta; from: number; name: ObjectName }> {
-  const { length, meta } = decodeHeader(await file.head());
-  const name = parseObjectName(meta.path.slice(1), '');
-  if (idOf(meta.path) !== file.source.id)
-    throw new CacheError('damaged', `its header says it is ${meta.path}`);
-  if (name === undefined || name.kind !== meta.kind)
-    throw new CacheError('damaged', `its header calls ${meta.path} a ${meta.kind}`);
-  // Else what was pushed would be collected: by its origin alone is it told from what can be had again.
-  if (!/^(?:push|unknown|https?:\/\/.+)$/.test(meta.origin))
-    throw new CacheError('damaged', `its header says it came from ${JSON.stringify(meta.origin)}`);
-  return { meta, from: length, name };
-}
-
 function found(one: Finding | undefined): Verdict {
   return one === undefined ? RIGHT : { state: 'found', findings: [one] };
-}
-
-function finding(
-  { source, version }: CheckedFile,
-  name: ObjectName | undefined,
-  reason: string,
-  kind: Finding['kind'] = 'damaged',
-): Finding {
-  const label = name === undefined ? source.id : pathOf(name);
-  return { source, version, name, label, reason, kind };
 }

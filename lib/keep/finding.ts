@@ -1,6 +1,7 @@
 // What a check of the folder comes to.
-import type { ObjectName } from '../nix/object-name.ts';
+import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { FolderFile } from '../store/walk.ts';
+import type { CheckedFile } from './checked-file.ts';
 
 /** Something that is not as it should be. */
 export interface Finding {
@@ -27,4 +28,15 @@ export interface Checked {
   /** Of the file. */
   readonly bytes: number;
   readonly findings: readonly Finding[];
+}
+
+/** Of this file, as it is now. */
+export function finding(
+  { source, version }: CheckedFile,
+  name: ObjectName | undefined,
+  reason: string,
+  kind: Finding['kind'] = 'damaged',
+): Finding {
+  const label = name === undefined ? source.id : pathOf(name);
+  return { source, version, name, label, reason, kind };
 }
