@@ -7,7 +7,8 @@ import { CacheError, describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { isFull } from './files.ts';
 import type { Partials } from './partials.ts';
-import { placeOf, putBack, trashFolder } from './removal.ts';
+import { putBack } from './put-back.ts';
+import { placeOf, trashFolder } from './removal.ts';
 import { isOfAnother } from './temp-name.ts';
 import { makeFolder } from './writing.ts';
 
@@ -85,9 +86,8 @@ export class Preparation {
     const place = placeOf(this.#folder, name);
     if (place !== undefined) {
       await makeFolder(dirname(place));
-      putBack(file, place);
-    }
-    await rm(file, { recursive: true, force: true });
+      await putBack(file, place);
+    } else await rm(file, { recursive: true, force: true });
   }
 
   async #probe(): Promise<void> {

@@ -5,7 +5,8 @@ import { basename, join } from 'node:path';
 import { describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { storageError, versionOf } from './files.ts';
-import { link, makeFolder, rename, unlink, writing } from './writing.ts';
+import { putBack } from './put-back.ts';
+import { makeFolder, rename, unlink, writing } from './writing.ts';
 
 function quarantineFolder(folder: string): string {
   return join(folder, 'quarantine');
@@ -61,7 +62,10 @@ export async function quarantine(
     return bytes;
   }
   if ((await bytesOf(target, version)) === undefined) {
-    await putBack(target, file);
+    // What came in the place of the damaged file.
+    await putBack(target, file).catch((error) => {
+      throw storageError(`can't put ${target} back to ${file}`, error);
+    });
     return undefined;
   }
   // For whoever finds it there; that the log says so too has to do if this can't be written.
@@ -74,20 +78,4 @@ export async function quarantine(
 async function bytesOf(file: string, version: string): Promise<number | undefined> {
   const stats = await stat(file).catch(() => undefined);
   return stats !== undefined && versionOf(stats) === version ? stats.size : undefined;
-}
-
-/**
- * What came in the place of the damaged file goes back there, unless still another one has come by now.
- * @throws CacheError `storage`
- */
-async function putBack(target: string, file: string): Promise<void> {
-  try {
-    await link(target, file).catch(async (error) => {
-      // A filesystem without hard links.
-      if (!isErrno(error, 'EEXIST')) await rename(target, file);
-    });
-    await unlink(target);
-  } catch (error) {
-    if (!isErrno(error, 'ENOENT')) throw storageError(`can't put ${target} back to ${file}`, error);
-  }
 }

@@ -2,12 +2,13 @@
 // and long enough before that nobody still believes to have it. A NAR is first moved aside: whoever opened it in that
 // very moment, to serve it or because a narinfo that names it is being pushed, has left a later time on it, and it is put back.
 // Synchronous, for the thread that does nothing else: see scan-thread.ts.
-import { linkSync, mkdirSync, renameSync, statSync, unlinkSync } from 'node:fs';
+import { mkdirSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { isErrno } from '../errors.ts';
 import { Breath, sleep } from './breath.ts';
 import { fileOf, isId } from './files.ts';
 import type { Removal, Unit } from './plan.ts';
+import { putBackSync } from './put-back.ts';
 
 /** A service believes a narinfo in its memory to be on disk for a second. */
 const FORGOTTEN_MS = 1500;
@@ -111,9 +112,9 @@ function* breathing<T>(all: readonly T[]): Generator<T> {
 /** Deletes it, or puts it back if somebody has used it; whether it is gone. */
 function finish(folder: string, nar: Removal): boolean {
   const file = asideOf(folder, nar);
-  const used = changed(file, nar.usedMs);
-  if (used) putBack(file, fileOf(folder, nar));
-  return isDone(() => unlinkSync(file)) && !used;
+  if (!changed(file, nar.usedMs)) return isDone(() => unlinkSync(file));
+  putBackSync(file, fileOf(folder, nar));
+  return false;
 }
 
 /**
@@ -127,21 +128,11 @@ export function removeNar(folder: string, id: string, needed: () => boolean): nu
     const place = fileOf(folder, { id, flat });
     const bytes = statSync(place, { throwIfNoEntry: false })?.size;
     if (bytes === undefined || !isDone(() => renameSync(place, aside))) continue;
-    const stays = needed();
-    if (stays) putBack(aside, place);
-    unlinkSync(aside);
-    return stays ? undefined : bytes;
+    if (!needed()) return isDone(() => unlinkSync(aside)) ? bytes : undefined;
+    putBackSync(aside, place);
+    return undefined;
   }
   return undefined;
-}
-
-/** Gives it its place again, unless another one has come there. */
-export function putBack(file: string, place: string): void {
-  try {
-    linkSync(file, place);
-  } catch (error) {
-    if (!isErrno(error, 'EEXIST', 'ENOENT')) throw error;
-  }
 }
 
 /** Whether the file has another time; a file that is gone has not. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { isCacheError, isErrno } from '../errors.ts';
 import { isFull, storageError } from './files.ts';
 import { encodeHeader, HEADER_BYTES } from './header.ts';
+import { lacksLinks } from './put-back.ts';
 import type { ObjectMeta, Spool } from './store.ts';
 import { tempName } from './temp-name.ts';
 import { link, makeFolder, openToWrite, rename, unlink, writing } from './writing.ts';
@@ -129,8 +130,8 @@ export class TempFile implements Spool {
       return true;
     } catch (error) {
       if (isErrno(error, 'EEXIST')) return false;
-      // Filesystems without hard links (exFAT, some network shares): replacing equal content does no harm.
-      if (!isErrno(error, 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK')) throw error;
+      // Replacing equal content does no harm.
+      if (!lacksLinks(error)) throw error;
       await rename(this.#path, target);
       this.#kept = true;
       return true;
