@@ -66,15 +66,16 @@ async function* ask(task: Task, signal: AbortSignal): AsyncGenerator<Answer> {
   // The same file, whether it was built or runs as it was written.
   const file = new URL(import.meta.url.replace(/scan(\.[jt]s)$/, 'scan-thread$1'));
   const worker = new Worker(file, { workerData: task, resourceLimits: HEAP });
+  const end = endOf(worker);
   const abort = () => void worker.terminate();
   try {
     // Ended while it still loads its modules, it would leave their files open.
-    await received(worker);
+    await received(worker, end);
     signal.addEventListener('abort', abort, { once: true });
     for (;;) {
       signal.throwIfAborted();
       worker.postMessage('next');
-      const reply = await received(worker);
+      const reply = await received(worker, end);
       signal.throwIfAborted();
       if (reply === undefined) return;
       if (reply.kind === 'failed') {
@@ -88,22 +89,37 @@ async function* ask(task: Task, signal: AbortSignal): AsyncGenerator<Answer> {
   }
 }
 
+/** How the thread has ended, if it has: it may fail at any time, also while nobody waits for a message. */
+interface End {
+  readonly error?: CacheError;
+}
+
+function endOf(worker: Worker): () => End | undefined {
+  let end: End | undefined;
+  worker.on('error', (error) => {
+    end = { error: new CacheError('storage', 'looking through the folder failed', error) };
+  });
+  worker.on('exit', () => {
+    end ??= {};
+  });
+  return () => end;
+}
+
 /** The next message of the thread; undefined when it has ended. */
-function received(worker: Worker): Promise<Reply | undefined> {
+function received(worker: Worker, end: () => End | undefined): Promise<Reply | undefined> {
   return new Promise((resolve, reject) => {
-    const settle = () => worker.off('message', onMessage).off('error', onError).off('exit', onExit);
+    const ended = () => {
+      settle();
+      const { error } = end() ?? {};
+      if (error === undefined) resolve(undefined);
+      else reject(error);
+    };
+    const settle = () => worker.off('message', onMessage).off('error', ended).off('exit', ended);
     const onMessage = (reply: Reply) => {
       settle();
       resolve(reply);
     };
-    const onError = (error: Error) => {
-      settle();
-      reject(new CacheError('storage', 'looking through the folder failed', error));
-    };
-    const onExit = () => {
-      settle();
-      resolve(undefined);
-    };
-    worker.on('message', onMessage).on('error', onError).on('exit', onExit);
+    if (end() !== undefined) return ended();
+    worker.on('message', onMessage).on('error', ended).on('exit', ended);
   });
 }

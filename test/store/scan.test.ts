@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { Worker } from 'node:worker_threads';
 import { isCacheError } from '../../lib/errors.ts';
 import type { Limits, Unit } from '../../lib/store/plan.ts';
 import { countFolder, planFolder } from '../../lib/store/scan.ts';
@@ -71,4 +72,31 @@ test('a folder that is not there is no empty one', async (t) => {
   const isStorage = (error: unknown) => isCacheError(error, 'storage') && /can't read/.test(error.message);
   await assert.rejects(countFolder(folder, signal), isStorage);
   await assert.rejects(plan(folder, true), isStorage);
+});
+
+test('a thread that fails while nobody waits for it fails whoever asks next, and nobody else', async (t) => {
+  const holdings = await Holdings.create(t);
+  await holdings.package(makePackage('one'), 'push');
+  const workers: Worker[] = [];
+  const note = (worker: Worker) => workers.push(worker);
+  process.on('worker', note);
+  t.after(() => void process.off('worker', note));
+  const options = { folder: holdings.dir, storeDir: '/nix/store', expected: 10 };
+  const replies = planFolder(options, NOTHING_STAYS, { remove: false, tell: true }, signal);
+  assert.equal((await replies.next()).value?.kind, 'summary');
+  workers[0]?.emit('error', new Error('out of memory'));
+  await assert.rejects(replies.next(), (error) => isCacheError(error, 'storage'));
+});
+
+test('a thread that ends while nobody waits for it ends the answer', { timeout: 20_000 }, async (t) => {
+  const holdings = await Holdings.create(t);
+  const workers: Worker[] = [];
+  const note = (worker: Worker) => workers.push(worker);
+  process.on('worker', note);
+  t.after(() => void process.off('worker', note));
+  const options = { folder: holdings.dir, storeDir: '/nix/store', expected: 10 };
+  const replies = planFolder(options, NOTHING_STAYS, { remove: false, tell: true }, signal);
+  assert.equal((await replies.next()).value?.kind, 'summary');
+  await workers[0]?.terminate();
+  assert.equal((await replies.next()).done, true);
 });
