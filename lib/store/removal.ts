@@ -2,8 +2,8 @@
 // and long enough before that nobody still believes to have it. A NAR is first moved aside: whoever opened it in that
 // very moment, to serve it or because a narinfo that names it is being pushed, has left a later time on it, and it is put back.
 // Synchronous, for the thread that does nothing else: see scan-thread.ts.
-import { mkdirSync, renameSync, statSync, unlinkSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readdirSync, renameSync, statSync, unlinkSync, utimesSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { isErrno } from '../errors.ts';
 import { Breath, sleep } from './breath.ts';
 import { fileOf, isId } from './files.ts';
@@ -18,6 +18,8 @@ const NOTED_MS = 300;
 const BREATH_FILES = 20;
 /** The times of the plan and of the disk are the same but for rounding. */
 const SAME_MS = 2;
+/** Nobody takes so long from moving something aside to what becomes of it. */
+const LEFT_MS = 15 * 60_000;
 /** Behind the names of those that have no header, which would be nothing in another place than their own. */
 const FLAT = '.flat';
 
@@ -26,7 +28,7 @@ export interface Removed {
   bytes: number;
 }
 
-/** The folder for what is on its way out; a start puts back what is left in it. */
+/** The folder for what is on its way out; a start puts back what is left in it, and {@link putBackLeft}. */
 export function trashFolder(folder: string): string {
   return join(folder, 'trash');
 }
@@ -77,6 +79,27 @@ export function removeUnits(
   return removed;
 }
 
+/** Makes the folder, and says by its time that it is in use: not every filesystem does so when something is moved there. */
+function useTrash(folder: string): void {
+  const trash = trashFolder(folder);
+  mkdirSync(trash, { recursive: true });
+  utimesSync(trash, new Date(), new Date());
+}
+
+/** Puts back what somebody who was killed left in the trash, unless it is in use. Throws what the disk says. */
+export function putBackLeft(folder: string): void {
+  const trash = trashFolder(folder);
+  const usedMs = statSync(trash, { throwIfNoEntry: false })?.mtimeMs;
+  // A time of the future is of a clock that was set back.
+  if (usedMs === undefined || Math.abs(Date.now() - usedMs) < LEFT_MS) return;
+  for (const name of readdirSync(trash)) {
+    const place = placeOf(folder, name);
+    if (place === undefined) continue;
+    mkdirSync(dirname(place), { recursive: true });
+    putBackSync(join(trash, name), place);
+  }
+}
+
 /** The NAR that the unit needs, whether it goes with it or others have it too. */
 function narOf(unit: Unit): Removal | undefined {
   return unit.find(({ kind }) => kind === 'nar') ?? unit[0]?.sharedNar;
@@ -91,7 +114,7 @@ function isUsed(folder: string, unit: Unit): boolean {
 
 /** Those that are in the trash now. */
 function moveAside(folder: string, nars: readonly Removal[]): Removal[] {
-  mkdirSync(trashFolder(folder), { recursive: true });
+  useTrash(folder);
   const moved: Removal[] = [];
   for (const nar of breathing(nars)) {
     const file = fileOf(folder, nar);
@@ -122,7 +145,7 @@ function finish(folder: string, nar: Removal): boolean {
  * there is none.
  */
 export function removeNar(folder: string, id: string, needed: () => boolean): number | undefined {
-  mkdirSync(trashFolder(folder), { recursive: true });
+  useTrash(folder);
   for (const flat of [false, true]) {
     const aside = asideOf(folder, { id, flat });
     const place = fileOf(folder, { id, flat });

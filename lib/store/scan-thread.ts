@@ -9,7 +9,7 @@ import { Catalogue } from './catalogue.ts';
 import { readFacts } from './facts.ts';
 import { fileOf } from './files.ts';
 import { astray, type Limits, planRemovals, type Unit } from './plan.ts';
-import { removeUnits } from './removal.ts';
+import { putBackLeft, removeUnits } from './removal.ts';
 import type { Reply, Task } from './scan.ts';
 import { walkFolderSync } from './walk.ts';
 
@@ -23,6 +23,7 @@ function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generat
     yield { kind: 'totals', ...totals(folder) };
     return;
   }
+  if (remove) putBackLeft(folder);
   const catalogue = catalogueOf(folder, storeDir, expected);
   const limits = limitsOf(plan);
   const { units, ...summary } = planRemovals(catalogue, limits);

@@ -12,7 +12,7 @@ import { Pins } from '../../lib/store/pins.ts';
 import type { Unit } from '../../lib/store/plan.ts';
 import { age, fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
 import { get, head } from '../fixtures/client.ts';
-import { Holdings } from '../fixtures/holdings.ts';
+import { Holdings, idOf } from '../fixtures/holdings.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
 import { until } from '../fixtures/patience.ts';
@@ -157,6 +157,30 @@ test('what a crash left half-removed is back after a start', async (t) => {
   await service.restart();
   assert.ok((await get(service.url, one.narPath)).body.equals(one.file));
   assert.deepEqual(await readdir(join(service.dir, 'trash')), []);
+});
+
+test('what a killed command left half-removed is back, and counts, with the next collection', async (t) => {
+  const holdings = await Holdings.create(t);
+  const [one, flat] = [makePackage('one'), makePackage('flat')];
+  await holdings.nar(one, 'push');
+  await holdings.flat(flat.narPath, flat.file);
+  const trash = join(holdings.dir, 'trash');
+  await mkdir(trash);
+  await rename(holdings.file(one.narPath), join(trash, idOf(one.narPath)));
+  await rename(join(holdings.dir, idOf(flat.narPath)), join(trash, `${idOf(flat.narPath)}.flat`));
+  const { objects } = await collectIn(holdings.dir, {});
+  assert.equal(objects, 0, 'whoever moved it there may be about to remove it');
+  for (const hours of [-1, 1]) {
+    const then = new Date(Date.now() - hours * HOUR);
+    await utimes(trash, then, then);
+    assert.equal(
+      (await collectIn(holdings.dir, {}, true)).objects,
+      hours === 1 ? 2 : 0,
+      'a dry run changes nothing',
+    );
+    assert.equal((await collectIn(holdings.dir, {})).objects, 2);
+    assert.deepEqual(await readdir(trash), []);
+  }
 });
 
 test('a clock that was ahead protects nothing for ever', async (t) => {
