@@ -1,4 +1,5 @@
 // `rm`: takes one path out at once, whoever pushed it.
+import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
 import type { Config } from '../config.ts';
 import { CacheError, isCacheError } from '../errors.ts';
@@ -6,12 +7,12 @@ import { formatBytes } from '../format.ts';
 import type { Log } from '../log.ts';
 import { narNameOf, parseNarInfo } from '../nix/narinfo.ts';
 import { isNarName, type NarName, pathOf } from '../nix/object-name.ts';
-import { readFacts } from '../store/facts.ts';
-import { idOf } from '../store/files.ts';
+import { readFacts, storeDirIn } from '../store/facts.ts';
+import { fileOf, idOf, syncFolder } from '../store/files.ts';
 import type { FolderStore } from '../store/folder-store.ts';
 import { Pins } from '../store/pins.ts';
-import { dropQuarantined, readQuarantined } from '../store/quarantine.ts';
-import { removeNar } from '../store/removal.ts';
+import { dropQuarantined, quarantineFolder, readQuarantined } from '../store/quarantine.ts';
+import { removeNar, trashFolder } from '../store/removal.ts';
 import { walkFolderSync } from '../store/walk.ts';
 import { hashOperand, openStore } from './open-store.ts';
 
@@ -20,7 +21,8 @@ const PUSHED_NAME = /\b[0-9a-z]{52}\.nar(?:\.[0-9a-z]+)?/g;
 
 /**
  * Removes the path's narinfo and listing, then its NAR in every compression it was pushed in, also where it lies in quarantine,
- * unless another path has the same one. A running service notices within a second.
+ * unless another path has the same one. What it says is removed does not come back after a power loss. A running service notices
+ * within a second.
  * @throws CacheError `config`, `startup` or `storage`
  */
 export async function rm(config: Config, storePath: string, out: Writable, log: Log): Promise<void> {
@@ -34,16 +36,20 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   const pinned = (await new Pins(store.folder).list()).filter((one) => one.storePath === whole);
   for (const { name } of pinned) out.write(`it is pinned as ${name}: the pin stays\n`);
   await store.delete(narInfoPath);
-  await store.delete(pathOf({ kind: 'listing', hash }));
+  const listingPath = pathOf({ kind: 'listing', hash });
+  if (await store.delete(listingPath)) await syncPlaces(store.folder, listingPath);
   await dropQuarantined(store.folder, idOf(narInfoPath));
+  await syncPlaces(store.folder, narInfoPath);
   out.write(`removed ${whole}\n`);
   for (const name of narNames) {
-    const nar = idOf(pathOf({ kind: 'nar', name, hash: undefined }));
+    const narPath = pathOf({ kind: 'nar', name, hash: undefined });
+    const nar = idOf(narPath);
     const others = () => narInfosWith(store.folder, nar, storeDir);
     let count = others();
     // Looked at again when nobody can find it any more: a narinfo that names it may have come meanwhile.
     if (count === 0) await dropQuarantined(store.folder, nar);
     const bytes = count > 0 ? undefined : removeNar(store.folder, nar, () => others() > 0);
+    await syncPlaces(store.folder, narPath);
     if (bytes !== undefined) {
       out.write(`removed its NAR, ${formatBytes(bytes)}\n`);
       continue;
@@ -51,6 +57,12 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
     if (count === 0) count = others();
     if (count > 0) out.write(`its NAR stays: ${count} other paths have the same contents\n`);
   }
+}
+
+/** All folders in which the object may have been. */
+async function syncPlaces(folder: string, path: string): Promise<void> {
+  const shelf = dirname(fileOf(folder, { id: idOf(path), flat: false }));
+  for (const one of [shelf, folder, trashFolder(folder), quarantineFolder(folder)]) await syncFolder(one);
 }
 
 interface Found {
@@ -62,23 +74,33 @@ async function lookUp(store: FolderStore, path: string, storeDir: string): Promi
   const object = await store.open(path);
   if (object === undefined) return undefined;
   try {
-    const info = parseNarInfo((await object.bytes()).toString(), storeDir);
+    const text = (await object.bytes()).toString();
     const { origin, otherNars = [] } = object.meta;
-    return {
-      storePath: info.storePath,
-      narNames: [narNameOf(info, origin), ...otherNars.filter(isNarName)],
-    };
+    const others = otherNars.filter(isNarName);
+    try {
+      // It says itself which store it is of, whatever the configuration says now.
+      const info = parseNarInfo(text, storeDirIn(text) ?? storeDir);
+      return { storePath: info.storePath, narNames: [narNameOf(info, origin), ...others] };
+    } catch (error) {
+      if (!isCacheError(error, 'invalid')) throw error;
+      return { narNames: [...narNamesIn(text), ...others] };
+    }
   } catch (error) {
     if (isCacheError(error, 'damaged')) return undefined;
     throw error;
   }
 }
 
+/** Of the NARs that a text names which is no narinfo, or not any more. */
+function narNamesIn(text: string): NarName[] {
+  const names: string[] = text.match(PUSHED_NAME) ?? [];
+  return [...new Set(names.filter(isNarName))];
+}
+
 /** A damaged narinfo is in quarantine by now, and its NAR is not: what is left of it may still name that. */
 async function lookAside(folder: string, path: string): Promise<Found | undefined> {
   const text = (await readQuarantined(folder, idOf(path))).join('\n');
-  const names: string[] = text.match(PUSHED_NAME) ?? [];
-  const narNames = [...new Set(names.filter(isNarName))];
+  const narNames = narNamesIn(text);
   return narNames.length === 0 ? undefined : { narNames };
 }
 

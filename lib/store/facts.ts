@@ -103,7 +103,8 @@ function narRef(text: string, origin: string, storeDir: string): string | undefi
   return idOf(pathOf(name));
 }
 
-function storeDirIn(text: string): string | undefined {
+/** The store that the narinfo with this text belongs to, as far as that can be told. */
+export function storeDirIn(text: string): string | undefined {
   return /^StorePath: (\/.*)\/[^/]*$/m.exec(text)?.[1];
 }
 

@@ -8,7 +8,7 @@ import { storageError, versionOf } from './files.ts';
 import { putBack } from './put-back.ts';
 import { makeFolder, rename, unlink, writing } from './writing.ts';
 
-function quarantineFolder(folder: string): string {
+export function quarantineFolder(folder: string): string {
   return join(folder, 'quarantine');
 }
 

@@ -1,10 +1,16 @@
 // gc, pin, unpin, pins and rm, by the built program beside a running service.
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { readdirSync, readlinkSync } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { type TestContext, test } from 'node:test';
+import { rm } from '../../lib/commands/rm.ts';
+import { parseConfig } from '../../lib/config.ts';
+import { createLog } from '../../lib/log.ts';
 import { fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
-import { get, head, push } from '../fixtures/client.ts';
+import { get, head, push, put } from '../fixtures/client.ts';
+import { Holdings } from '../fixtures/holdings.ts';
 import { startTestService, type TestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
 import { until } from '../fixtures/patience.ts';
@@ -194,4 +200,53 @@ test('rm leaves a NAR that another path has too, and says so', async (t) => {
   );
   assert.equal((await head(service.url, same.narPath)).status, 200);
   assert.ok(!(await readdir(service.dir)).includes('trash'), 'nor was it out of its place for a moment');
+});
+
+test('rm takes a path out whose narinfo is of another store, or is none, with its NAR', async (t) => {
+  const { service, command } = await setUp(t);
+  const holdings = new Holdings(service.dir);
+  const other = makePackage('other', { storeDir: '/opt/my/store' });
+  const broken = makePackage('broken');
+  await holdings.package(other, 'push');
+  await holdings.nar(broken, 'push');
+  await holdings.narInfo(broken, 'push', broken.narInfo.replace(/^StorePath: .*\n/, ''));
+  for (const [one, name] of [
+    [other, other.storePath],
+    [broken, broken.hash],
+  ] as const) {
+    const done = await command('rm', one.hash);
+    assert.equal(done.code, 0, done.stderr);
+    assert.match(done.stdout, new RegExp(`^removed ${name}\nremoved its NAR, `));
+  }
+  assert.deepEqual(await holdings.ids(), []);
+});
+
+test('what rm says is removed does not come back after a power loss', async (t) => {
+  const { service } = await setUp(t);
+  const secret = await pushed(service, 'secret', 0);
+  await put(service.url, `/${secret.hash}.ls`, '{"version":1,"root":{"type":"directory","entries":{}}}');
+  const places = [secret.narInfoPath, `/${secret.hash}.ls`, secret.narPath].map((path) =>
+    dirname(fileOf(service.dir, path)),
+  );
+  const synced: string[] = [];
+  const handle = await open(service.dir, 'r');
+  const handles = Object.getPrototypeOf(handle);
+  await handle.close();
+  const { sync } = handles;
+  t.mock.method(handles, 'sync', function (this: FileHandle) {
+    const folder = readlinkSync(`/proc/self/fd/${this.fd}`);
+    if (!readdirSync(folder).some((name) => /^[0-9a-f]{64}$/.test(name))) synced.push(folder);
+    return sync.call(this);
+  });
+  const config = parseConfig(`cache_dir = "${service.dir}"\n`, { file: join(service.dir, 'cache.toml') });
+  await rm(
+    config,
+    secret.storePath,
+    new PassThrough(),
+    createLog(() => {}),
+  );
+  assert.deepEqual(
+    [...places, join(service.dir, 'trash')].filter((folder) => !synced.includes(folder)),
+    [],
+  );
 });
