@@ -50,7 +50,11 @@ export class FolderStore implements Store {
   readonly #durableFolders = new Set<string>();
   /** Spools that are open. */
   readonly #spools = new UnderWay();
-  readonly #spoolWatch: TempFileWatch = { closed: () => this.#spools.end(), full: () => this.tally.full() };
+  readonly #spoolWatch: TempFileWatch = {
+    closed: () => this.#spools.end(),
+    full: () => this.tally.full(),
+    left: (error) => this.#log.warn(error.message),
+  };
 
   constructor(folder: string, log: Log, { durability = 'full', quiet = false }: FolderOptions = {}) {
     this.folder = folder;

@@ -53,7 +53,7 @@ export interface Spool {
    * @throws CacheError `storage`
    */
   read(buffer: Uint8Array, offset: number): Promise<number>;
-  /** Ends it: the file is closed and, unless it was put into the store, gone. Safe to call twice. */
+  /** Ends it: the file is closed and, unless it was put into the store, gone. Safe to call twice. Never rejects. */
   close(): Promise<void>;
 }
 

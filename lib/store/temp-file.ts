@@ -2,7 +2,7 @@
 // being given its header, synced and renamed; until then a crash leaves nothing but a file that the next start removes.
 import { type FileHandle, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isCacheError, isErrno } from '../errors.ts';
+import { type CacheError, isCacheError, isErrno } from '../errors.ts';
 import { isFull, storageError } from './files.ts';
 import { encodeHeader, HEADER_BYTES } from './header.ts';
 import { lacksLinks } from './put-back.ts';
@@ -15,6 +15,8 @@ export interface TempFileWatch {
   closed(): void;
   /** The disk takes no more. */
   full(): void;
+  /** It could not be closed, or not be deleted: a start does that. */
+  left(error: CacheError): void;
 }
 
 export class TempFile implements Spool {
@@ -146,11 +148,14 @@ export class TempFile implements Spool {
   async #close(): Promise<void> {
     const handle = await this.#handle.catch(() => undefined);
     if (handle === undefined) return;
-    await writing(() => handle.close());
+    // What was stored is stored, and of what was not nothing is lost: neither is a reason to fail.
+    await writing(() => handle.close()).catch((error) => {
+      this.#watch.left(storageError(`can't close ${this.#path}`, error));
+    });
     if (this.#kept) return;
     // Not rm, which first looks at the file and holds up the whole process for that.
     await unlink(this.#path).catch((error) => {
-      if (!isErrno(error, 'ENOENT')) throw error;
+      if (!isErrno(error, 'ENOENT')) this.#watch.left(storageError(`can't delete ${this.#path}`, error));
     });
   }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, readFile } from 'node:fs/promises';
+import fs, { type FileHandle, mkdir, open, readdir, readFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isCacheError } from '../../lib/errors.ts';
@@ -15,7 +16,7 @@ const META: ObjectMeta = {
   ...{ path: '/log/x.drv', kind: 'log', origin: 'push', storedAt: new Date(0), size: BODY.length },
   sha256: sha256(BODY).toString('hex'),
 };
-const WATCH = { closed: () => {}, full: () => {} };
+const WATCH = { closed: () => {}, full: () => {}, left: () => {} };
 
 for (const replace of [true, false]) {
   test(`a file is on the disk before it has its name (${replace ? 'replacing' : 'keeping'} what is there)`, async (t) => {
@@ -63,4 +64,44 @@ test('what the disk does not give back is a failure of the disk', async (t) => {
   await file.ready();
   await file.close();
   await assert.rejects(file.read(Buffer.alloc(1), 0), (error) => isCacheError(error, 'storage'));
+});
+
+test('one that can not be closed goes all the same; that it can not go fails nobody, and is told', async (t) => {
+  const folder = await temporaryFolder(t);
+  const told: string[] = [];
+  let closed = 0;
+  const watch = {
+    ...WATCH,
+    closed: () => void closed++,
+    left: (error: Error) => void told.push(error.message.replace(/ \/.*: /, ' … ')),
+  };
+  const tmp = join(folder, 'tmp');
+  const own = fs.open;
+  const opening = t.mock.method(fs, 'open', async (...args: Parameters<typeof own>) => {
+    const handle = await own(...args);
+    const { close } = handle;
+    handle.close = async () => {
+      await close.call(handle);
+      throw Object.assign(new Error('EIO'), { code: 'EIO' });
+    };
+    return handle;
+  });
+  syncBuiltinESMExports();
+  const file = TempFile.create(tmp, watch);
+  await file.write(BODY, 0);
+  await file.close();
+  opening.mock.restore();
+  syncBuiltinESMExports();
+  assert.deepEqual([await readdir(tmp), told.splice(0), closed], [[], ["can't close … EIO"], 1]);
+  const stored = TempFile.create(tmp, watch);
+  await stored.write(BODY, 0);
+  assert.equal(await stored.commit(META, join(folder, 'object'), { replace: false, sync: false }), true);
+  const unlink = t.mock.method(fs, 'unlink', async () => {
+    throw Object.assign(new Error('EACCES'), { code: 'EACCES' });
+  });
+  syncBuiltinESMExports();
+  await stored.close();
+  unlink.mock.restore();
+  syncBuiltinESMExports();
+  assert.deepEqual([told, closed], [["can't delete … EACCES"], 2]);
 });
