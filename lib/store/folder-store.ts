@@ -178,15 +178,11 @@ export class FolderStore implements Store {
   async takePartial(
     wanted: Omit<Beginning, 'length'>,
   ): Promise<{ spool: Spool; length: number } | undefined> {
-    const taken = await this.#partials.take(wanted, join(this.folder, 'tmp', tempName()));
-    if (taken === undefined) return undefined;
-    this.#spools.begin();
-    try {
-      return { spool: await TempFile.adopt(taken.path, this.#spoolWatch), length: taken.length };
-    } catch (error) {
-      this.#spools.end();
-      throw error;
-    }
+    return this.#partials.take(wanted, join(this.folder, 'tmp', tempName()), async (file) => {
+      const spool = await TempFile.adopt(file, this.#spoolWatch);
+      this.#spools.begin();
+      return spool;
+    });
   }
 
   idle(): Promise<void> {

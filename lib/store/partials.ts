@@ -1,6 +1,6 @@
 // Downloads that the end of the service interrupted: `partial/<SHA-256 of the path>`, the body as far as it had come without
 // a gap, behind a header that says what it is to become. They are trusted only as far as the hash of the finished whole.
-import { access, open, readdir, rm, stat } from 'node:fs/promises';
+import { access, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -8,7 +8,7 @@ import { idOf, isFull } from './files.ts';
 import { HEADER_BYTES } from './header.ts';
 import type { Beginning } from './store.ts';
 import type { TempFile } from './temp-file.ts';
-import { makeFolder, rename, unlink } from './writing.ts';
+import { makeFolder, remove, rename, unlink } from './writing.ts';
 
 const MAX_PARTIALS = 32;
 const MAX_AGE_MS = 7 * 24 * 3600_000;
@@ -57,7 +57,7 @@ export class Partials {
     // Also those of the future, which a clock that was set back would keep for as long.
     const isOld = (mtimeMs: number) => Math.abs(Date.now() - mtimeMs) > MAX_AGE_MS;
     const surplus = files.filter(({ mtimeMs }, i) => i >= MAX_PARTIALS || isOld(mtimeMs));
-    for (const { file } of surplus) await rm(file, { recursive: true, force: true });
+    for (const { file } of surplus) await remove(file);
   }
 
   /** Writes into the spool what it is the beginning of; that it can't is no more than a pity. */
@@ -80,11 +80,12 @@ export class Partials {
     }
   }
 
-  /** The beginning of what is wanted, if there is one: it is the caller's from now on, under the name `target`. */
+  /** The beginning of what is wanted, if there is one that can be had: `adopt` gets it, under the name `target`. */
   async take(
     wanted: Omit<Beginning, 'length'>,
     target: string,
-  ): Promise<{ path: string; length: number } | undefined> {
+    adopt: (file: string) => Promise<TempFile>,
+  ): Promise<{ spool: TempFile; length: number } | undefined> {
     try {
       const kept = join(this.#folder, idOf(wanted.path));
       // A disk that takes no writes need not be waited for where there is nothing to move.
@@ -93,7 +94,7 @@ export class Partials {
       const found = await readBeginning(target);
       const fits =
         found?.path === wanted.path && found.sha256 === wanted.sha256 && found.size === wanted.size;
-      if (found !== undefined && fits) return { path: target, length: found.length };
+      if (found !== undefined && fits) return { spool: await adopt(target), length: found.length };
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return undefined;
       this.#log.warn(`the beginning of ${wanted.path} can't be used: ${describe(error)}`);

@@ -1,7 +1,7 @@
 // Makes the folder usable by the one service that writes to it. A disk that takes no writes at the start is no reason not to serve
 // what it holds: what is to be done away with waits until it takes them again. By then others work in the same folders, so only
 // what was there at the start is touched.
-import { open, readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CacheError, describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -10,7 +10,7 @@ import type { Partials } from './partials.ts';
 import { putBack } from './put-back.ts';
 import { placeOf, trashFolder } from './removal.ts';
 import { isOfAnother } from './temp-name.ts';
-import { makeFolder } from './writing.ts';
+import { makeFolder, openToWrite, remove, writing } from './writing.ts';
 
 const CONSEQUENCE =
   'what it holds is served, uploads are refused, and what is fetched is passed on without being kept';
@@ -69,7 +69,7 @@ export class Preparation {
   async #prepare(): Promise<void> {
     const { tmp, trash } = this.#left;
     await this.#partials.rescue(this.#tmp, tmp);
-    for (const name of tmp) await rm(join(this.#tmp, name), { recursive: true, force: true });
+    for (const name of tmp) await remove(join(this.#tmp, name));
     await this.#partials.prune();
     for (const name of trash) await this.#takeBack(name);
     await makeFolder(this.#tmp);
@@ -87,18 +87,18 @@ export class Preparation {
     if (place !== undefined) {
       await makeFolder(dirname(place));
       await putBack(file, place);
-    } else await rm(file, { recursive: true, force: true });
+    } else await remove(file);
   }
 
   async #probe(): Promise<void> {
     const probe = join(this.#tmp, 'probe');
-    const handle = await open(probe, 'w');
+    const handle = await openToWrite(probe, 'w');
     try {
-      await handle.writeFile(Buffer.alloc(64 * 1024, 1));
-      await handle.sync();
+      await writing(() => handle.writeFile(Buffer.alloc(64 * 1024, 1)));
+      await writing(() => handle.sync());
     } finally {
       await handle.close();
-      await rm(probe, { force: true });
+      await remove(probe);
     }
   }
 

@@ -25,6 +25,8 @@ export async function writing<T>(write: () => Promise<T>): Promise<T> {
 export const link = (file: string, name: string) => writing(() => fs.link(file, name));
 export const rename = (from: string, to: string) => writing(() => fs.rename(from, to));
 export const unlink = (file: string) => writing(() => fs.unlink(file));
+/** Whatever it is, if it is there. */
+export const remove = (file: string) => writing(() => fs.rm(file, { recursive: true, force: true }));
 /** With those above it. */
 export const makeFolder = (folder: string) =>
   writing(async () => {

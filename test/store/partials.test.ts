@@ -1,10 +1,14 @@
 // Beginnings of downloads, kept from one start to another: as few, as young and as well known as they must be.
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, truncate, utimes, writeFile } from 'node:fs/promises';
+import fs, { mkdir, readdir, readFile, truncate, utimes, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { FolderStore } from '../../lib/store/folder-store.ts';
+import { Partials } from '../../lib/store/partials.ts';
 import type { Beginning } from '../../lib/store/store.ts';
+import { writing } from '../../lib/store/writing.ts';
 import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
 import { idOf } from '../fixtures/holdings.ts';
 
@@ -100,4 +104,42 @@ test('what a killed service has noted in a temporary file is kept, and only that
   const taken = await store.takePartial(WANTED);
   assert.equal(taken?.length, BODY.length);
   await taken?.spool.close();
+});
+
+test('a beginning that can not be opened is none, and goes', async (t) => {
+  const { store, partial } = await setUp(t);
+  await keep(store, ONE);
+  const own = fs.open;
+  const opening = t.mock.method(fs, 'open', async (...args: Parameters<typeof own>) => {
+    if (args[1] === 'r+') throw Object.assign(new Error('EACCES'), { code: 'EACCES' });
+    return own(...args);
+  });
+  syncBuiltinESMExports();
+  try {
+    assert.equal(await store.takePartial(WANTED), undefined);
+  } finally {
+    opening.mock.restore();
+    syncBuiltinESMExports();
+  }
+  assert.deepEqual([await readdir(partial), await readdir(join(partial, '..', 'tmp'))], [[], []]);
+  await store.idle();
+});
+
+test('what is too much goes when the disk has a turn for it', async (t) => {
+  const { store, partial } = await setUp(t);
+  await keep(store, ONE);
+  const [file = ''] = await readdir(partial);
+  const then = new Date(Date.now() - 10 * DAY_MS);
+  await utimes(join(partial, file), then, then);
+  let goOn = () => {};
+  const busy = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const others = Array.from({ length: 8 }, () => writing(() => busy));
+  const pruned = new Partials(partial, { info: () => {}, warn: () => {}, error: () => {} }).prune();
+  await delay(100);
+  assert.deepEqual(await readdir(partial), [file]);
+  goOn();
+  await Promise.all([...others, pruned]);
+  assert.deepEqual(await readdir(partial), []);
 });
