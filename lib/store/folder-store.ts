@@ -202,7 +202,7 @@ export class FolderStore implements Store {
       this.#durableFolders.delete(dirname(file));
       await makeFolder(dirname(file));
       return spool.commit(meta, file, { replace, sync }).catch((again) => {
-        throw storageError(`can't write ${file}`, again);
+        throw isCacheError(again) ? again : storageError(`can't write ${file}`, again);
       });
     });
     if (stored) this.tally.changed(before === undefined ? 1 : 0, HEADER_BYTES + meta.size - (before ?? 0));

@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import fs, { mkdir, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { isCacheError } from '../../lib/errors.ts';
 import { createLog } from '../../lib/log.ts';
 import { sha256FromBytes } from '../../lib/nix/hash.ts';
 import { FolderStore } from '../../lib/store/folder-store.ts';
 import type { ListedObject, ObjectMeta, PutOptions, StoredObject } from '../../lib/store/store.ts';
+import { writing } from '../../lib/store/writing.ts';
 import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
 import { until } from '../fixtures/patience.ts';
 import { streamOf } from '../fixtures/reader.ts';
@@ -239,4 +242,52 @@ test('the fan-out folders are made when they are needed, also after somebody rem
   await rm(join(folder, hex(PATH).slice(0, 2)), { recursive: true });
   await put(store, PATH, Buffer.from('2'), KEEP);
   assert.equal(await bodyOf(store, PATH), '2');
+});
+
+test('what fails the second time, when its folder has been made, says so once', async (t) => {
+  const { store } = await setUp(t);
+  const own = fs.link;
+  const link = t.mock.method(fs, 'link', async (...names: [string, string]) => {
+    if (link.mock.callCount() > 0) throw Object.assign(new Error('EIO'), { code: 'EIO' });
+    return own(...names);
+  });
+  syncBuiltinESMExports();
+  try {
+    await assert.rejects(put(store, PATH, Buffer.from('x'), KEEP), /^CacheError: can't write [^:]*: EIO$/);
+  } finally {
+    link.mock.restore();
+    syncBuiltinESMExports();
+  }
+});
+
+test('what a start has left undone is done a few things at a time, like all that changes the disk', async (t) => {
+  const folder = join(await temporaryFolder(t, 'store'), 'cache');
+  const said: string[] = [];
+  const store = new FolderStore(
+    folder,
+    createLog((line) => said.push(line)),
+  );
+  const left = join(folder, 'tmp', 'left');
+  await mkdir(left, { recursive: true });
+  const handle = await fs.open(folder);
+  const full = t.mock.method(Object.getPrototypeOf(handle), 'writeFile', async () => {
+    throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
+  });
+  await handle.close();
+  await store.prepare();
+  full.mock.restore();
+  await mkdir(left);
+  let goOn = () => {};
+  const busy = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const others = Array.from({ length: 8 }, () => writing(() => busy));
+  const spool = store.spool();
+  await delay(100);
+  assert.deepEqual(await readdir(join(folder, 'tmp')), ['left']);
+  goOn();
+  await Promise.all(others);
+  await until(() => said.some((line) => line.includes('takes writes again')), 'the rest to be done');
+  await spool.close();
+  assert.deepEqual(await readdir(join(folder, 'tmp')), []);
 });
