@@ -1,6 +1,6 @@
 // What is believed of one upstream, from what its requests experience: whether to ask it, and a few numbers. Its
 // failures are its own or those of the proxy before it, which other upstreams may share; each has its breaker.
-import { type CacheError, isCacheError, lacksDescriptors } from '../errors.ts';
+import { CacheError, isCacheError, lacksDescriptors } from '../errors.ts';
 import type { Breaker } from './breaker.ts';
 
 /** For metrics; counted since the start. */
@@ -51,6 +51,12 @@ export class Health {
   /** Why it is not {@link good}, or the last failure that told against it. */
   get why(): CacheError | undefined {
     return this.#proxy?.open ? this.#proxy.why : this.#own.why;
+  }
+
+  /** To be thrown instead of asking it; `name` is what it is called. */
+  refusal(name: string): CacheError {
+    const { why } = this;
+    return new CacheError(why?.code ?? 'upstream', `${name} is believed dead`, why);
   }
 
   /** Whether it is good, but being looked at because it was silent: better ask others before it. */

@@ -124,9 +124,7 @@ export class Upstream {
     const insists = isContinuation(part);
     // Called again when a slot is there: whoever waited for one need not try what others have tried in vain.
     const admit = () => {
-      const { good, why } = this.health;
-      if (!good && !insists)
-        throw new CacheError(why?.code ?? 'upstream', `${this.url} is believed dead`, why);
+      if (!this.health.good && !insists) throw this.health.refusal(this.url);
     };
     const { [large ? 'large' : 'small']: slots } = this.#connections;
     return this.#get(url, { slots, admit, signal, part, foreign });

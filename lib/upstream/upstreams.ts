@@ -144,6 +144,5 @@ async function believed<T>(candidates: readonly Candidate<T>[]): Promise<Candida
 }
 
 function whyNot({ upstream }: Candidate<unknown>): CacheError {
-  const { why } = upstream.health;
-  return new CacheError(why?.code ?? 'upstream', `${upstream.url} is believed dead`, why);
+  return upstream.health.refusal(upstream.url);
 }
