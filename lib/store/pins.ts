@@ -1,7 +1,7 @@
 // Pins: files in `pins/`, named by the pin, each with the store path that it keeps. Whoever collects reads them each time, so
 // that a pin set by a command holds for a running service too.
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CacheError, isErrno } from '../errors.ts';
 import { replaceFile, storageError, syncFolder } from './files.ts';
@@ -21,7 +21,7 @@ export class Pins {
     this.#folder = join(cacheDir, 'pins');
   }
 
-  /** @throws CacheError `storage` if they can't be read: then nothing may be collected */
+  /** @throws CacheError `storage` if one can't be read: then nothing may be collected */
   async list(): Promise<Pin[]> {
     const names = await readdir(this.#folder).catch((error) => {
       if (isErrno(error, 'ENOENT')) return [];
@@ -31,10 +31,7 @@ export class Pins {
       .filter((name) => NAME.test(name))
       .sort()
       .map(async (name) => {
-        const text = await readFile(join(this.#folder, name), 'utf8').catch((error) => {
-          if (isErrno(error, 'ENOENT')) return undefined;
-          throw storageError(`can't read the pin ${name}`, error);
-        });
+        const text = await readPin(join(this.#folder, name));
         return text === undefined ? [] : [{ name, storePath: text.trim() }];
       });
     return (await Promise.all(pins)).flat();
@@ -73,5 +70,16 @@ export class Pins {
       if (isErrno(error, 'ENOENT')) return false;
       throw storageError(`can't remove the pin ${name}`, error);
     }
+  }
+}
+
+/** Undefined for what is no file, which nobody pinned anything with, or is gone. */
+async function readPin(file: string): Promise<string | undefined> {
+  try {
+    return (await stat(file)).isFile() ? await readFile(file, 'utf8') : undefined;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    const advice = 'nothing is collected until this pin can be read, or is deleted';
+    throw storageError(`can't read ${file} (${advice})`, error);
   }
 }

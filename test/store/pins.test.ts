@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isCacheError } from '../../lib/errors.ts';
 import { Pins } from '../../lib/store/pins.ts';
 import { temporaryFolder } from '../fixtures/defer.ts';
+import { output } from '../fixtures/run.ts';
 
 const [ONE, TWO] = ['/nix/store/one', '/nix/store/two'];
 
@@ -66,7 +67,16 @@ test('what a crash left half-written is no pin; pins that can not be read are an
   await writeFile(join(folder, 'pins', '.a'), ONE);
   assert.deepEqual(await new Pins(folder).list(), []);
   await mkdir(join(folder, 'pins', 'a'));
-  await assert.rejects(new Pins(folder).list(), (error) => isCacheError(error, 'storage'));
+  await output('mkfifo', [join(folder, 'pins', 'pipe')]);
+  assert.deepEqual(await new Pins(folder).list(), [], 'nor is what is no file');
+  const loop = join(folder, 'pins', 'loop');
+  await symlink(loop, loop);
+  await assert.rejects(new Pins(folder).list(), (error) => {
+    assert.ok(isCacheError(error, 'storage'));
+    return error.message.startsWith(
+      `can't read ${loop} (nothing is collected until this pin can be read, or`,
+    );
+  });
   const file = await temporaryFolder(t);
   await writeFile(join(file, 'pins'), '');
   await assert.rejects(new Pins(file).list(), (error) => isCacheError(error, 'storage'));
