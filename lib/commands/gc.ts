@@ -26,7 +26,7 @@ export async function gc(config: Config, dryRun: boolean, out: Writable, log: Lo
   const { gc, storeDir } = config;
   const { signal } = new AbortController();
   const alsoKeep = new ClockSteps(FRESH_MS).stretches();
-  const done = await collect({ store, storeDir, gc, signal, onUnits, dryRun, alsoKeep });
+  const done = await collect({ store, storeDir, gc, log, signal, onUnits, dryRun, alsoKeep });
   out.write(`${dryRun ? 'would have ' : ''}${collectedLine(done)}\n`);
   if (done.stillTooMuch > 0) out.write(`${stillTooMuchLine(done)}\n`);
 }

@@ -41,10 +41,11 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   await dropQuarantined(store.folder, idOf(narInfoPath));
   await syncPlaces(store.folder, narInfoPath);
   out.write(`removed ${whole}\n`);
+  const unreadable = new Set<string>();
   for (const name of narNames) {
     const narPath = pathOf({ kind: 'nar', name, hash: undefined });
     const nar = idOf(narPath);
-    const others = () => narInfosWith(store.folder, nar, storeDir);
+    const others = () => narInfosWith(store.folder, nar, storeDir, unreadable);
     let count = others();
     // Looked at again when nobody can find it any more: a narinfo that names it may have come meanwhile.
     if (count === 0) await dropQuarantined(store.folder, nar);
@@ -57,6 +58,7 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
     if (count === 0) count = others();
     if (count > 0) out.write(`its NAR stays: ${count} other paths have the same contents\n`);
   }
+  for (const why of unreadable) log.warn(`can't be read, taken for nothing that needs the NAR: ${why}`);
 }
 
 /** All folders in which the object may have been. */
@@ -104,11 +106,11 @@ async function lookAside(folder: string, path: string): Promise<Found | undefine
   return narNames.length === 0 ? undefined : { narNames };
 }
 
-/** How many narinfos need the NAR with this id. */
-function narInfosWith(folder: string, nar: string, storeDir: string): number {
+/** How many narinfos need the NAR with this id; what can't be read is counted as none. */
+function narInfosWith(folder: string, nar: string, storeDir: string, unreadable: Set<string>): number {
   let count = 0;
   for (const file of walkFolderSync(folder)) {
-    const facts = readFacts(file, storeDir);
+    const facts = readFacts(file, storeDir, (why) => unreadable.add(why));
     if (facts?.kind === 'narinfo' && facts.ref === nar) count++;
   }
   return count;

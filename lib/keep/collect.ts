@@ -1,6 +1,7 @@
 // One collection: how much must go by the limits, what that is, and its removal, step by step beside whoever reads and writes.
 import { basename, dirname } from 'node:path';
 import type { GcConfig } from '../config.ts';
+import type { Log } from '../log.ts';
 import { pathOf } from '../nix/object-name.ts';
 import { isBasename, isStoreHash, type StoreHash } from '../nix/store-path.ts';
 import { closureOf } from '../store/closure.ts';
@@ -18,6 +19,7 @@ interface CollectOptions {
   readonly storeDir: string;
   readonly gc: GcConfig;
   readonly signal: AbortSignal;
+  readonly log: Pick<Log, 'warn'>;
   /** Times that also mean a use within the last hour, where the clock was set; see {@link ClockSteps}. */
   readonly alsoKeep?: readonly Stretch[];
   /** Told of units before they go. */
@@ -46,7 +48,7 @@ const LOW_WATER = 0.95;
 
 /** @throws CacheError `storage`, or the signal's reason */
 export async function collect(options: CollectOptions): Promise<Collected> {
-  const { alsoKeep = [], dryRun = false, gc, onUnits, signal, store, storeDir } = options;
+  const { alsoKeep = [], dryRun = false, gc, log, onUnits, signal, store, storeDir } = options;
   const now = Date.now();
   const freeBytes = await missingFree(store.folder, gc);
   const limits: Limits = {
@@ -75,6 +77,10 @@ export async function collect(options: CollectOptions): Promise<Collected> {
     { remove: !dryRun, tell: dryRun || onUnits !== undefined },
     signal,
   )) {
+    if (reply.kind === 'unreadable') {
+      const { files, first } = reply;
+      log.warn(`collection: what can't be read is left as it is, ${files} in all: ${first}`);
+    }
     if (reply.kind === 'summary') {
       summary = reply;
       counted({ objects: reply.objects, bytes: reply.totalBytes });

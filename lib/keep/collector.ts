@@ -141,7 +141,7 @@ export class Collector {
     const started = performance.now();
     try {
       this.#lookAtClock();
-      const done = await collect({ store, storeDir, gc, signal, alsoKeep: this.#clock.stretches() });
+      const done = await collect({ store, storeDir, gc, log, signal, alsoKeep: this.#clock.stretches() });
       log.info(`collection: ${collectedLine(done)}, ${((performance.now() - started) / 1000).toFixed(1)} s`);
       if (done.stillTooMuch > 0) log.warn(`collection: ${stillTooMuchLine(done)}`);
       this.#notBefore = performance.now() + (done.stillTooMuch > 0 ? FUTILE_MS : PAUSE_MS);

@@ -1,7 +1,7 @@
 // What one file of the folder tells of itself in as few reads as possible: for whoever looks at all of them. Synchronous,
 // because a million of them are read by a thread that does nothing else (see scan-thread.ts), or by a command.
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { isCacheError, isErrno } from '../errors.ts';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { describe, isCacheError, isErrno } from '../errors.ts';
 import {
   beginsLikeNarInfo,
   MAX_NARINFO_BYTES,
@@ -10,7 +10,7 @@ import {
   parseNarInfo,
 } from '../nix/narinfo.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
-import { idOf, QUIETLY } from './files.ts';
+import { idOf, isUnreadable, QUIETLY, TO_READ } from './files.ts';
 import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
 import type { ObjectMeta } from './store.ts';
 import type { FolderFile } from './walk.ts';
@@ -26,8 +26,22 @@ export interface Facts {
   readonly ref: string | undefined;
 }
 
-/** What the file tells; undefined if it is gone, or no object. */
-export function readFacts({ file, flat }: FolderFile, storeDir: string): Facts | undefined {
+/** What the file tells; undefined if it is gone, no object, or can't be read, which `unreadable` is told of. */
+export function readFacts(
+  source: FolderFile,
+  storeDir: string,
+  unreadable: (why: string) => void = () => {},
+): Facts | undefined {
+  try {
+    return factsIn(source, storeDir);
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    unreadable(`${source.file}: ${describe(error)}`);
+    return undefined;
+  }
+}
+
+function factsIn({ file, flat }: FolderFile, storeDir: string): Facts | undefined {
   const fd = openQuietly(file);
   if (fd === undefined) return undefined;
   try {
@@ -59,7 +73,7 @@ function openQuietly(file: string): number | undefined {
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
     // The owner of a file alone may ask for that.
-    if (isErrno(error, 'EPERM', 'EINVAL')) return openSync(file, constants.O_RDONLY);
+    if (isErrno(error, 'EPERM', 'EINVAL')) return openSync(file, TO_READ);
     throw error;
   }
 }

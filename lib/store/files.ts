@@ -6,8 +6,10 @@ import { join } from 'node:path';
 import { CacheError, describe, isErrno } from '../errors.ts';
 import { writing } from './writing.ts';
 
-/** How to open a file without its being noted on the disk that it was read; Linux alone has the second one. */
-export const QUIETLY = constants.O_RDONLY | (constants.O_NOATIME ?? 0);
+/** How to open what may be no file: whoever opens a pipe otherwise waits for somebody to write to it. */
+export const TO_READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+/** The same without its being noted on the disk that it was read; Linux alone has that. */
+export const QUIETLY = TO_READ | (constants.O_NOATIME ?? 0);
 
 /** The id of the object with this path: its SHA-256 in hexadecimal, which is the name of the object's file. */
 export function idOf(path: string): string {
@@ -32,7 +34,7 @@ export async function openForReading(file: string): Promise<FileHandle | undefin
   try {
     // The owner of a file alone may ask for that.
     return await open(file, QUIETLY).catch((error) => {
-      if (isErrno(error, 'EPERM', 'EINVAL')) return open(file, 'r');
+      if (isErrno(error, 'EPERM', 'EINVAL')) return open(file, TO_READ);
       throw error;
     });
   } catch (error) {
@@ -94,6 +96,11 @@ export async function syncFolder(folder: string): Promise<boolean> {
     if (isErrno(error, 'ENOENT')) return false;
     throw storageError(`can't sync ${folder}`, error);
   }
+}
+
+/** Whether the disk refused this one file, now or for ever, and not all of them. */
+export function isUnreadable(error: unknown): boolean {
+  return isErrno(error, 'EACCES', 'EPERM', 'ELOOP', 'ENXIO', 'EIO', 'EBADMSG', 'EUCLEAN', 'EILSEQ');
 }
 
 /** A refusal of the disk, in words for the operator. */

@@ -82,6 +82,7 @@ export class FolderStore implements Store {
       version = versionOf(stats);
       const reason = this.#damaged.reason(path, version);
       if (reason !== undefined) throw new CacheError('damaged', reason);
+      if (!stats.isFile()) throw new CacheError('damaged', 'it is no file');
       const { meta, length: bodyAt, begun } = await readHeader(handle);
       if (meta.path !== path) throw new CacheError('damaged', `its header says it is ${meta.path}`);
       const size = stats.size - bodyAt;

@@ -1,13 +1,13 @@
 // The thread that looks at all files of a folder, and removes some, while the service answers: nobody else waits for the disk
 // when it does. What it finds goes back in batches, each fetched when the one before has been dealt with.
-import { statSync, utimesSync } from 'node:fs';
+import { type Stats, statSync, utimesSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { describe, isErrno } from '../errors.ts';
 import { Breath } from './breath.ts';
 import { Catalogue } from './catalogue.ts';
 import { readFacts } from './facts.ts';
-import { fileOf } from './files.ts';
+import { fileOf, isUnreadable } from './files.ts';
 import { astray, type Limits, planRemovals, type Unit } from './plan.ts';
 import { putBackLeft, removeUnits } from './removal.ts';
 import type { Reply, Task } from './scan.ts';
@@ -24,8 +24,15 @@ function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generat
     return;
   }
   if (remove) putBackLeft(folder);
-  const catalogue = catalogueOf(folder, storeDir, expected);
+  const unreadable: string[] = [];
+  const catalogue = catalogueOf(folder, storeDir, expected, unreadable);
   const limits = limitsOf(plan);
+  const [first] = unreadable;
+  if (first !== undefined) {
+    yield { kind: 'unreadable', files: unreadable.length, first };
+    // A narinfo may be among them: then a pushed NAR that none seems to name may be named all the same.
+    limits.orphanBeforeMs = Number.NEGATIVE_INFINITY;
+  }
   const { units, ...summary } = planRemovals(catalogue, limits);
   yield { kind: 'summary', ...summary };
   const staying = new Set<string>();
@@ -62,7 +69,7 @@ function* batches(units: Iterable<Unit>): Generator<Unit[]> {
   yield batch;
 }
 
-function limitsOf(plan: NonNullable<Task['plan']>): Limits {
+function limitsOf(plan: NonNullable<Task['plan']>): Limits & { orphanBeforeMs: number } {
   return { ...plan, pinned: new Set(plan.pinned) };
 }
 
@@ -70,7 +77,7 @@ function totals(folder: string): { objects: number; bytes: number } {
   let objects = 0;
   let bytes = 0;
   for (const { file } of walkFolderSync(folder)) {
-    const stats = statSync(file, { throwIfNoEntry: false });
+    const stats = statsOf(file);
     if (stats?.isFile() !== true) continue;
     objects++;
     bytes += stats.size;
@@ -78,11 +85,21 @@ function totals(folder: string): { objects: number; bytes: number } {
   return { objects, bytes };
 }
 
-function catalogueOf(folder: string, storeDir: string, expected: number): Catalogue {
+function statsOf(file: string): Stats | undefined {
+  try {
+    return statSync(file, { throwIfNoEntry: false });
+  } catch (error) {
+    if (isUnreadable(error)) return undefined;
+    throw error;
+  }
+}
+
+/** What can't be read is left out, and said in `unreadable`. */
+function catalogueOf(folder: string, storeDir: string, expected: number, unreadable: string[]): Catalogue {
   const catalogue = new Catalogue(expected);
   const breath = new Breath(BREATH_FILES, BREATH);
   for (const file of walkFolderSync(folder)) {
-    const facts = readFacts(file, storeDir);
+    const facts = readFacts(file, storeDir, (why) => unreadable.push(why));
     if (facts !== undefined) catalogue.add(file.id, file.flat, facts);
     breath.take();
   }

@@ -28,6 +28,8 @@ export type Reply =
   /** The first, unasked. */
   | { readonly kind: 'ready' }
   | ({ readonly kind: 'totals' } & Totals)
+  /** So many files can't be read, and are left out; one of them, and why. */
+  | { readonly kind: 'unreadable'; readonly files: number; readonly first: string }
   | ({ readonly kind: 'summary' } & Omit<Plan, 'units'>)
   | { readonly kind: 'units'; readonly units: readonly Unit[] }
   /** Of the units before. */
@@ -45,7 +47,7 @@ export async function countFolder(folder: string, signal: AbortSignal): Promise<
 }
 
 /**
- * What should go from the folder: first a summary, then units in their order, if they are to be told, each time followed, if
+ * What should go from the folder: first what of it can't be read, if anything, and a summary, then units in their order, if they are to be told, each time followed, if
  * they are to be removed, by what was removed of them. Nothing goes on before the next is asked for.
  * @throws CacheError `storage` if it can't be read, or the signal's reason
  */

@@ -1,7 +1,17 @@
 // gc, pin, unpin, pins and rm, by the built program beside a running service.
 import assert from 'node:assert/strict';
 import { readdirSync, readlinkSync } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import {
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { type TestContext, test } from 'node:test';
@@ -202,7 +212,7 @@ test('rm leaves a NAR that another path has too, and says so', async (t) => {
   assert.ok(!(await readdir(service.dir)).includes('trash'), 'nor was it out of its place for a moment');
 });
 
-test('rm takes a path out whose narinfo is of another store, or is none, with its NAR', async (t) => {
+test('rm takes a path out whose narinfo is of another store, or is none, whatever else can not be read', async (t) => {
   const { service, command } = await setUp(t);
   const holdings = new Holdings(service.dir);
   const other = makePackage('other', { storeDir: '/opt/my/store' });
@@ -210,6 +220,9 @@ test('rm takes a path out whose narinfo is of another store, or is none, with it
   await holdings.package(other, 'push');
   await holdings.nar(broken, 'push');
   await holdings.narInfo(broken, 'push', broken.narInfo.replace(/^StorePath: .*\n/, ''));
+  const loop = holdings.file(makePackage('loop').narInfoPath);
+  await mkdir(dirname(loop), { recursive: true });
+  await symlink(loop, loop);
   for (const [one, name] of [
     [other, other.storePath],
     [broken, broken.hash],
@@ -217,8 +230,9 @@ test('rm takes a path out whose narinfo is of another store, or is none, with it
     const done = await command('rm', one.hash);
     assert.equal(done.code, 0, done.stderr);
     assert.match(done.stdout, new RegExp(`^removed ${name}\nremoved its NAR, `));
+    assert.ok(done.stderr.includes(loop), done.stderr);
   }
-  assert.deepEqual(await holdings.ids(), []);
+  assert.deepEqual(await holdings.ids(), [basename(loop)]);
 });
 
 test('what rm says is removed does not come back after a power loss', async (t) => {

@@ -7,6 +7,7 @@ import { CheckedFile } from '../../lib/keep/checked-file.ts';
 import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
 import { idOf } from '../fixtures/holdings.ts';
 import { noise, sha256 } from '../fixtures/nar.ts';
+import { output } from '../fixtures/run.ts';
 
 const BODY = noise(300_000, 'body');
 
@@ -60,7 +61,8 @@ test('a place that the disk has lost is damage; any other failure is that of the
 
 test('what is gone, or no file, is not opened', async (t) => {
   const { folder, source } = await sourceOf(t);
-  for (const name of ['missing', 'folder', 'link']) {
+  for (const name of ['missing', 'folder', 'link', 'pipe']) {
+    if (name === 'pipe') await output('mkfifo', [join(folder, name)]);
     if (name === 'folder') await mkdir(join(folder, name));
     if (name === 'link') await symlink('folder', join(folder, name));
     assert.equal(await CheckedFile.open({ ...source, file: join(folder, name) }, () => {}), undefined, name);

@@ -1,8 +1,8 @@
 // Collections in a real folder, with the service beside them: what goes, what stays, and that nobody is shown a narinfo
 // whose NAR is gone.
 import assert from 'node:assert/strict';
-import { mkdir, readdir, rename, stat, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, rename, rm, stat, symlink, utimes } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { GcConfig } from '../../lib/config.ts';
 import { collect } from '../../lib/keep/collect.ts';
@@ -10,12 +10,14 @@ import { createLog } from '../../lib/log.ts';
 import { FolderStore } from '../../lib/store/folder-store.ts';
 import { Pins } from '../../lib/store/pins.ts';
 import type { Unit } from '../../lib/store/plan.ts';
+import { countFolder } from '../../lib/store/scan.ts';
 import { age, fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
 import { get, head } from '../fixtures/client.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
 import { startTestService } from '../fixtures/in-process.ts';
-import { field, makePackage } from '../fixtures/nar.ts';
+import { field, makePackage, type Package } from '../fixtures/nar.ts';
 import { until } from '../fixtures/patience.ts';
+import { output } from '../fixtures/run.ts';
 import { startUpstream, whole } from '../fixtures/upstream.ts';
 
 const GC: GcConfig = {
@@ -24,13 +26,15 @@ const GC: GcConfig = {
 };
 const HOUR = 3_600_000;
 const { signal } = new AbortController();
+const said: string[] = [];
+const LOG = createLog((line) => said.push(line));
 
 function collectIn(dir: string, gc: Partial<GcConfig>, dryRun = false) {
   const store = new FolderStore(
     dir,
     createLog(() => {}),
   );
-  return collect({ store, storeDir: '/nix/store', gc: { ...GC, ...gc }, signal, dryRun });
+  return collect({ store, storeDir: '/nix/store', gc: { ...GC, ...gc }, log: LOG, signal, dryRun });
 }
 
 test('what is too old goes, with its NAR; what was pushed, used lately or pinned stays', async (t) => {
@@ -136,7 +140,7 @@ test('what was used since the plan was made stays; also a NAR that is opened at 
     assert.equal(units.length, 2);
     await get(service.url, read.narPath);
   };
-  const removing = collect({ store, storeDir: '/nix/store', gc, signal, onUnits });
+  const removing = collect({ store, storeDir: '/nix/store', gc, log: LOG, signal, onUnits });
   // Its narinfo is gone at once, its NAR only later: a push of another narinfo that names it finds it until then.
   await until(async () => !(await isStored(service.dir, late.narInfoPath)), 'its narinfo to go');
   assert.equal((await head(service.url, late.narPath)).status, 200);
@@ -181,6 +185,42 @@ test('what a killed command left half-removed is back, and counts, with the next
     assert.equal((await collectIn(holdings.dir, {})).objects, 2);
     assert.deepEqual(await readdir(trash), []);
   }
+});
+
+test('what can not be read is left as it is, and said so; all else is collected', {
+  timeout: 60_000,
+}, async (t) => {
+  const holdings = await Holdings.create(t);
+  const [old, orphan, pipe, loop] = ['old', 'orphan', 'pipe', 'loop'].map((name) => makePackage(name)) as [
+    ...[Package, Package, Package, Package],
+  ];
+  await holdings.package(old, 'https://cache.example.org');
+  await holdings.nar(orphan, 'push');
+  for (const one of [old, orphan]) {
+    const then = new Date(Date.now() - 100 * HOUR);
+    for (const path of [one.narInfoPath, one.narPath]) {
+      await utimes(holdings.file(path), then, then).catch(() => {});
+    }
+  }
+  for (const path of [pipe.narPath, loop.narInfoPath])
+    await mkdir(dirname(holdings.file(path)), { recursive: true });
+  await output('mkfifo', [holdings.file(pipe.narPath)]);
+  await symlink(holdings.file(loop.narInfoPath), holdings.file(loop.narInfoPath));
+  said.length = 0;
+  const { objects, removedObjects } = await collectIn(holdings.dir, { maxAgeMs: 50 * HOUR });
+  assert.deepEqual([objects, removedObjects], [3, 2]);
+  assert.deepEqual(said.length, 1, said.join('\n'));
+  assert.match(said[0] ?? '', / warn collection: what can't be read is left as it is, 1 in all: \/.*: ELOOP/);
+  assert.ok(said[0]?.includes(holdings.file(loop.narInfoPath)));
+  assert.equal((await countFolder(holdings.dir, signal)).objects, 1);
+  // The unreadable one may be a narinfo that names it.
+  assert.deepEqual(
+    (await holdings.ids()).sort(),
+    [orphan.narPath, pipe.narPath, loop.narInfoPath].map(idOf).sort(),
+  );
+  await rm(holdings.file(loop.narInfoPath));
+  await collectIn(holdings.dir, { maxAgeMs: 50 * HOUR });
+  assert.deepEqual(await holdings.ids(), [idOf(pipe.narPath)]);
 });
 
 test('a clock that was ahead protects nothing for ever', async (t) => {

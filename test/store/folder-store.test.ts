@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import fs, { mkdir, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
@@ -16,6 +16,7 @@ import { writing } from '../../lib/store/writing.ts';
 import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
 import { until } from '../fixtures/patience.ts';
 import { streamOf } from '../fixtures/reader.ts';
+import { output } from '../fixtures/run.ts';
 
 const hex = (data: string | Buffer) => createHash('sha256').update(data).digest('hex');
 const REPLACE: PutOptions = { existing: 'replace', durable: true };
@@ -290,4 +291,19 @@ test('what a start has left undone is done a few things at a time, like all that
   await until(() => said.some((line) => line.includes('takes writes again')), 'the rest to be done');
   await spool.close();
   assert.deepEqual(await readdir(join(folder, 'tmp')), []);
+});
+
+test('what is no file is no object, and does not stand in the way of one', async (t) => {
+  const { store, folder, log } = await setUp(t);
+  const file = join(folder, hex(PATH).slice(0, 2), hex(PATH));
+  const makers = [() => output('mkfifo', [file]), () => mkdir(file)];
+  for (const make of makers) {
+    await mkdir(dirname(file), { recursive: true });
+    await make();
+    assert.equal(await store.open(PATH), undefined);
+    assert.match(log.pop() ?? '', /is damaged \(it is no file\); moved to /);
+    await put(store, PATH, Buffer.from('x'), KEEP);
+    assert.equal(await bodyOf(store, PATH), 'x');
+    await store.delete(PATH);
+  }
 });
