@@ -1,6 +1,6 @@
 // gc, pin, unpin, pins and rm, by the built program beside a running service.
 import assert from 'node:assert/strict';
-import { readdirSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import {
   type FileHandle,
   mkdir,
@@ -59,6 +59,29 @@ test('gc tells what goes and removes it; with --dry-run it only tells', async (t
   assert.match(done.stdout, new RegExp(`${old.narInfoPath}\\nremoved 2 objects, .*, of 2, .*\\n$`));
   assert.ok(!(await isStored(service.dir, old.narInfoPath)) && !(await isStored(service.dir, old.narPath)));
   assert.match((await command('gc')).stdout, /^removed 0 objects, 0 B, of 0, 0 B\n$/);
+});
+
+test('what a gc that is killed leaves half-removed is back with the next one', async (t) => {
+  const { upstream, service, command } = await setUp(t);
+  const trash = join(service.dir, 'trash');
+  const left = async () => readdir(trash).catch(() => []);
+  const config = join(service.dir, '..', 'gc.toml');
+  // On a busy machine it may have come to its end before it is killed.
+  for (let tries = 0; (await left()).length === 0 && tries < 10; tries++) {
+    await fetched(service, upstream, `old-${tries}`, 100);
+    const killed = new AbortController();
+    const args = [program, 'gc', '--config', config, '--cache-dir', service.dir];
+    const running = run(process.execPath, args, { signal: killed.signal });
+    await until(() => existsSync(trash) && readdirSync(trash).length > 0, 'something to be moved aside');
+    killed.abort();
+    await running;
+  }
+  assert.equal((await left()).length, 1);
+  assert.match((await command('gc')).stdout, /^removed 0 objects, 0 B, of 0,/, 'somebody may be at it');
+  const then = new Date(Date.now() - 3_600_000);
+  await utimes(trash, then, then);
+  assert.match((await command('gc')).stdout, /removed 1 objects, .*, of 1,/);
+  assert.deepEqual(await left(), []);
 });
 
 test('gc names a path that the Go service left', async (t) => {
