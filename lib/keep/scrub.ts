@@ -8,6 +8,7 @@ import type { Log } from '../log.ts';
 import type { FolderStore } from '../store/folder-store.ts';
 import { countFolder } from '../store/scan.ts';
 import { walkFolder } from '../store/walk.ts';
+import { checkAny } from './check-any.ts';
 import { Checker } from './check-object.ts';
 import type { Checked, Finding } from './finding.ts';
 import { KnownKeys } from './known-keys.ts';
@@ -120,7 +121,7 @@ export class Scrub {
         const left = Math.max(0, deadline - due);
         const rest = (store.tally.totals ?? counted).bytes - position.bytes;
         this.#bytesPerMs = Math.max(LEAST_BYTES_PER_MS, left > 0 ? (FASTER * rest) / left : 0);
-        const checked = await this.#checker.check(source);
+        const checked = await checkAny(this.#checker, source);
         const { bytes } = checked;
         position = {
           ...position,

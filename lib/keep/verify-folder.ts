@@ -6,6 +6,7 @@ import { fileOf, idOf } from '../store/files.ts';
 import type { FolderStore } from '../store/folder-store.ts';
 import { countFolder, type Totals } from '../store/scan.ts';
 import { type FolderFile, walkFolder } from '../store/walk.ts';
+import { checkAny } from './check-any.ts';
 import { Checker } from './check-object.ts';
 import type { Finding } from './finding.ts';
 import { KnownKeys } from './known-keys.ts';
@@ -110,7 +111,7 @@ class Verification {
       signal.throwIfAborted();
       if (!isChosen()) continue;
       this.#ofThis = 0;
-      const { bytes, findings, state } = await this.#checker.check(source);
+      const { bytes, findings, state } = await checkAny(this.#checker, source);
       if (state === 'gone') continue;
       this.result.objects++;
       this.result.bytes += bytes;

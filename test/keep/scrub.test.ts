@@ -1,7 +1,7 @@
 // The scrub: everything once in its time, evenly, across restarts, by a clock that the test has in its hands.
 import assert from 'node:assert/strict';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { parseConfig } from '../../lib/config.ts';
 import { Scrub } from '../../lib/keep/scrub.ts';
@@ -196,4 +196,14 @@ test('in the service: what is found is fetched anew on request, and a stop does 
   assert.equal(upstream.count(one.narPath), 1);
   await service.restart();
   await service.stop();
+});
+
+test('a file that can not be read holds up no round', async (t) => {
+  const holdings = await filled(t, 10);
+  const file = holdings.file('/log/loop');
+  await mkdir(dirname(file), { recursive: true });
+  await symlink(file, file);
+  const { log } = await scrub(holdings, (one) => rounds(one).length === 1);
+  assert.ok(log.some((line) => line.startsWith('scrub: ') && line.includes(`can't read ${file}: ELOOP`)));
+  assert.match(log.at(-1) ?? '', /read all 11 objects, .* in 30 d; 1 findings/);
 });

@@ -1,10 +1,11 @@
 // What a check of a whole folder does beside finding damage: it repairs, takes samples, shows how far it is, and can be ended.
 import assert from 'node:assert/strict';
-import { readdir, stat } from 'node:fs/promises';
+import { mkdir, readdir, stat, symlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { parseSample } from '../../lib/commands/verify.ts';
 import { chooser } from '../../lib/keep/verify-folder.ts';
-import { Holdings } from '../fixtures/holdings.ts';
+import { Holdings, idOf } from '../fixtures/holdings.ts';
 import { makePackage, type Package } from '../fixtures/nar.ts';
 import { randomSource } from '../fixtures/random.ts';
 import { startUpstream, type TestUpstream, truncated, whole } from '../fixtures/upstream.ts';
@@ -153,4 +154,21 @@ test('it can be ended in the middle, and says what it has seen until then', asyn
 test('an empty folder is right', async (t) => {
   const { result } = await verifyHoldings(await Holdings.create(t));
   assert.deepEqual([result.objects, result.damaged, result.interrupted], [0, 0, false]);
+});
+
+test('a file that can not be read is said, and the others are checked all the same', async (t) => {
+  const holdings = await Holdings.create(t);
+  const [one, loop] = [makePackage('one'), makePackage('loop')];
+  await holdings.package(one, 'push');
+  await holdings.edit(one.narPath, flip);
+  const file = holdings.file(loop.narPath);
+  await mkdir(dirname(file), { recursive: true });
+  await symlink(file, file);
+  const { events, result } = await verifyHoldings(holdings);
+  assert.deepEqual([result.damaged, result.doubtful], [2, 1], events.join('\n'));
+  assert.ok(
+    events.some((event) => event.includes(`can't read ${file}: ELOOP`)),
+    events.join('\n'),
+  );
+  assert.deepEqual(await holdings.ids(), [idOf(loop.narPath)]);
 });
