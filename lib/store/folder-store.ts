@@ -140,7 +140,7 @@ export class FolderStore implements Store {
         if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
         throw storageError(`can't read ${file}`, error);
       });
-      if (stats === undefined) continue;
+      if (stats?.isFile() !== true) continue;
       const version = versionOf(stats);
       if (this.#damaged.reason(path, version) !== undefined) continue;
       if (isStale(stats.mtimeMs)) void this.#noteUse(file);

@@ -1,5 +1,5 @@
 // All objects of the folder, as they describe themselves.
-import { readdir } from 'node:fs/promises';
+import { type FileHandle, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -23,17 +23,18 @@ export async function* listFolder(folder: string, flat: FlatFiles, log: Log): As
   yield* flat.list();
 }
 
-/** What one file says of itself; undefined if it vanished or is not ours, for a running service may delete. */
+/** What one file says of itself; undefined if it vanished, for a running service may delete, is not ours, or can't be read. */
 async function describeFile(file: string, log: Log): Promise<ListedObject | undefined> {
-  const handle = await openForReading(file);
-  if (handle === undefined) return undefined;
+  let handle: FileHandle | undefined;
   try {
+    handle = await openForReading(file);
+    if (handle === undefined) return undefined;
     const { meta } = await readHeader(handle);
     return { ...meta, lastUse: (await handle.stat()).mtime };
   } catch (error) {
     log.warn(`${file} is not a cache object: ${describe(error)}`);
     return undefined;
   } finally {
-    await handle.close();
+    await handle?.close();
   }
 }

@@ -300,6 +300,7 @@ test('what is no file is no object, and does not stand in the way of one', async
   for (const make of makers) {
     await mkdir(dirname(file), { recursive: true });
     await make();
+    assert.equal(await store.version(PATH), undefined);
     assert.equal(await store.open(PATH), undefined);
     assert.match(log.pop() ?? '', /is damaged \(it is no file\); moved to /);
     await put(store, PATH, Buffer.from('x'), KEEP);

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { rename, symlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { FolderStore } from '../../lib/store/folder-store.ts';
-import { Holdings } from '../fixtures/holdings.ts';
+import { Holdings, idOf } from '../fixtures/holdings.ts';
 import { makePackage } from '../fixtures/nar.ts';
 
 test('what can not be listed, or is no object, is told of, and the others are listed', async (t) => {
@@ -15,12 +15,15 @@ test('what can not be listed, or is no object, is told of, and the others are li
   // A link to itself can be read by nobody, root included.
   const shelf = join(holdings.dir, await freeShelf(holdings));
   await symlink(shelf, shelf);
+  const loop = join(dirname(damaged), idOf('loop'));
+  await symlink(loop, loop);
   const warnings: string[] = [];
   const log = { info: () => {}, warn: (message: string) => warnings.push(message), error: () => {} };
   const paths: (string | undefined)[] = [];
   for await (const { path } of new FolderStore(holdings.dir, log).list()) paths.push(path);
   assert.deepEqual(paths.sort(), [one.narInfoPath, two.narInfoPath, two.narPath].sort());
-  assert.equal(warnings.length, 2);
+  assert.equal(warnings.length, 3);
+  assert.ok(warnings.some((line) => line.startsWith(`${loop} `) && line.includes('ELOOP')));
   assert.ok(warnings.some((line) => line.startsWith(`${shelf} can't be listed: ELOOP`)));
   assert.ok(warnings.some((line) => line.startsWith(`${damaged} is not a cache object: `)));
 });
