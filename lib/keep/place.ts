@@ -1,10 +1,10 @@
 // Files of an exported folder: written under a temporary name, synced, renamed. So what has its name is whole, whatever
 // happened to whoever wrote it, and an export that is run again can go by names and sizes.
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isCacheError, isErrno } from '../errors.ts';
-import { replaceFile, storageError } from '../store/files.ts';
+import { replaceFile, storageError, syncFolder } from '../store/files.ts';
 
 const TEMPORARY = /^\.export-[0-9a-f]{16}\.tmp$/;
 
@@ -34,7 +34,7 @@ export async function placeFile(file: string, fill: (write: Write) => Promise<vo
   try {
     // Unlike write, writeFile goes on until all of it is there.
     await replaceFile(file, temporary, (handle) => fill((chunk) => handle.writeFile(chunk)));
-    await syncNames(folder);
+    await syncFolder(folder);
   } catch (error) {
     if (isCacheError(error)) throw error;
     throw storageError(`can't write ${file}`, error);
@@ -44,18 +44,6 @@ export async function placeFile(file: string, fill: (write: Write) => Promise<vo
 /** @throws CacheError `storage` */
 export function writeText(file: string, text: string): Promise<void> {
   return placeFile(file, (write) => write(Buffer.from(text)));
-}
-
-/** Some filesystems, of USB sticks and shares, can't sync a folder: they have done what they can. */
-async function syncNames(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } catch (error) {
-    if (!isErrno(error, 'EINVAL', 'ENOTSUP', 'EPERM', 'EBADF')) throw error;
-  } finally {
-    await handle.close();
-  }
 }
 
 /** The text of a small file; undefined if there is none. */

@@ -82,12 +82,18 @@ export async function replaceFile(
   }
 }
 
-/** Makes the names in `folder` survive a power loss; false if there is no such folder. */
+/**
+ * Makes the names in `folder` survive a power loss; false if there is no such folder. Some filesystems, of USB sticks and shares,
+ * can't sync one: they have done what they can.
+ * @throws CacheError `storage`
+ */
 export async function syncFolder(folder: string): Promise<boolean> {
   try {
     const handle = await open(folder, 'r');
     try {
       await writing(() => handle.sync());
+    } catch (error) {
+      if (!isErrno(error, 'EINVAL', 'ENOTSUP', 'EPERM', 'EBADF')) throw error;
     } finally {
       await handle.close();
     }

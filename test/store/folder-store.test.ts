@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import fs, { mkdir, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import fs, {
+  type FileHandle,
+  mkdir,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -307,4 +317,20 @@ test('what is no file is no object, and does not stand in the way of one', async
     assert.equal(await bodyOf(store, PATH), 'x');
     await store.delete(PATH);
   }
+});
+
+test('a filesystem that can not sync its folders takes what is put all the same', async (t) => {
+  const { store, folder } = await setUp(t);
+  const handle = await fs.open(folder);
+  const handles = Object.getPrototypeOf(handle) as FileHandle;
+  await handle.close();
+  const { sync } = handles;
+  let code = 'EINVAL';
+  t.mock.method(handles, 'sync', async function (this: FileHandle) {
+    if ((await this.stat()).isDirectory()) throw Object.assign(new Error(code), { code });
+    return sync.call(this);
+  });
+  assert.equal(await put(store, PATH, Buffer.from('x')), 'stored');
+  code = 'EIO';
+  await assert.rejects(put(store, PATH, Buffer.from('x')), (error) => isCacheError(error, 'storage'));
 });
