@@ -47,8 +47,9 @@ export async function countFolder(folder: string, signal: AbortSignal): Promise<
 }
 
 /**
- * What should go from the folder: first what of it can't be read, if anything, and a summary, then units in their order, if they are to be told, each time followed, if
- * they are to be removed, by what was removed of them. Nothing goes on before the next is asked for.
+ * What should go from the folder: first what of it can't be read, if anything, and a summary, then units in their order, if they
+ * are to be told, each time followed, if they are to be removed, by what was removed of them. Nothing goes on before the next is
+ * asked for.
  * @throws CacheError `storage` if it can't be read, or the signal's reason
  */
 export function planFolder(
