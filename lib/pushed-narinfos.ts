@@ -28,7 +28,7 @@ interface PushedNarInfosOptions {
 }
 
 /** Of one upload. */
-interface Circumstances {
+export interface Circumstances {
   /** Aborts when nobody waits for it any more. */
   readonly signal: AbortSignal;
   /** As in a cache without upstreams, so that what came from one does not count as being here. */

@@ -1,13 +1,14 @@
 // Takes what clients push: spooled, checked, then committed, so that nothing is visible before it is known to be
 // right, and nothing is acknowledged before it is safe on disk. Clients send NARs first and narinfos last.
 import type { NarInfos } from './download/narinfos.ts';
-import { CacheError } from './errors.ts';
+import { CacheError, isCacheError } from './errors.ts';
 import type { Log } from './log.ts';
 import { type Sha256, sha256FromBytes } from './nix/hash.ts';
 import { MAX_NARINFO_BYTES } from './nix/narinfo.ts';
 import { hashInNarName, type NarName, type ObjectName, pathOf } from './nix/object-name.ts';
 import { type Keys, type PublicKey, readKeys } from './nix/signature.ts';
-import { PUSHED, PushedNarInfos, tooLarge } from './pushed-narinfos.ts';
+import { type Circumstances, PUSHED, PushedNarInfos, tooLarge } from './pushed-narinfos.ts';
+import { isFull } from './store/files.ts';
 import type { Store } from './store/store.ts';
 import { storeBody } from './store/store-body.ts';
 import { atMost, collect } from './streams.ts';
@@ -76,7 +77,7 @@ export class Uploads {
   /**
    * Stores `body` under `name`; once this has returned, power may fail. `signal` aborts when nobody waits for it any more.
    * `alone`: as in a cache without upstreams, so that what came from one does not count as being here.
-   * @throws CacheError `invalid`, `too-large`, `storage`, or what reading `body` throws
+   * @throws CacheError `invalid`, `too-large`, `full`, `storage`, or what reading `body` throws
    */
   async put(
     name: ObjectName,
@@ -85,10 +86,22 @@ export class Uploads {
     alone = false,
   ): Promise<void> {
     this.#checkName(name);
+    try {
+      await this.#put(name, body, { signal, alone });
+    } catch (error) {
+      // There was room for it when it came, and others took that.
+      if (isCacheError(error, 'storage') && isFull(error.cause)) {
+        throw new CacheError('full', error.message, error.cause);
+      }
+      throw error;
+    }
+  }
+
+  async #put(name: ObjectName, body: AsyncIterable<Buffer>, circumstances: Circumstances): Promise<void> {
     const most = this.#mostOf(name);
     if (name.kind === 'narinfo') {
       const text = await collect(body, most, () => tooLarge(most, 'more'));
-      return this.#narInfos.put(name.hash, text.toString(), this.#trustedKeys, { signal, alone });
+      return this.#narInfos.put(name.hash, text.toString(), this.#trustedKeys, circumstances);
     }
     await this.#putFile(body, (sha256) => {
       if (name.kind === 'nar') checkNarHash(name.name, sha256);

@@ -7,16 +7,27 @@ import { makeFolder } from './writing.ts';
 
 /** What an upload leaves free: its narinfo and other small files need room too. */
 const SPARE_BYTES = 1 << 20;
+/** The same of the files that a filesystem may have: its temporary file, a folder, and those of its narinfo. */
+const SPARE_FILES = 4;
+
+interface Room {
+  /** Bytes that are free to us. */
+  readonly free: number;
+  /** All bytes. */
+  readonly total: number;
+  /** How many files more there may be; undefined where the filesystem has no limit. */
+  readonly freeFiles: number | undefined;
+}
 
 /**
- * Bytes of the disk that the folder is on: those that are free to us, and all.
+ * What the disk that the folder is on has.
  * @throws CacheError `storage`
  */
-export async function roomOf(folder: string): Promise<{ readonly free: number; readonly total: number }> {
-  const { bavail, blocks, bsize } = await statfs(folder).catch((error) => {
+export async function roomOf(folder: string): Promise<Room> {
+  const { bavail, blocks, bsize, ffree, files } = await statfs(folder).catch((error) => {
     throw storageError(`can't see how much is free in ${folder}`, error);
   });
-  return { free: bavail * bsize, total: blocks * bsize };
+  return { free: bavail * bsize, total: blocks * bsize, freeFiles: files > 0 ? ffree : undefined };
 }
 
 /**
@@ -25,7 +36,10 @@ export async function roomOf(folder: string): Promise<{ readonly free: number; r
  */
 export async function lackOfRoom(folder: string, bytes: number): Promise<CacheError | undefined> {
   const expected = bytes + SPARE_BYTES;
-  const { free } = await roomOf(folder);
+  const { free, freeFiles } = await roomOf(folder);
+  if (freeFiles !== undefined && freeFiles < SPARE_FILES) {
+    return new CacheError('full', `the disk has room for ${freeFiles} files, expected ${SPARE_FILES}`);
+  }
   if (free >= expected) return undefined;
   return new CacheError('full', `the disk has room for ${free} bytes, expected ${expected} for this upload`);
 }

@@ -15,11 +15,12 @@ const MIB = 2 ** 20;
 const small = makePackage('small', { size: MIB });
 const large = makePackage('large', { size: 40 * MIB });
 
-/** A filesystem of 24 MiB of its own. */
-async function smallDisk(t: Owner): Promise<string> {
+/** A filesystem of 24 MiB of its own, and of so many files if that is told. */
+async function smallDisk(t: Owner, files?: number): Promise<string> {
   const disk = join(await temporaryFolder(t, 'disk'), 'disk');
   await mkdir(disk);
-  await output('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', disk]);
+  const inodes = files === undefined ? '' : `,nr_inodes=${files}`;
+  await output('mount', ['-t', 'tmpfs', '-o', `size=24m${inodes}`, 'tmpfs', disk]);
   defer(t, () => output('umount', [disk]));
   return disk;
 }
@@ -56,4 +57,37 @@ test('a body larger than the disk reaches every client whole; with room again, i
   await rm(join(disk, 'filler'));
   assert.equal((await put(service.url, `/log/${'0'.repeat(32)}-x.drv`, Buffer.alloc(MIB))).status, 200);
   assert.equal(await service.stop(), 0);
+});
+
+test('a disk that takes no more files is full too', { skip: needRoot('mount') }, async (t) => {
+  const disk = await smallDisk(t, 100);
+  const upstream = await startUpstream(t);
+  upstream.on(small.narInfoPath, whole(small.narInfo));
+  const dir = join(disk, 'cache');
+  const service = await startService(t, { config: `[[upstreams]]\nurl = "${upstream.url}"\n`, dir });
+  const log = (name: string) => put(service.url, `/log/${'0'.repeat(32)}-${name}.drv`, 'text');
+  assert.equal((await log('first')).status, 200);
+  const fillers: string[] = [];
+  while (Number((await statfs(disk)).ffree) > 0) {
+    const filler = join(disk, `filler-${fillers.length}`);
+    await writeFile(filler, '');
+    fillers.push(filler);
+  }
+  assert.equal((await log('second')).status, 507);
+  assert.match(service.log(), /the disk has room for 0 files/);
+  assert.equal((await get(service.url, small.narInfoPath)).status, 200, 'it is passed on');
+  assert.equal((await get(service.url, `/log/${'0'.repeat(32)}-first.drv`)).text, 'text');
+  for (const filler of fillers) await rm(filler);
+  assert.equal((await log('second')).status, 200);
+});
+
+test('uploads that fit one by one but not together are told that the disk is full', {
+  skip: needRoot('mount'),
+}, async (t) => {
+  const service = await startService(t, { dir: join(await smallDisk(t), 'cache') });
+  const packages = Array.from({ length: 6 }, (_, i) => makePackage(`${i}`, { size: 10 * MIB }));
+  const replies = await Promise.all(packages.map(({ narPath, file }) => put(service.url, narPath, file)));
+  const refused = replies.filter(({ status }) => status !== 200);
+  assert.ok(refused.length >= 4, `${refused.length}`);
+  assert.deepEqual([...new Set(refused.map(({ status }) => status))], [507]);
 });
