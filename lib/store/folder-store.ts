@@ -150,7 +150,7 @@ export class FolderStore implements Store {
   }
 
   async checkRoom(bytes = 0): Promise<void> {
-    await checkWritable(join(this.folder, 'tmp'));
+    await checkWritable(this.folder);
     const refusal = await lackOfRoom(this.folder, bytes);
     if (refusal === undefined) return;
     this.tally.full();
@@ -201,7 +201,9 @@ export class FolderStore implements Store {
       if (!isErrno(error, 'ENOENT')) throw error;
       // Its name is new, also if it had survived once and was removed.
       this.#durableFolders.delete(dirname(file));
-      await makeFolder(dirname(file));
+      await makeFolder(dirname(file)).catch((failed) => {
+        throw storageError(`can't make ${dirname(file)}`, failed);
+      });
       return spool.commit(meta, file, { replace, sync }).catch((again) => {
         throw isCacheError(again) ? again : storageError(`can't write ${file}`, again);
       });

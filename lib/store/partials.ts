@@ -3,7 +3,7 @@
 import { access, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, isErrno } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { type Log, warnSeldom } from '../log.ts';
 import { idOf, isFull } from './files.ts';
 import { HEADER_BYTES } from './header.ts';
 import type { Beginning } from './store.ts';
@@ -16,10 +16,13 @@ const MAX_AGE_MS = 7 * 24 * 3600_000;
 export class Partials {
   readonly #folder: string;
   readonly #log: Log;
+  /** Of what every download meets while the disk is not as it should be. */
+  readonly #warn: ReturnType<typeof warnSeldom>;
 
   constructor(folder: string, log: Log) {
     this.#folder = folder;
     this.#log = log;
+    this.#warn = warnSeldom(log);
   }
 
   /** Takes over what a service that was killed had noted of itself in these files of `tmp`, unless the disk is full. */
@@ -97,7 +100,7 @@ export class Partials {
       if (found !== undefined && fits) return { spool: await adopt(target), length: found.length };
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return undefined;
-      this.#log.warn(`the beginning of ${wanted.path} can't be used: ${describe(error)}`);
+      this.#warn('take', `the beginning of ${wanted.path} can't be used: ${describe(error)}`);
     }
     await unlink(target).catch(() => {});
     return undefined;

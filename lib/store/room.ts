@@ -1,6 +1,7 @@
 // How much room the disk has, and whether it takes writes at all.
 import { constants } from 'node:fs';
 import { access, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
 import { CacheError } from '../errors.ts';
 import { storageError } from './files.ts';
 import { makeFolder } from './writing.ts';
@@ -45,13 +46,15 @@ export async function lackOfRoom(folder: string, bytes: number): Promise<CacheEr
 }
 
 /**
- * Somebody may have removed the folder, or the disk may have become read-only: that is seen without writing anything.
+ * Somebody may have removed the folder or taken it away from us, or the disk may have become read-only: that is seen without
+ * writing anything.
  * @throws CacheError `full`
  */
 export async function checkWritable(folder: string): Promise<void> {
+  const tmp = join(folder, 'tmp');
   try {
-    await makeFolder(folder);
-    await access(folder, constants.W_OK);
+    await makeFolder(tmp);
+    for (const one of [tmp, folder]) await access(one, constants.W_OK);
   } catch (error) {
     throw new CacheError('full', 'the disk takes no writes now', error);
   }

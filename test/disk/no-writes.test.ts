@@ -1,6 +1,6 @@
 // A disk that takes no writes for a while, and a folder that is removed under a running service.
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileOf, idOf } from '../../lib/store/files.ts';
@@ -108,5 +108,39 @@ test('a folder that is removed under the service is made again, and filled again
   await pull(service.url, pushed);
   await pull(service.url, held);
   await pull(service.url, passing);
+  assert.equal(await service.stop(), 0);
+});
+
+test('a folder that takes no new names is seen before the body of an upload, also where tmp takes some', {
+  skip: needRoot('mount'),
+}, async (t) => {
+  const mounted = await disk(t);
+  const service = await startService(t, { dir: join(mounted, 'cache') });
+  const tmp = join(service.dir, 'tmp');
+  await output('mount', ['-t', 'tmpfs', 'tmpfs', tmp]);
+  defer(t, () => output('umount', [tmp]));
+  await output('mount', ['-o', 'remount,ro', mounted]);
+  for (const _ of [1, 2]) {
+    const refused = await put(service.url, pushed.narPath, pushed.file, { expect: '100-continue' });
+    assert.equal(refused.status, 507);
+  }
+  assert.equal(service.log().match(/ warn PUT /g)?.length, 1, 'one line says why');
+});
+
+test('while a file stands in the place of the folder all passes through, and a line of each kind says why', async (t) => {
+  const upstream = await upstreamOf(t);
+  const service = await startService(t, { config: `[[upstreams]]\nurl = "${upstream.url}"\n` });
+  await push(service.url, pushed);
+  const away = `${service.dir}.away`;
+  await rename(service.dir, away);
+  await writeFile(service.dir, '');
+  for (const one of [held, passing, held, passing]) await pull(service.url, one);
+  assert.equal((await put(service.url, pushed.narPath, pushed.file)).status, 507);
+  const lines = service.log().match(/ warn .*/g) ?? [];
+  assert.ok(lines.length <= 4, lines.join('\n'));
+  await rm(service.dir);
+  await rename(away, service.dir);
+  await pull(service.url, pushed);
+  await push(service.url, held);
   assert.equal(await service.stop(), 0);
 });
