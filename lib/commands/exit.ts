@@ -18,8 +18,7 @@ export function killSelf(): void {
   process.kill(process.pid, 'SIGKILL');
 }
 
+/** `CloseReq` is a handle of `node:fs/promises` that is being closed. */
 function isDiskBusy(): boolean {
-  return process
-    .getActiveResourcesInfo()
-    .some((name) => name.startsWith('FSReq') || name.startsWith('FileHandle'));
+  return process.getActiveResourcesInfo().some((name) => name.startsWith('FSReq') || name === 'CloseReq');
 }
