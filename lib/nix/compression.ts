@@ -16,8 +16,8 @@ const ENDINGS = {
   zstd: '.zst',
 } as const;
 
-/** Each of them once: what may follow `.nar` in a name that Nix gives. */
-export const NAR_ENDINGS: readonly string[] = [...new Set(Object.values(ENDINGS))];
+/** What may follow `.nar` in a name that Nix gives. */
+export const NAR_ENDINGS: readonly string[] = Object.values(ENDINGS);
 
 /** A compression that some Nix can unpack. */
 export type Compression = keyof typeof ENDINGS;
