@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { changing, lastChange } from '../../lib/store/changed-beside.ts';
@@ -28,6 +29,18 @@ test('a change is noted when it begins and when it ends, also badly', async (t) 
     /it failed/,
   );
   assert.ok((await lastChange(folder)) > between);
+});
+
+test('each of the two notes is made, whatever becomes of the other', async (t) => {
+  const folder = await temporaryFolder(t);
+  await changing(folder, async () => {});
+  const forget = () => utimes(join(folder, 'changed'), 1, 1);
+  await forget();
+  await changing(folder, async () => {
+    assert.notEqual(await lastChange(folder), 1000);
+    await forget();
+  });
+  assert.notEqual(await lastChange(folder), 1000);
 });
 
 test('where nothing can be noted, it is done all the same', async (t) => {

@@ -20,3 +20,17 @@ test('a name is of another process as long as that runs; none of this one, and n
   await once(other, 'exit');
   assert.equal(isOfAnother(theirs), false);
 });
+
+test('a process of somebody else runs, though nobody may signal it; whatever else is wrong, it does not', (t) => {
+  for (const [code, expected] of [
+    ['EPERM', true],
+    ['ESRCH', false],
+  ] as const) {
+    const kill = t.mock.method(process, 'kill', () => {
+      throw Object.assign(new Error(code), { code });
+    });
+    assert.equal(isOfAnother(`${process.pid + 1}-x`), expected, code);
+    assert.deepEqual(kill.mock.calls[0]?.arguments, [process.pid + 1, 0]);
+    kill.mock.restore();
+  }
+});
