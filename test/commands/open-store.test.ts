@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import { mkdir, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openStore } from '../../lib/commands/open-store.ts';
+import { parseConfig } from '../../lib/config.ts';
+import { createEngine } from '../../lib/keep/engine.ts';
+import type { FolderStore } from '../../lib/store/folder-store.ts';
+import { storeBody } from '../../lib/store/store-body.ts';
+import { temporaryFolder } from '../fixtures/defer.ts';
+
+const log = { info: () => {}, warn: () => {}, error: () => {} };
+const PUSHED = { existing: 'replace', durable: true } as const;
+
+for (const durability of ['full', 'relaxed'] as const) {
+  test(`commands keep to durability = "${durability}", with the service's engine and without`, async (t) => {
+    const home = await temporaryFolder(t);
+    const file = join(home, 'cache.toml');
+    const config = parseConfig(`upstreams = []\ndurability = "${durability}"\n`, { file });
+    await mkdir(config.cacheDir, { recursive: true });
+    const handle = await open(home);
+    const sync = t.mock.method(Object.getPrototypeOf(handle), 'sync', async () => {});
+    await handle.close();
+    const isSynced = async (store: FolderStore) => {
+      const before = sync.mock.callCount();
+      const meta = { path: '/nar/x.nar', kind: 'nar', origin: 'push' } as const;
+      await storeBody(store, [Buffer.from('x')], () => meta, PUSHED);
+      await store.idle();
+      return sync.mock.callCount() > before;
+    };
+    assert.equal(await isSynced(await openStore(config, log)), durability === 'full', 'verify, rm, pin');
+    const secrets = { tokens: [], signer: undefined, tls: undefined };
+    const { signal } = new AbortController();
+    const engine = await createEngine(config, secrets, log, { signal, now: () => 0 });
+    assert.equal(await isSynced(engine.store), durability === 'full', 'import, export, serve');
+    await engine.close();
+  });
+}
