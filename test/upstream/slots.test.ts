@@ -67,3 +67,26 @@ test('a heavy one that stops waiting lets those behind it in', async () => {
   (await light)();
   leave();
 });
+
+test('who has a slot and then aborts pushes nobody out of the queue', async () => {
+  const slots = new Slots(1);
+  const gone = new AbortController();
+  const leave = await slots.acquire(never);
+  const second = slots.acquire(gone.signal);
+  leave();
+  const leaveSecond = await second;
+  const third = slots.acquire(never);
+  gone.abort();
+  leaveSecond();
+  (await third)();
+});
+
+test('who is heavy among a few is as heavy among all', async () => {
+  const all = new Slots(10);
+  const leave = await new Slots(10, all).acquire(never, 9);
+  const gone = new AbortController();
+  const waiting = new Slots(10, all).acquire(gone.signal, 2);
+  gone.abort(new Error('gone'));
+  await assert.rejects(waiting, /gone/);
+  leave();
+});

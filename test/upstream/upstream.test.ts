@@ -13,7 +13,7 @@ import type { Answer } from '../../lib/upstream/answer.ts';
 import { Breakers } from '../../lib/upstream/breaker.ts';
 import { Upstream } from '../../lib/upstream/upstream.ts';
 import { defer, type Owner } from '../fixtures/defer.ts';
-import { until } from '../fixtures/patience.ts';
+import { patiently, until } from '../fixtures/patience.ts';
 import { upstreamConfig } from '../fixtures/upstream-config.ts';
 import { startTunnels } from '../fixtures/upstreams.ts';
 
@@ -162,6 +162,26 @@ test('no more connections are open than there are slots, however many ask', asyn
   assert.equal(origin.requests.length, 200);
   assert.ok(origin.sockets.most <= 16, `${origin.sockets.most} connections at once`);
   assert.ok(origin.sockets.total <= 16, `${origin.sockets.total} connections in all`);
+});
+
+test('a slot is given back when its connection can be used again, so that one slot needs one connection', async (t) => {
+  const origin = await serve(t, (_, res) => setImmediate(() => res.end('x')));
+  const upstream = upstreamAt(t, origin.url, { maxConnections: 2 });
+  await Promise.all(Array.from({ length: 20 }, async (_, i) => textOf(await get(upstream, `${i}`))));
+  assert.equal(origin.sockets.total, 1);
+});
+
+test('a slot is given back when there is no answer, and when nobody reads the answer to its end', async (t) => {
+  const origin = await serve(t, (req, res) => {
+    if (req.url === '/broken') return void res.socket?.destroy();
+    res.write('x');
+    if (req.url === '/whole') res.end();
+  });
+  const upstream = upstreamAt(t, origin.url, { maxConnections: 2 });
+  await assert.rejects(get(upstream, 'broken'), (error) => isCacheError(error, 'upstream'));
+  const unread = await get(upstream, 'unread');
+  unread?.body.destroy();
+  assert.equal(await patiently(textOf(await patiently(get(upstream, 'whole'), 'a slot')), 'its body'), 'x');
 });
 
 test('large answers that fill their slots do not hold up small ones', async (t) => {
