@@ -226,6 +226,25 @@ test('of the Go service: a NAR that is not its name, a narinfo cut off, and one 
   assert.deepEqual(labels, [a.narPath, b.narInfoPath, c.narInfoPath].sort(), events.join('\n'));
 });
 
+test('where a NAR has no name that tells, a signature tells whether it or its narinfo is wrong', async (t) => {
+  const wrong = makePackage('wrong', { size: 5000 }).file;
+  for (const [keys, tellsOfFile, blamed] of [
+    [[KEY], false, 'nar'],
+    [[], false, 'narinfo'],
+    // No signature covers what is said of the file.
+    [[KEY], true, 'narinfo'],
+  ] as const) {
+    const holdings = await Holdings.create(t);
+    const odd = makePackage('odd', { url: 'nar/odd.nar', keys });
+    const text = tellsOfFile ? odd.narInfo : odd.narInfo.replace(/^File.*\n/gm, '');
+    await holdings.flat(odd.narInfoPath, text);
+    await holdings.flat('/nar/odd.nar', wrong);
+    const { events } = await verifyHoldings(holdings, { config: { ...demanding, trustedKeys: [] } });
+    const labels = (await holdings.quarantined()).map(([label]) => label);
+    assert.deepEqual(labels, [blamed === 'nar' ? '/nar/odd.nar' : odd.narInfoPath], events.join(', '));
+  }
+});
+
 test('looking leaves no trace: no time of any file changes', async (t) => {
   const holdings = await Holdings.create(t);
   const one = makePackage('one', { compression: 'br' });
