@@ -10,9 +10,11 @@ import { isNarName, type NarName, pathOf } from '../nix/object-name.ts';
 import { readFacts, storeDirIn } from '../store/facts.ts';
 import { fileOf, idOf, syncFolder } from '../store/files.ts';
 import type { FolderStore } from '../store/folder-store.ts';
+import { decodeHeader, MAX_HEADER_BYTES } from '../store/header.ts';
 import { Pins } from '../store/pins.ts';
-import { dropQuarantined, quarantineFolder, readQuarantined } from '../store/quarantine.ts';
+import { dropQuarantined, moveAside, quarantineFolder, readQuarantined } from '../store/quarantine.ts';
 import { removeNar, trashFolder } from '../store/removal.ts';
+import type { ObjectMeta } from '../store/store.ts';
 import { walkFolderSync } from '../store/walk.ts';
 import { hashOperand, openStore } from './open-store.ts';
 
@@ -30,19 +32,20 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   const { storeDir } = config;
   const hash = hashOperand(storePath, config);
   const narInfoPath = pathOf({ kind: 'narinfo', hash });
-  const found = (await lookUp(store, narInfoPath, storeDir)) ?? (await lookAside(store.folder, narInfoPath));
+  const found =
+    (await lookUp(store, narInfoPath, storeDir)) ?? (await lookAside(store.folder, narInfoPath, storeDir));
   if (found === undefined) throw new CacheError('config', `${storePath} is not in the cache`);
   const { narNames, storePath: whole = storePath } = found;
   const pinned = (await new Pins(store.folder).list()).filter((one) => one.storePath === whole);
   for (const { name } of pinned) out.write(`it is pinned as ${name}: the pin stays\n`);
-  await store.delete(narInfoPath);
+  // Until its NAR is gone it is kept where nobody is served it: who is interrupted and comes again finds there what to remove.
+  await moveAside(store.folder, idOf(narInfoPath));
+  await syncPlaces(store.folder, narInfoPath);
   const listingPath = pathOf({ kind: 'listing', hash });
   if (await store.delete(listingPath)) await syncPlaces(store.folder, listingPath);
-  await dropQuarantined(store.folder, idOf(narInfoPath));
-  await syncPlaces(store.folder, narInfoPath);
   out.write(`removed ${whole}\n`);
   const unreadable = new Set<string>();
-  for (const name of narNames) {
+  for (const name of new Set(narNames)) {
     const narPath = pathOf({ kind: 'nar', name, hash: undefined });
     const nar = idOf(narPath);
     const others = () => narInfosWith(store.folder, nar, storeDir, unreadable);
@@ -58,6 +61,8 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
     if (count === 0) count = others();
     if (count > 0) out.write(`its NAR stays: ${count} other paths have the same contents\n`);
   }
+  await dropQuarantined(store.folder, idOf(narInfoPath));
+  await syncPlaces(store.folder, narInfoPath);
   for (const why of unreadable) log.warn(`can't be read, taken for nothing that needs the NAR: ${why}`);
 }
 
@@ -68,7 +73,8 @@ async function syncPlaces(folder: string, path: string): Promise<void> {
 }
 
 interface Found {
-  readonly storePath?: string;
+  /** Undefined where the narinfo does not tell. */
+  readonly storePath: string | undefined;
   readonly narNames: readonly NarName[];
 }
 
@@ -76,34 +82,53 @@ async function lookUp(store: FolderStore, path: string, storeDir: string): Promi
   const object = await store.open(path);
   if (object === undefined) return undefined;
   try {
-    const text = (await object.bytes()).toString();
-    const { origin, otherNars = [] } = object.meta;
-    const others = otherNars.filter(isNarName);
-    try {
-      // It says itself which store it is of, whatever the configuration says now.
-      const info = parseNarInfo(text, storeDirIn(text) ?? storeDir);
-      return { storePath: info.storePath, narNames: [narNameOf(info, origin), ...others] };
-    } catch (error) {
-      if (!isCacheError(error, 'invalid')) throw error;
-      return { narNames: [...narNamesIn(text), ...others] };
-    }
+    return foundIn((await object.bytes()).toString(), object.meta, storeDir);
   } catch (error) {
     if (isCacheError(error, 'damaged')) return undefined;
     throw error;
   }
 }
 
-/** Of the NARs that a text names which is no narinfo, or not any more. */
-function narNamesIn(text: string): NarName[] {
-  const names: string[] = text.match(PUSHED_NAME) ?? [];
-  return [...new Set(names.filter(isNarName))];
+/** A narinfo that is damaged, or whose removal was interrupted, is in quarantine by now, and its NAR is not. */
+async function lookAside(folder: string, path: string, storeDir: string): Promise<Found | undefined> {
+  const files = await readQuarantined(folder, idOf(path));
+  const all = files.map((file): Found => {
+    try {
+      const { length, meta } = decodeHeader(file.subarray(0, MAX_HEADER_BYTES));
+      return foundIn(file.toString('utf8', length), meta, storeDir);
+    } catch (error) {
+      if (!isCacheError(error, 'damaged')) throw error;
+      return foundIn(file.toString(), { origin: 'unknown' }, storeDir);
+    }
+  });
+  // The name that is made of what it says may be wrong by now.
+  const written = files.flatMap((file) => narNamesIn(file.toString('latin1')));
+  const narNames = [...new Set([...all.flatMap((one) => one.narNames), ...written])];
+  const storePath = all.find((one) => one.storePath !== undefined)?.storePath;
+  return narNames.length === 0 ? undefined : { storePath, narNames };
 }
 
-/** A damaged narinfo is in quarantine by now, and its NAR is not: what is left of it may still name that. */
-async function lookAside(folder: string, path: string): Promise<Found | undefined> {
-  const text = (await readQuarantined(folder, idOf(path))).join('\n');
-  const narNames = narNamesIn(text);
-  return narNames.length === 0 ? undefined : { narNames };
+/** The NARs that a text names which need not be a narinfo. */
+function narNamesIn(text: string): NarName[] {
+  const names: string[] = text.match(PUSHED_NAME) ?? [];
+  return names.filter(isNarName);
+}
+
+/** What a narinfo names, and what a text names that is none, or not any more. */
+function foundIn(
+  text: string,
+  { origin, otherNars = [] }: Pick<ObjectMeta, 'origin' | 'otherNars'>,
+  storeDir: string,
+): Found {
+  const others = otherNars.filter(isNarName);
+  try {
+    // It says itself which store it is of, whatever the configuration says now.
+    const info = parseNarInfo(text, storeDirIn(text) ?? storeDir);
+    return { storePath: info.storePath, narNames: [narNameOf(info, origin), ...others] };
+  } catch (error) {
+    if (!isCacheError(error, 'invalid')) throw error;
+    return { storePath: undefined, narNames: [...narNamesIn(text), ...others] };
+  }
 }
 
 /** How many narinfos need the NAR with this id; what can't be read is counted as none. */

@@ -4,7 +4,7 @@ import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { storageError, versionOf } from './files.ts';
+import { fileOf, storageError, versionOf } from './files.ts';
 import { putBack } from './put-back.ts';
 import { makeFolder, rename, unlink, writing } from './writing.ts';
 
@@ -17,10 +17,28 @@ export async function dropQuarantined(folder: string, id: string): Promise<void>
   for (const file of await filesOf(folder, id)) await rm(file, { force: true });
 }
 
-/** The texts of what was set aside of the object with this id, a small one, damaged as they are. */
-export async function readQuarantined(folder: string, id: string): Promise<string[]> {
+/** What was set aside of the object with this id, a small one, damaged as it may be. */
+export async function readQuarantined(folder: string, id: string): Promise<Buffer[]> {
   const files = (await filesOf(folder, id)).filter((file) => !file.endsWith('.reason'));
-  return Promise.all(files.map((file) => readFile(file, 'latin1').catch(() => '')));
+  return Promise.all(files.map((file) => readFile(file).catch(() => Buffer.alloc(0))));
+}
+
+/**
+ * Moves the object with this id there, right as it is, for whoever removes it and more, and may be killed meanwhile.
+ * @throws CacheError `storage`
+ */
+export async function moveAside(folder: string, id: string): Promise<void> {
+  const aside = quarantineFolder(folder);
+  try {
+    await makeFolder(aside);
+    for (const flat of [false, true]) {
+      await rename(fileOf(folder, { id, flat }), join(aside, `${id}-${Date.now()}`)).catch((error) => {
+        if (!isErrno(error, 'ENOENT')) throw error;
+      });
+    }
+  } catch (error) {
+    throw storageError(`can't move ${id} to ${aside}`, error);
+  }
 }
 
 async function filesOf(folder: string, id: string): Promise<string[]> {

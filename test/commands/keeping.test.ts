@@ -258,6 +258,25 @@ test('rm takes a path out whose narinfo is of another store, or is none, whateve
   assert.deepEqual(await holdings.ids(), [basename(loop)]);
 });
 
+test('rm that was interrupted goes on when it is run again', async (t) => {
+  const { service, command } = await setUp(t);
+  const secret = await pushed(service, 'secret', 0);
+  const config = parseConfig(`cache_dir = "${service.dir}"\n`, { file: join(service.dir, 'cache.toml') });
+  const killed = new Error('killed');
+  const out = new PassThrough();
+  t.mock.method(out, 'write', () => {
+    throw killed;
+  });
+  const nobody = createLog(() => {});
+  await assert.rejects(rm(config, secret.storePath, out, nobody), (error) => error === killed);
+  assert.equal((await head(service.url, secret.narPath)).status, 200, 'its NAR is still there');
+  const again = await command('rm', secret.storePath);
+  assert.match(again.stdout, new RegExp(`^removed ${secret.storePath}\nremoved its NAR, `));
+  assert.equal((await head(service.url, secret.narPath)).status, 404);
+  assert.deepEqual(await readdir(join(service.dir, 'quarantine')), []);
+  assert.equal((await command('rm', secret.storePath)).code, 2);
+});
+
 test('what rm says is removed does not come back after a power loss', async (t) => {
   const { service } = await setUp(t);
   const secret = await pushed(service, 'secret', 0);
