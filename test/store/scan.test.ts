@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import type { Worker } from 'node:worker_threads';
 import { isCacheError } from '../../lib/errors.ts';
 import type { Limits, Unit } from '../../lib/store/plan.ts';
@@ -74,29 +74,29 @@ test('a folder that is not there is no empty one', async (t) => {
   await assert.rejects(plan(folder, true), isStorage);
 });
 
-test('a thread that fails while nobody waits for it fails whoever asks next, and nobody else', async (t) => {
-  const holdings = await Holdings.create(t);
-  await holdings.package(makePackage('one'), 'push');
+/** A plan of which the summary has been fetched, and its thread. */
+async function begun(t: TestContext): Promise<{ replies: ReturnType<typeof planFolder>; worker: Worker }> {
+  const { dir } = await Holdings.create(t);
   const workers: Worker[] = [];
   const note = (worker: Worker) => workers.push(worker);
   process.on('worker', note);
   t.after(() => void process.off('worker', note));
-  const options = { folder: holdings.dir, storeDir: '/nix/store', expected: 10 };
+  const options = { folder: dir, storeDir: '/nix/store', expected: 10 };
   const replies = planFolder(options, NOTHING_STAYS, { remove: false, tell: true }, signal);
   assert.equal((await replies.next()).value?.kind, 'summary');
-  workers[0]?.emit('error', new Error('out of memory'));
+  const [worker] = workers;
+  if (worker === undefined) assert.fail('there is a thread');
+  return { replies, worker };
+}
+
+test('a thread that fails while nobody waits for it fails whoever asks next, and nobody else', async (t) => {
+  const { replies, worker } = await begun(t);
+  worker.emit('error', new Error('out of memory'));
   await assert.rejects(replies.next(), (error) => isCacheError(error, 'storage'));
 });
 
 test('a thread that ends while nobody waits for it ends the answer', { timeout: 20_000 }, async (t) => {
-  const holdings = await Holdings.create(t);
-  const workers: Worker[] = [];
-  const note = (worker: Worker) => workers.push(worker);
-  process.on('worker', note);
-  t.after(() => void process.off('worker', note));
-  const options = { folder: holdings.dir, storeDir: '/nix/store', expected: 10 };
-  const replies = planFolder(options, NOTHING_STAYS, { remove: false, tell: true }, signal);
-  assert.equal((await replies.next()).value?.kind, 'summary');
-  await workers[0]?.terminate();
+  const { replies, worker } = await begun(t);
+  await worker.terminate();
   assert.equal((await replies.next()).done, true);
 });
