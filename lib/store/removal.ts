@@ -149,11 +149,16 @@ export function removeNar(folder: string, id: string, needed: () => boolean): nu
   for (const flat of [false, true]) {
     const aside = asideOf(folder, { id, flat });
     const place = fileOf(folder, { id, flat });
-    const bytes = statSync(place, { throwIfNoEntry: false })?.size;
-    if (bytes === undefined || !isDone(() => renameSync(place, aside))) continue;
-    if (!needed()) return isDone(() => unlinkSync(aside)) ? bytes : undefined;
-    putBackSync(aside, place);
-    return undefined;
+    // Once more if a service that has just started has put it back meanwhile.
+    for (;;) {
+      const bytes = statSync(place, { throwIfNoEntry: false })?.size;
+      if (bytes === undefined || !isDone(() => renameSync(place, aside))) break;
+      if (needed()) {
+        putBackSync(aside, place);
+        return undefined;
+      }
+      if (isDone(() => unlinkSync(aside))) return bytes;
+    }
   }
   return undefined;
 }

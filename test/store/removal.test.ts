@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import type { Removal } from '../../lib/store/plan.ts';
+import { putBackSync } from '../../lib/store/put-back.ts';
 import { placeOf, removeNar, removeUnits } from '../../lib/store/removal.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
 import { makePackage, type Package } from '../fixtures/nar.ts';
@@ -119,4 +120,20 @@ test('one NAR goes, also one of the Go service, unless it turns out to be needed
     removeNar(holdings.dir, id, () => false),
     undefined,
   );
+});
+
+test('one NAR goes also if a service that starts puts it back meanwhile', async (t) => {
+  const holdings = await Holdings.create(t);
+  await holdings.nar(one, 'push');
+  const id = idOf(one.narPath);
+  const bytes = (await stat(holdings.file(one.narPath))).size;
+  let looks = 0;
+  const needed = () => {
+    if (looks++ === 0) putBackSync(join(holdings.dir, 'trash', id), holdings.file(one.narPath));
+    return false;
+  };
+  assert.equal(removeNar(holdings.dir, id, needed), bytes);
+  assert.equal(looks, 2, 'and it is looked again whether it is needed');
+  assert.deepEqual(await holdings.ids(), []);
+  assert.deepEqual(await readdir(join(holdings.dir, 'trash')), []);
 });
