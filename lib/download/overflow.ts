@@ -1,6 +1,6 @@
 // A spool that is ahead of its disk: what is on its way there is read from memory, so nobody waits for the disk to see a
-// byte. When the disk takes no more, or nothing for long, what can't be written stays in memory until everybody who reads has had it, and whoever
-// writes waits for that. The body passes through then; nothing of it can be kept.
+// byte. When the disk takes no more, or nothing for long, what can't be written stays in memory until everybody who reads has had
+// it, and whoever writes waits for that. The body passes through then; nothing of it can be kept.
 import { CacheError, describe } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
 
