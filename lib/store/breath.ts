@@ -1,26 +1,13 @@
 // Pauses of a thread that looks at many files: others need the disk too, and have somebody waiting for them.
 
-/** However slow the disk is. */
-const LONGEST_MS = 100;
+const PAUSE_MS = 1;
 
-export class Breath {
-  readonly #files: number;
-  readonly #share: number;
-  #count = 0;
-  #since = performance.now();
-
-  /** After so many `files` it pauses for that `share` of the time they took. */
-  constructor(files: number, share: number) {
-    this.#files = files;
-    this.#share = share;
-  }
-
-  /** To be called for every file. */
-  take(): void {
-    if (++this.#count % this.#files !== 0) return;
-    const worked = performance.now() - this.#since;
-    sleep(Math.min(LONGEST_MS, Math.max(1, worked * this.#share)));
-    this.#since = performance.now();
+/** All of them, with a pause after every so many. */
+export function* breathing<T>(all: Iterable<T>, every: number): Generator<T> {
+  let count = 0;
+  for (const one of all) {
+    yield one;
+    if (++count % every === 0) sleep(PAUSE_MS);
   }
 }
 

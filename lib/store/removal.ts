@@ -5,7 +5,7 @@
 import { mkdirSync, readdirSync, renameSync, statSync, unlinkSync, utimesSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isErrno } from '../errors.ts';
-import { Breath, sleep } from './breath.ts';
+import { breathing, sleep } from './breath.ts';
 import { fileOf, isId } from './files.ts';
 import type { Removal, Unit } from './plan.ts';
 import { putBackSync } from './put-back.ts';
@@ -60,7 +60,7 @@ export function removeUnits(
     removed.bytes += bytes;
   };
   const nars: Removal[] = [];
-  for (const unit of breathing(units)) {
+  for (const unit of breathing(units, BREATH_FILES)) {
     const nar = narOf(unit);
     if (isUsed(folder, unit) || (nar !== undefined && staying.has(nar.id))) {
       if (nar !== undefined) staying.add(nar.id);
@@ -75,7 +75,7 @@ export function removeUnits(
   sleep(FORGOTTEN_MS);
   const moved = moveAside(folder, nars);
   sleep(NOTED_MS);
-  for (const nar of breathing(moved)) if (finish(folder, nar)) count(nar);
+  for (const nar of breathing(moved, BREATH_FILES)) if (finish(folder, nar)) count(nar);
   return removed;
 }
 
@@ -116,20 +116,11 @@ function isUsed(folder: string, unit: Unit): boolean {
 function moveAside(folder: string, nars: readonly Removal[]): Removal[] {
   useTrash(folder);
   const moved: Removal[] = [];
-  for (const nar of breathing(nars)) {
+  for (const nar of breathing(nars, BREATH_FILES)) {
     const file = fileOf(folder, nar);
     if (!changed(file, nar.usedMs) && isDone(() => renameSync(file, asideOf(folder, nar)))) moved.push(nar);
   }
   return moved;
-}
-
-/** With pauses: the disk is there for others too. */
-function* breathing<T>(all: readonly T[]): Generator<T> {
-  const breath = new Breath(BREATH_FILES, 1);
-  for (const one of all) {
-    yield one;
-    breath.take();
-  }
 }
 
 /** Deletes it, or puts it back if somebody has used it; whether it is gone. */

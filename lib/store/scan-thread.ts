@@ -4,7 +4,7 @@ import { type Stats, statSync, utimesSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { describe, isErrno } from '../errors.ts';
-import { Breath } from './breath.ts';
+import { breathing } from './breath.ts';
 import { Catalogue } from './catalogue.ts';
 import { readFacts } from './facts.ts';
 import { fileOf, isUnreadable } from './files.ts';
@@ -15,8 +15,6 @@ import { walkFolderSync } from './walk.ts';
 
 const BATCH = 5000;
 const BREATH_FILES = 100;
-/** Of the time it takes to read so many. */
-const BREATH = 0.5;
 
 function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generator<Reply> {
   if (plan === undefined) {
@@ -97,11 +95,9 @@ function statsOf(file: string): Stats | undefined {
 /** What can't be read is left out, and said in `unreadable`. */
 function catalogueOf(folder: string, storeDir: string, expected: number, unreadable: string[]): Catalogue {
   const catalogue = new Catalogue(expected);
-  const breath = new Breath(BREATH_FILES, BREATH);
-  for (const file of walkFolderSync(folder)) {
+  for (const file of breathing(walkFolderSync(folder), BREATH_FILES)) {
     const facts = readFacts(file, storeDir, (why) => unreadable.push(why));
     if (facts !== undefined) catalogue.add(file.id, file.flat, facts);
-    breath.take();
   }
   return catalogue;
 }
