@@ -21,6 +21,8 @@ export async function memory(t: Owner): Promise<Figure[]> {
   const service = await startService(t, { config: configOf([upstream]) });
   const { narInfoPath } = await upstream.make('gigabyte', SIZE);
   const path = await narPathAt(service.url, narInfoPath);
+  // A start counts what there is, in a thread whose memory is not the readers'.
+  await service.logged(/holding \d+ objects/);
   const before = await residentBytes(service.pid);
   let most = before;
   let sampling: Promise<void> = Promise.resolve();
