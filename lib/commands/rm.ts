@@ -2,24 +2,18 @@
 import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
 import type { Config } from '../config.ts';
-import { CacheError, isCacheError } from '../errors.ts';
+import { CacheError } from '../errors.ts';
 import { formatBytes } from '../format.ts';
+import { narsOf } from '../keep/nars-of.ts';
 import type { Log } from '../log.ts';
-import { narNameOf, parseNarInfo } from '../nix/narinfo.ts';
-import { isNarName, type NarName, pathOf } from '../nix/object-name.ts';
-import { readFacts, storeDirIn } from '../store/facts.ts';
+import { pathOf } from '../nix/object-name.ts';
+import { readFacts } from '../store/facts.ts';
 import { fileOf, idOf, syncFolder } from '../store/files.ts';
-import type { FolderStore } from '../store/folder-store.ts';
-import { decodeHeader, MAX_HEADER_BYTES } from '../store/header.ts';
 import { Pins } from '../store/pins.ts';
-import { dropQuarantined, moveAside, quarantineFolder, readQuarantined } from '../store/quarantine.ts';
+import { dropQuarantined, moveAside, quarantineFolder } from '../store/quarantine.ts';
 import { removeNar, trashFolder } from '../store/removal.ts';
-import type { ObjectMeta } from '../store/store.ts';
 import { walkFolderSync } from '../store/walk.ts';
 import { hashOperand, openStore } from './open-store.ts';
-
-/** Of a pushed NAR, wherever it stands. */
-const PUSHED_NAME = /\b[0-9a-z]{52}\.nar(?:\.[0-9a-z]+)?/g;
 
 /**
  * Removes the path's narinfo and listing, then its NAR in every compression it was pushed in, also where it lies in quarantine,
@@ -32,8 +26,7 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   const { storeDir } = config;
   const hash = hashOperand(storePath, config);
   const narInfoPath = pathOf({ kind: 'narinfo', hash });
-  const found =
-    (await lookUp(store, narInfoPath, storeDir)) ?? (await lookAside(store.folder, narInfoPath, storeDir));
+  const found = await narsOf(store, narInfoPath, storeDir);
   if (found === undefined) throw new CacheError('config', `${storePath} is not in the cache`);
   const { narNames, storePath: whole = storePath } = found;
   const pinned = (await new Pins(store.folder).list()).filter((one) => one.storePath === whole);
@@ -45,7 +38,7 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   if (await store.delete(listingPath)) await syncPlaces(store.folder, listingPath);
   out.write(`removed ${whole}\n`);
   const unreadable = new Set<string>();
-  for (const name of new Set(narNames)) {
+  for (const name of narNames) {
     const narPath = pathOf({ kind: 'nar', name, hash: undefined });
     const nar = idOf(narPath);
     const others = () => narInfosWith(store.folder, nar, storeDir, unreadable);
@@ -70,65 +63,6 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
 async function syncPlaces(folder: string, path: string): Promise<void> {
   const shelf = dirname(fileOf(folder, { id: idOf(path), flat: false }));
   for (const one of [shelf, folder, trashFolder(folder), quarantineFolder(folder)]) await syncFolder(one);
-}
-
-interface Found {
-  /** Undefined where the narinfo does not tell. */
-  readonly storePath: string | undefined;
-  readonly narNames: readonly NarName[];
-}
-
-async function lookUp(store: FolderStore, path: string, storeDir: string): Promise<Found | undefined> {
-  const object = await store.open(path);
-  if (object === undefined) return undefined;
-  try {
-    return foundIn((await object.bytes()).toString(), object.meta, storeDir);
-  } catch (error) {
-    if (isCacheError(error, 'damaged')) return undefined;
-    throw error;
-  }
-}
-
-/** A narinfo that is damaged, or whose removal was interrupted, is in quarantine by now, and its NAR is not. */
-async function lookAside(folder: string, path: string, storeDir: string): Promise<Found | undefined> {
-  const files = await readQuarantined(folder, idOf(path));
-  const all = files.map((file): Found => {
-    try {
-      const { length, meta } = decodeHeader(file.subarray(0, MAX_HEADER_BYTES));
-      return foundIn(file.toString('utf8', length), meta, storeDir);
-    } catch (error) {
-      if (!isCacheError(error, 'damaged')) throw error;
-      return foundIn(file.toString(), { origin: 'unknown' }, storeDir);
-    }
-  });
-  // The name that is made of what it says may be wrong by now.
-  const written = files.flatMap((file) => narNamesIn(file.toString('latin1')));
-  const narNames = [...new Set([...all.flatMap((one) => one.narNames), ...written])];
-  const storePath = all.find((one) => one.storePath !== undefined)?.storePath;
-  return narNames.length === 0 ? undefined : { storePath, narNames };
-}
-
-/** The NARs that a text names which need not be a narinfo. */
-function narNamesIn(text: string): NarName[] {
-  const names: string[] = text.match(PUSHED_NAME) ?? [];
-  return names.filter(isNarName);
-}
-
-/** What a narinfo names, and what a text names that is none, or not any more. */
-function foundIn(
-  text: string,
-  { origin, otherNars = [] }: Pick<ObjectMeta, 'origin' | 'otherNars'>,
-  storeDir: string,
-): Found {
-  const others = otherNars.filter(isNarName);
-  try {
-    // It says itself which store it is of, whatever the configuration says now.
-    const info = parseNarInfo(text, storeDirIn(text) ?? storeDir);
-    return { storePath: info.storePath, narNames: [narNameOf(info, origin), ...others] };
-  } catch (error) {
-    if (!isCacheError(error, 'invalid')) throw error;
-    return { storePath: undefined, narNames: [...narNamesIn(text), ...others] };
-  }
 }
 
 /** How many narinfos need the NAR with this id; what can't be read is counted as none. */

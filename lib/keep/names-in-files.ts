@@ -1,5 +1,5 @@
 // What a file is, or was, as far as its bytes tell: file names are hashes, which lead nowhere.
-import { hashPartIn } from '../nix/narinfo.ts';
+import { hashPartIn, storeDirIn } from '../nix/narinfo.ts';
 import { type ObjectName, parseObjectName, pathOf } from '../nix/object-name.ts';
 import { idOf } from '../store/files.ts';
 import type { CheckedFile } from './checked-file.ts';
@@ -21,6 +21,5 @@ export function nameOfNarInfo(text: string, id: string): ObjectName | undefined 
 
 /** Whether the narinfo is about a path, but of another store folder. */
 export function isOfOtherStore(text: string, storeDir: string): boolean {
-  const folder = /^StorePath: (\/.*)\/[0-9a-z]{32}-[^/]+$/m.exec(text)?.[1];
-  return folder !== undefined && folder !== storeDir;
+  return (storeDirIn(text) ?? storeDir) !== storeDir;
 }

@@ -91,6 +91,11 @@ export function hashPartIn(text: string): StoreHash | undefined {
   return isStoreHash(hash) ? hash : undefined;
 }
 
+/** The store of the path that the narinfo with this text is about; undefined if it does not tell. */
+export function storeDirIn(text: string): string | undefined {
+  return /^StorePath: (\/.*)\/[0-9a-z]{32}-[^/]+$/m.exec(text)?.[1];
+}
+
 function parseLines(text: string): { fields: Map<string, string>; sigs: string[] } {
   if (!text.endsWith('\n'))
     throw new CacheError('invalid', 'narinfo does not end with a newline: it is empty or cut off');

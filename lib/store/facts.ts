@@ -8,6 +8,7 @@ import {
   type NarInfo,
   narNameOf,
   parseNarInfo,
+  storeDirIn,
 } from '../nix/narinfo.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import { idOf, isUnreadable, QUIETLY, TO_READ } from './files.ts';
@@ -115,11 +116,6 @@ function narRef(text: string, origin: string, storeDir: string): string | undefi
   }
   const name: ObjectName = { kind: 'nar', name: narNameOf(info, origin), hash: undefined };
   return idOf(pathOf(name));
-}
-
-/** The store that the narinfo with this text belongs to, as far as that can be told. */
-export function storeDirIn(text: string): string | undefined {
-  return /^StorePath: (\/.*)\/[^/]*$/m.exec(text)?.[1];
 }
 
 /** What is read is looked at before the next is read. */
