@@ -36,7 +36,7 @@ export async function importPaths(
   if (flags.verbose && !flags.fromGo) throw wrong('expected --verbose with --from-go alone');
   if (isUrl && storePaths.length === 0)
     throw wrong('expected store paths behind the URL: a cache lists none');
-  const folder = isUrl ? '' : folderOperand(from);
+  const source = isUrl ? { url: from } : { folder: folderOperand(from) };
   const named = new Map(storePaths.map((path) => [hashOperand(path, config), path]));
   await mkdir(config.cacheDir, { recursive: true }).catch((error) => {
     throw new CacheError(
@@ -46,11 +46,12 @@ export async function importPaths(
     );
   });
   return withEngine(config, output, async (tools) => {
-    const done = flags.fromGo
-      ? await adoptFolder(config, folder, flags.verbose, tools)
-      : isUrl
-        ? await importUrl(config, from, named, tools)
-        : await importFolder(config, folder, named, tools);
+    const done =
+      source.folder === undefined
+        ? await importUrl(config, source.url, named, tools)
+        : flags.fromGo
+          ? await adoptFolder(config, source.folder, flags.verbose, tools)
+          : await importFolder(config, source.folder, named, tools);
     tools.progress.end();
     output.stdout.write(`${done.lines.join('\n')}\n`);
     return done.incomplete || tools.progress.failures > 0 ? 3 : 0;
