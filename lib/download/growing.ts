@@ -1,11 +1,14 @@
-// A file that grows while it is read: the front moves, and any number of readers follow it, each at its own pace. What
-// completes it stays hidden until somebody has said that the whole is right.
+// A file that grows while it is read: the front moves, and any number of readers follow it, each at its own pace. Its last
+// piece stays hidden until somebody has said that the whole is right; whoever reads less than that waits for nothing but bytes.
 import { CacheError } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
 import type { Reader } from '../streams.ts';
 import { commonPrefix } from './common-prefix.ts';
 import { Overflow } from './overflow.ts';
 import { type Lent, Pieces } from './pieces.ts';
+
+/** How much of the file stays hidden when its front comes to the end at once, as it does when several fetch it. */
+const LAST_BYTES = 64 * 1024;
 
 /** Somebody's place in the file. Close it. */
 interface Cursor {
@@ -81,7 +84,7 @@ export class Growing {
     if (front <= this.#front) return;
     this.#front = front;
     // What completes the file waits for the verdict, so that a wrong body that came at once is never seen at all.
-    if (front !== this.size) this.#visible = front;
+    this.#visible = Math.max(this.#visible, front === this.size ? front - LAST_BYTES : front);
     this.wake();
   }
 
@@ -191,14 +194,14 @@ export class Growing {
 
   /**
    * The bytes from `start` up to `end`, or to the end if undefined, as they arrive; fails if the whole fails. The last of
-   * them, also of a part, come when the whole is known to be right. Takes over one {@link hold}.
+   * the file come when the whole is known to be right; a part that ends before them need not wait for that. Takes over one
+   * {@link hold}.
    */
   reader(start: number, end: number | undefined): Reader {
     const cursor = this.cursor(start);
     this.#holds--;
     const last = end ?? this.size;
     let spool = this.#spool;
-    let held: Buffer | undefined;
     let open = true;
     const close = () => {
       if (!open) return;
@@ -210,7 +213,7 @@ export class Growing {
       while (open) {
         const { at } = cursor;
         // Before the front, because a client should stop at its known end and not wait for what comes after.
-        if (at === last && held === undefined) break;
+        if (at === last) break;
         if (this.#state instanceof Error) throw this.#state;
         if (spool !== this.#spool) {
           if (at > start && at > this.#trusted)
@@ -218,19 +221,13 @@ export class Growing {
           spool = this.#spool;
         }
         const visible = Math.min(this.#visible, end ?? Number.POSITIVE_INFINITY);
-        if (held === undefined && at < visible) {
+        if (at < visible) {
           const bytes = await cursor.read(visible);
           this.#shown = Math.max(this.#shown, cursor.at);
-          if (cursor.at !== last) return bytes;
-          held = bytes;
-          // Nothing that comes behind them need be kept for this reader, who may wait for long.
-          cursor.close();
-        } else if (this.#state === 'complete') {
-          if (held === undefined) break;
-          const bytes = held;
-          held = undefined;
           return bytes;
-        } else await this.change();
+        }
+        if (this.#state === 'complete') break;
+        await this.change();
       }
       close();
       return undefined;

@@ -1,10 +1,10 @@
-// Section 8 of protocol.md, 25 to 27: ranges of NARs, stored and on their way.
+// Section 8 of protocol.md, 25 to 27 and 83: ranges of NARs, stored and on their way.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { get, open, push } from '../fixtures/client.ts';
 import { startGatedNar } from '../fixtures/gated-nar.ts';
 import { startTestService } from '../fixtures/in-process.ts';
-import { makePackage } from '../fixtures/nar.ts';
+import { field, makePackage } from '../fixtures/nar.ts';
 import { startUpstream, whole } from '../fixtures/upstream.ts';
 
 const one = makePackage('ranges', { size: 300_000 });
@@ -100,4 +100,40 @@ test('26: a Range behind the end that an upstream only says a download has → 5
   upstream.on(one.narPath, whole(one.file));
   const reply = await get(service.url, path, { headers });
   assert.ok(reply.complete && reply.body.equals(one.file.subarray(1000)));
+});
+
+test('83: closed ranges of a cold NAR that end before it does → complete as soon as their bytes are here', async (t) => {
+  const { service, path, gate, upstream } = await startGatedNar(t, one);
+  const ask = (first: number, last: number) => {
+    return open(service.url, path, { headers: { range: `bytes=${first}-${last}` } });
+  };
+  const parts = await Promise.all([ask(0, 99_999), ask(100_000, 199_999), ask(200_000, TOTAL - 1)]);
+  for (const [index, end] of [100_000, 200_000].entries()) {
+    gate.release(end);
+    const reply = await parts[index]?.finish();
+    assert.ok(reply?.complete);
+    assert.ok(reply.body.equals(one.file.subarray(end - 100_000, end)));
+  }
+  gate.release();
+  const last = await parts[2]?.finish();
+  assert.ok(last?.complete && last.body.equals(one.file.subarray(200_000)));
+  assert.equal(upstream.count(one.narPath), 1);
+});
+
+test('83: behind another service, which is fetching it → every byte as soon as that one has it', async (t) => {
+  const large = makePackage('behind', { size: 12 << 20 });
+  const { service: inner, gate } = await startGatedNar(t, large);
+  const outer = await startTestService(t, { upstreams: [inner.url] });
+  const path = `/${field((await get(outer.url, large.narInfoPath)).text, 'URL')}`;
+  const opened = open(outer.url, path);
+  gate.release(1);
+  const client = await opened;
+  for (let sent = 1 << 18; sent < large.file.length - (1 << 18); sent += 1 << 18) {
+    gate.release(sent);
+    const received = await client.atLeast(sent);
+    assert.ok(received.equals(large.file.subarray(0, sent)));
+  }
+  gate.release();
+  const { complete, body } = await client.finish();
+  assert.ok(complete && body.equals(large.file));
 });

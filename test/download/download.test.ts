@@ -46,23 +46,61 @@ test('the last byte is not shown before hash and size are known to be right', as
   assert.deepEqual(kept, []);
 });
 
-test('nor is the last byte of a part', async (t) => {
+test('a part that ends before the file does waits for no verdict; one that ends with it does', async (t) => {
   for (const lastByte of ['9', '0']) {
     const { download, gate } = await gated(t, 10, { ...NOTHING, fileHash: hashOf('0123456789') });
-    let done = false;
-    const part = text(open(download, 2, 5)).finally(() => {
-      done = true;
+    const part = text(open(download, 2, 5));
+    let ended = false;
+    const rest = text(open(download, 4, 10)).finally(() => {
+      ended = true;
     });
     const follower = open(download)[Symbol.asyncIterator]();
     gate.give('01234').give('5678');
+    assert.equal(await part, '234');
     for (let seen = ''; seen !== '012345678'; ) seen += String((await follower.next()).value);
-    assert.equal(done, false);
+    assert.equal(ended, false);
     gate.give(lastByte).end();
-    if (lastByte === '9') assert.equal(await part, '234');
-    else await assert.rejects(part, /SHA-256 is wrong/);
+    if (lastByte === '9') assert.equal(await rest, '456789');
+    else await assert.rejects(rest, /SHA-256 is wrong/);
     await follower.return?.();
     await download.ended;
   }
+});
+
+test('of a body that comes to its end at once, no more than the last piece waits for the verdict', async (t) => {
+  const body = randomBytes(6 << 20);
+  let release = () => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  // Whoever fetches the first part is the last to be done.
+  const source = fakeSource('source', body, {
+    chunk: 65_536,
+    before: (at) => (at === 0 ? released : undefined),
+  });
+  const wrong = { ...NOTHING, fileHash: hashOf('other'), fileSize: body.length };
+  const bytes = Buffer.alloc(body.length);
+  let judge = () => {};
+  const judged = new Promise<void>((resolve) => {
+    judge = resolve;
+  });
+  const spool: Spool = {
+    ready: async () => {},
+    write: async (chunk, offset) => void bytes.set(chunk, offset),
+    read: async (buffer, offset) => {
+      if (offset + buffer.length > 5 << 20) await judged;
+      return bytes.copy(buffer, 0, offset);
+    },
+    close: async () => {},
+  };
+  const { download } = await start(t, [source], wrong, 4, spool);
+  const part = buffer(open(download, 0, 5 << 20));
+  const rest = buffer(open(download, 5 << 20));
+  release();
+  assert.ok((await part).equals(body.subarray(0, 5 << 20)));
+  judge();
+  await assert.rejects(rest, /SHA-256 is wrong/);
+  await download.ended;
 });
 
 test('a body that ends early, runs over or breaks off fails every reader when nobody else has it', async (t) => {
