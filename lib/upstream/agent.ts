@@ -17,9 +17,11 @@ export interface DialArgs extends ClientRequestArgs {
 type Dialler = (target: Target, signal: AbortSignal) => Promise<Socket>;
 
 export class DialAgent extends Agent {
+  /** For messages: ` through proxy http://…`, or nothing. */
+  readonly through: string;
   readonly #dial: Dialler;
 
-  constructor(dial: Dialler, maxIdle: number) {
+  constructor(dial: Dialler, maxIdle: number, through = '') {
     // `timeout` closes idle sockets; on a busy one it only raises an event that nobody here listens to.
     const options: AgentOptions = {
       keepAlive: true,
@@ -29,6 +31,7 @@ export class DialAgent extends Agent {
     };
     super(options);
     this.#dial = dial;
+    this.through = through;
   }
 
   override getName(options?: object): string {

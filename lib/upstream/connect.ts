@@ -1,10 +1,11 @@
 // HTTP CONNECT (RFC 9110, 9.3.6): asks an HTTP proxy for a tunnel to the target. After a 2xx the socket is the
-// target's, from the byte behind the head of the reply on, whatever that head says about a body.
+// target's, from the byte behind the head of the reply on, whatever that head says about a body. What the proxy says of
+// the target belongs to the target: other upstreams are behind the same proxy.
 import type net from 'node:net';
 import type { Credentials, HttpProxy } from '../config/proxy.ts';
 import { CacheError } from '../errors.ts';
 import { ask, clip, failure, quote, type Reply, type Step } from './handshake.ts';
-import { authority, type Target } from './target.ts';
+import { authority, type Target, USER_AGENT } from './target.ts';
 
 const HEAD_LIMIT = 16 * 1024;
 const START = Buffer.from('HTTP/1.');
@@ -12,7 +13,7 @@ const START = Buffer.from('HTTP/1.');
 /**
  * Turns a connection to the proxy into one to the target.
  *
- * @throws CacheError `proxy` when the proxy refuses, `upstream` when it says that the target can't be reached.
+ * @throws CacheError `proxy` when it does not let us in or is no proxy, `upstream` when it does not lead to the target.
  */
 export async function connectThrough(
   socket: net.Socket,
@@ -22,13 +23,14 @@ export async function connectThrough(
 ): Promise<void> {
   const to = authority(target);
   const doing = `proxy ${proxy.label}, asked to CONNECT ${to}`;
-  const step: Step = { doing, code: 'proxy', late: 'timeout', signal };
-  const request = `CONNECT ${to} HTTP/1.1\r\nHost: ${to}\r\n${authorization(proxy.credentials)}\r\n`;
+  // Some proxies just hang up when the target can't be reached.
+  const step: Step = { doing, code: 'proxy', ended: 'upstream', late: 'timeout', signal };
+  const head = `CONNECT ${to} HTTP/1.1\r\nHost: ${to}\r\nUser-Agent: ${USER_AGENT}\r\n`;
+  const request = `${head}${authorization(proxy.credentials)}\r\n`;
   const { status, reason } = await ask(socket, request, HEAD_LIMIT, step, (bytes) => parseReply(bytes, step));
   if (status >= 200 && status <= 299) return;
-  // tinyproxy says 500 where others say 502 or 504: it works, but the target can't be reached.
   throw new CacheError(
-    status >= 500 ? 'upstream' : 'proxy',
+    wantsPassword(status) ? 'proxy' : 'upstream',
     `proxy ${proxy.label} refused CONNECT ${to}: ${`${status} ${reason}`.trim()}${hint(status, proxy, target)}`,
   );
 }
@@ -69,11 +71,18 @@ function notHttp(bytes: Buffer, step: Step): CacheError {
   return failure(step, `it does not speak HTTP, its answer begins with ${quote(bytes)}`);
 }
 
+/** tinyproxy says 401 to a wrong password. */
+function wantsPassword(status: number): boolean {
+  return status === 407 || status === 401;
+}
+
 function hint(status: number, proxy: HttpProxy, target: Target): string {
-  // tinyproxy says 401 to a wrong password.
-  if (status === 407 || status === 401) {
+  if (wantsPassword(status)) {
     return proxy.credentials ? ' (user name or password is wrong)' : ' (it wants a user name and password)';
   }
+  if (status === 404) return ' (privoxy says so of a name that it does not know)';
+  if (status === 500) return ' (squid and tinyproxy say so of a name that they do not know)';
+  if (status === 400 || status === 501 || status < 400) return ' (it may be no proxy)';
   return (status === 403 || status === 405) && target.port !== 443
     ? ' (many proxies allow CONNECT only to port 443)'
     : '';

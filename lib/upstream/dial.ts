@@ -2,7 +2,7 @@
 // is a socket over which HTTP can be spoken to the target, or exactly one CacheError and no socket at all.
 import type net from 'node:net';
 import type { ProxyServer } from '../config/proxy.ts';
-import { CacheError } from '../errors.ts';
+import { CacheError, isErrno } from '../errors.ts';
 import { connectThrough } from './connect.ts';
 import { isPrivateByName, unreachable } from './reach.ts';
 import { socksThrough } from './socks5.ts';
@@ -11,6 +11,8 @@ import { connectTcp } from './tcp.ts';
 import { startTls } from './tls.ts';
 
 export type { Target } from './target.ts';
+
+const NO_TLS = ['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG'];
 
 export interface DialOptions {
   readonly proxy?: ProxyServer | undefined;
@@ -24,8 +26,8 @@ export interface DialOptions {
 /**
  * A socket over which HTTP can be spoken to the target.
  *
- * @throws CacheError `proxy` when the proxy can't be reached or refuses, `upstream` when the target failed,
- * `timeout` when either may be the reason that the time is up, `aborted` when `signal` says so.
+ * @throws CacheError `proxy` when the proxy can't be reached or does not let us in, `upstream` when the target failed or the
+ * proxy refuses it, `timeout` when either may be the reason that the time is up, `aborted` when `signal` says so.
  */
 export async function dial(target: Target, options: DialOptions): Promise<net.Socket> {
   const { signal, timeoutMs } = options;
@@ -73,7 +75,9 @@ async function open(target: Target, { proxy, ca }: DialOptions, signal: AbortSig
     }
     if (target.tls) {
       const doing = `TLS with ${to}${proxy ? ` through proxy ${proxy.label}` : ''}`;
-      socket = await startTls(socket, target.host, ca, { ...blameTarget, doing });
+      socket = await startTls(socket, target.host, ca, { ...blameTarget, doing }).catch((error) => {
+        throw proxy === undefined ? error : explained(error);
+      });
     }
     // The last step may have been done already when nobody wanted it any more.
     signal.throwIfAborted();
@@ -82,4 +86,11 @@ async function open(target: Target, { proxy, ca }: DialOptions, signal: AbortSig
     socket.destroy();
     throw error;
   }
+}
+
+/** Behind a proxy that says at once that it is connected, whoever answers may be the proxy's own other end. */
+function explained(error: unknown): unknown {
+  if (!(error instanceof CacheError) || !isErrno(error.cause, ...NO_TLS)) return error;
+  const hint = 'what answers is not TLS: trojan looks so when its password is wrong';
+  return new CacheError(error.code, `${error.message} (${hint})`, error.cause);
 }

@@ -8,8 +8,10 @@ import { CacheError, describe, isCacheError } from '../errors.ts';
 export interface Step {
   /** What is being done, for messages: "connecting to cache.nixos.org:443". */
   readonly doing: string;
-  /** The code when the connection breaks or the peer talks nonsense. */
+  /** The code when the peer talks nonsense. */
   readonly code: 'proxy' | 'upstream';
+  /** The code when the connection breaks or ends, if it is another one. */
+  readonly ended?: 'proxy' | 'upstream';
   /** The code when the deadline passes: nobody knows whom a proxy is waiting for. */
   readonly late: 'proxy' | 'timeout';
   /** Aborted with a CacheError: `timeout` when the deadline passes, `aborted` when nobody waits any more. */
@@ -25,6 +27,10 @@ export interface Reply<T> {
 /** The error of a step, for a reason found in it. */
 export function failure(step: Step, reason: string, cause?: unknown): CacheError {
   return new CacheError(step.code, `${step.doing}: ${reason}`, cause);
+}
+
+function broken({ doing, code, ended = code }: Step, reason: string, cause?: unknown): CacheError {
+  return new CacheError(ended, `${doing}: ${reason}`, cause);
 }
 
 /**
@@ -48,8 +54,8 @@ export function until<T>(
       release();
       reject(error);
     };
-    const onError = (error: Error) => fail(failure(step, clip(reasonOf(error), 500), error));
-    const onEnd = () => fail(failure(step, 'the other side closed the connection'));
+    const onError = (error: Error) => fail(broken(step, clip(reasonOf(error), 500), error));
+    const onEnd = () => fail(broken(step, 'the other side closed the connection'));
     const onAbort = () => {
       const reason: unknown = signal.reason;
       fail(

@@ -38,7 +38,7 @@ export async function get(url: URL, options: RequestOptions): Promise<IncomingMe
     if (isCacheError(error)) throw error;
     throw new CacheError(
       'upstream',
-      `${shown(url)}: connection failed before an answer: ${describe(error)}`,
+      `${shown(url)}${options.agent.through}: connection failed before an answer: ${describe(error)}`,
       error,
     );
   }
@@ -83,7 +83,12 @@ function send(url: URL, options: RequestOptions, attempt: { reused: boolean }): 
     signal.addEventListener('abort', abort, { once: true });
     req.once('socket', () => {
       timer = setTimeout(() => {
-        req.destroy(new CacheError('timeout', `${shown(url)}: no answer within ${firstByteMs / 1000} s`));
+        req.destroy(
+          new CacheError(
+            'timeout',
+            `${shown(url)}${agent.through}: no answer within ${firstByteMs / 1000} s`,
+          ),
+        );
       }, firstByteMs);
     });
     req.once('response', (response) => {
@@ -98,10 +103,12 @@ function send(url: URL, options: RequestOptions, attempt: { reused: boolean }): 
     // Without this listener Node would drop a 101 without a word.
     req.once('upgrade', (_response, socket) => {
       socket.destroy();
-      fail(new CacheError('upstream', `${shown(url)}: answered 101 Switching Protocols`));
+      fail(new CacheError('upstream', `${shown(url)}${agent.through}: answered 101 Switching Protocols`));
     });
     // Whatever else may end a request in silence; after an answer or an error it changes nothing.
-    req.once('close', () => fail(new CacheError('upstream', `${shown(url)}: ended without an answer`)));
+    req.once('close', () =>
+      fail(new CacheError('upstream', `${shown(url)}${agent.through}: ended without an answer`)),
+    );
     // Stays for the life of the request: errors after the headers reach the response, but also come here.
     req.on('error', fail);
     req.end();

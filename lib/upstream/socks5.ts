@@ -1,5 +1,5 @@
 // SOCKS 5 (RFC 1928), with or without user and password (RFC 1929). Names go to the proxy as they are, which
-// resolves them.
+// resolves them. Each message goes out as a whole: trojan and microsocks read no further than the first segment of one.
 import net from 'node:net';
 import type { Credentials, SocksProxy } from '../config/proxy.ts';
 import { CacheError } from '../errors.ts';
@@ -23,13 +23,11 @@ const REPLIES = [
   'command not supported',
   'address type not supported',
 ] as const;
-/** The replies that blame the target; the general failure is all that some servers ever say of it. */
-const TARGET_FAILED = [1, 3, 4, 5, 6];
-
 /**
  * Turns a connection to the proxy into one to the target.
  *
- * @throws CacheError `proxy` when the proxy refuses, `upstream` when it says that the target can't be reached.
+ * @throws CacheError `proxy` when it does not let us in or is no proxy, `upstream` when it does not lead to the target:
+ * others may be reached through it.
  */
 export async function socksThrough(
   socket: net.Socket,
@@ -46,12 +44,14 @@ export async function socksThrough(
   const step = {
     ...common,
     doing: `proxy ${proxy.label}, asked to connect to ${to}`,
+    // `ssh -D` says nothing when the target can't be reached: it hangs up.
+    ended: 'upstream',
     late: 'timeout',
   } as const;
   const reply = await ask(socket, command, REPLY_LIMIT, step, (bytes) => parseReply(bytes, step));
   if (reply === 0) return;
   throw new CacheError(
-    TARGET_FAILED.includes(reply) ? 'upstream' : 'proxy',
+    'upstream',
     `proxy ${proxy.label} refused to connect to ${to}: ${REPLIES[reply] ?? 'unknown reason'} (SOCKS reply ${reply})`,
   );
 }

@@ -1,4 +1,7 @@
-// Where a connection is to lead.
+// Where a connection is to lead, and as whom we come.
+
+/** Some proxies refuse whoever sends none. */
+export const USER_AGENT = 'nix-binary-cache';
 
 /** The server behind a URL; `host` as `URL` gives it, but an IPv6 address has no brackets. */
 export interface Target {

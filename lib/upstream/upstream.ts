@@ -18,6 +18,7 @@ import { Whereabouts } from './reach.ts';
 import { get } from './request.ts';
 import type { Slots } from './slots.ts';
 import { outcomeOf, type Question } from './status.ts';
+import { USER_AGENT } from './target.ts';
 import { hostOf, httpUrl, redirected } from './urls.ts';
 
 export interface UpstreamOptions {
@@ -75,6 +76,7 @@ export class Upstream {
     this.#agent = new DialAgent(
       (target, signal) => dial(target, { proxy, ca, timeoutMs, signal }),
       maxConnections,
+      proxy && ` through proxy ${proxy.label}`,
     );
     this.health = new Health(
       breakers.of(`upstream ${config.url}`),
@@ -141,12 +143,13 @@ export class Upstream {
       delivered: () => asked && health.delivered(),
       failed: (error) => own && !isContinuation(way.part) && health.failed(error),
     };
+    const name = `${url.href}${this.#agent.through}`;
     const refuse = (problem: string, code: 'upstream' | 'refused' = 'refused') => {
       discard(response);
-      return new CacheError(code, `${url.href}: ${problem}`);
+      return new CacheError(code, `${name}: ${problem}`);
     };
     const { statusCode: status = 0, statusMessage } = response;
-    const outcome = outcomeOf(status, way);
+    const outcome = outcomeOf(status, { ...way, proxied: this.#agent.through !== '' });
     if (outcome === 'missing') {
       discard(response);
       watch.delivered();
@@ -154,7 +157,7 @@ export class Upstream {
     }
     if (outcome !== 'here') {
       const code = outcome === 'refused' ? outcome : 'upstream';
-      const error = refuse(`answered ${status} ${statusMessage}`, code);
+      const error = refuse(`answered ${status} ${statusMessage}${hintAt(status, this.#agent.through)}`, code);
       if (outcome === 'broken') watch.failed(error);
       else watch.delivered();
       throw error;
@@ -167,7 +170,7 @@ export class Upstream {
     }
     const extent = extentOf(response);
     if (typeof extent === 'string') throw refuse(extent);
-    const body = new Body(response, url.href, this.#deadlines.stallMs, watch, way.signal);
+    const body = new Body(response, name, this.#deadlines.stallMs, watch, way.signal);
     return { body, ...extent, validator: validatorOf(response) };
   }
 
@@ -189,7 +192,7 @@ export class Upstream {
     const { health } = this;
     const headers: Record<string, string> = {
       'accept-encoding': 'identity',
-      'user-agent': 'nix-binary-cache',
+      'user-agent': USER_AGENT,
     };
     if (part !== undefined) headers.range = rangeHeader(part);
     // Credentials are this upstream's: another origin never sees them.
@@ -245,4 +248,10 @@ export class Upstream {
     this.#closing.abort(new CacheError('aborted', 'the service is stopping'));
     this.#agent.destroy();
   }
+}
+
+function hintAt(status: number, through: string): string {
+  return status === 400 && through.includes('socks5')
+    ? ' (trojan passes this on for every path when its password is wrong)'
+    : '';
 }

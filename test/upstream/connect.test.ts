@@ -59,9 +59,10 @@ test('the request names the target and carries the credentials', async (t) => {
   (await dialTo({ host: '2001:db8::1', port: 443, proxy: `http://%C3%BC:p%40:x@${at}` })).destroy();
   await proxy.closed();
   const basic = Buffer.from('ü:p@:x').toString('base64');
+  const agent = 'User-Agent: nix-binary-cache\r\n';
   assert.deepEqual(heads, [
-    'CONNECT cache.test:80 HTTP/1.1\r\nHost: cache.test:80\r\n\r\n',
-    `CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\nProxy-Authorization: Basic ${basic}\r\n\r\n`,
+    `CONNECT cache.test:80 HTTP/1.1\r\nHost: cache.test:80\r\n${agent}\r\n`,
+    `CONNECT [2001:db8::1]:443 HTTP/1.1\r\nHost: [2001:db8::1]:443\r\n${agent}Proxy-Authorization: Basic ${basic}\r\n\r\n`,
   ]);
 });
 
@@ -125,24 +126,33 @@ for (const scheme of ['http', 'https']) {
   });
 }
 
-test('a refusal is told with the words of the proxy', async (t) => {
+test('a refusal is told with the words of the proxy, and blames it only for not letting us in', async (t) => {
   const table: [reply: string, port: number, code: 'proxy' | 'upstream', said: string][] = [
-    ['HTTP/1.1 403 Forbidden\r\n\r\n', 443, 'proxy', '443: 403 Forbidden'],
+    ['HTTP/1.1 403 Forbidden\r\n\r\n', 443, 'upstream', '443: 403 Forbidden'],
     [
       'HTTP/1.1 403 Forbidden\r\n\r\n',
       80,
-      'proxy',
+      'upstream',
       '80: 403 Forbidden (many proxies allow CONNECT only to port 443)',
     ],
-    ['HTTP/1.0 405 Nope\n\n', 80, 'proxy', '80: 405 Nope (many proxies allow CONNECT only to port 443)'],
-    ['HTTP/1.1 400\r\n\r\n', 80, 'proxy', '80: 400'],
-    ['HTTP/1.1 301 Moved\r\nLocation: x\r\n\r\n', 80, 'proxy', '80: 301 Moved'],
-    ['HTTP/1.1 101 Switching\r\n\r\n', 80, 'proxy', '80: 101 Switching'],
+    ['HTTP/1.0 405 Nope\n\n', 80, 'upstream', '80: 405 Nope (many proxies allow CONNECT only to port 443)'],
+    ['HTTP/1.1 400\r\n\r\n', 80, 'upstream', '80: 400 (it may be no proxy)'],
+    [
+      'HTTP/1.0 501 Tor is not an HTTP Proxy\r\n\r\n',
+      80,
+      'upstream',
+      '80: 501 Tor is not an HTTP Proxy (it may be no proxy)',
+    ],
+    ['HTTP/1.1 404 No such domain\r\n\r\n', 443, 'upstream', '443: 404 No such domain (privoxy says so'],
+    ['HTTP/1.1 407 Who?\r\n\r\n', 443, 'proxy', '443: 407 Who? (it wants a user name'],
+    ['HTTP/1.0 401 Unauthorized\r\n\r\n', 443, 'proxy', '443: 401 Unauthorized (it wants a user name'],
+    ['HTTP/1.1 301 Moved\r\nLocation: x\r\n\r\n', 80, 'upstream', '80: 301 Moved'],
+    ['HTTP/1.1 101 Switching\r\n\r\n', 80, 'upstream', '80: 101 Switching'],
     ['HTTP/1.1 500 Oops\r\n\r\n', 80, 'upstream', '80: 500 Oops'],
     ['HTTP/1.1 502 Bad Gateway\r\nContent-Length: 9\r\n\r\n<html>', 80, 'upstream', '80: 502 Bad Gateway'],
     ['HTTP/1.1 100\r\n\r\nHTTP/1.1 503 No DNS\r\n\r\n', 80, 'upstream', '80: 503 No DNS'],
     ['HTTP/1.1 504 Late\r\n\r\n', 80, 'upstream', '80: 504 Late'],
-    [`HTTP/1.1 499 ${'x'.repeat(10_000)}\r\n\r\n`, 80, 'proxy', `80: 499 ${'x'.repeat(200)}…`],
+    [`HTTP/1.1 499 ${'x'.repeat(10_000)}\r\n\r\n`, 80, 'upstream', `80: 499 ${'x'.repeat(200)}…`],
   ];
   for (const [reply, port, code, said] of table) {
     await t.test(said.slice(0, 60), async (t) => {
@@ -182,15 +192,15 @@ test('a 407 says whether credentials are missing or wrong, and never shows them'
 });
 
 for (const scheme of ['http', 'https']) {
-  test(`what an ${scheme} proxy does instead of replying is one clear error`, {
+  test(`what an ${scheme} proxy does instead of replying is one clear error, of that target`, {
     skip,
     concurrency: true,
   }, async (t) => {
     const cases: Promise<void>[] = [];
-    const faults: [name: string, fault: Script, code: 'proxy' | 'timeout', said: string | RegExp][] = [
+    const faults: [name: string, fault: Script, code: 'upstream' | 'timeout', said: string | RegExp][] = [
       ['stall', () => {}, 'timeout', 'not done within 1000 ms'],
-      ['reset', (peer) => peer.reset(), 'proxy', /ECONNRESET|closed the connection/],
-      ['end', (peer) => peer.end(), 'proxy', 'closed the connection'],
+      ['reset', (peer) => peer.reset(), 'upstream', /ECONNRESET|closed the connection/],
+      ['end', (peer) => peer.end(), 'upstream', 'closed the connection'],
     ];
     for (const [name, fault, code, said] of faults) {
       for (const begun of [0, 1, 9, OK.indexOf('\n') + 1, OK.length - 1]) {

@@ -53,7 +53,7 @@ test('squid, by http and by https', { skip: need('squid', 'openssl') }, async (t
     });
     await t.test(`${scheme}: a rule of the proxy is told apart from a dead upstream`, async () => {
       const forbidden = dialTo({ host, port: FORBIDDEN_PORT, ca, proxy });
-      await refusal(forbidden, 'proxy', '403 Forbidden (many proxies allow CONNECT only to port 443)');
+      await refusal(forbidden, 'upstream', '403 Forbidden (many proxies allow CONNECT only to port 443)');
       await refusal(
         dialTo({ host, port: await deadPort(), ca, proxy }),
         'upstream',
@@ -89,7 +89,7 @@ test('tinyproxy', { skip: need('tinyproxy', 'openssl') }, async (t) => {
       ': 401 ',
       'password is wrong',
     );
-    await refusal(dialTo({ ...want, port: 25, proxy }), 'proxy', ': 403 ', 'only to port 443');
+    await refusal(dialTo({ ...want, port: 25, proxy }), 'upstream', ': 403 ', 'only to port 443');
   }
 });
 

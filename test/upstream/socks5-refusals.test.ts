@@ -32,17 +32,17 @@ test('a refused method or password is told, and never shows the password', async
   }
 });
 
-test('a refused command is told in words, even when nothing follows the code', async (t) => {
-  const table: [reply: number, code: 'proxy' | 'upstream', said: string][] = [
+test('a refused command is told in words, even when nothing follows the code, and blames the target', async (t) => {
+  const table: [reply: number, code: 'upstream', said: string][] = [
     [1, 'upstream', 'general failure (SOCKS reply 1)'],
-    [2, 'proxy', 'not allowed by its rules (SOCKS reply 2)'],
+    [2, 'upstream', 'not allowed by its rules (SOCKS reply 2)'],
     [3, 'upstream', 'network unreachable (SOCKS reply 3)'],
     [4, 'upstream', 'host unreachable (SOCKS reply 4)'],
     [5, 'upstream', 'connection refused (SOCKS reply 5)'],
     [6, 'upstream', 'TTL expired (SOCKS reply 6)'],
-    [7, 'proxy', 'command not supported (SOCKS reply 7)'],
-    [8, 'proxy', 'address type not supported (SOCKS reply 8)'],
-    [0x5b, 'proxy', 'unknown reason (SOCKS reply 91)'],
+    [7, 'upstream', 'command not supported (SOCKS reply 7)'],
+    [8, 'upstream', 'address type not supported (SOCKS reply 8)'],
+    [0x5b, 'upstream', 'unknown reason (SOCKS reply 91)'],
   ];
   for (const [reply, code, said] of table) {
     for (const bytes of [Buffer.of(5, reply), Buffer.of(5, reply, 0, 1, 0, 0, 0, 0, 0, 0)]) {
@@ -96,7 +96,10 @@ test('what a proxy does instead of replying is one clear error', { concurrency: 
             proxy: `socks5://${CREDENTIALS}@${at}`,
             timeoutMs: name === 'stall' ? 1000 : 20_000,
           });
-          const code = name === 'stall' ? step.late : 'proxy';
+          const hangsUp = name === 'reset' || name === 'end';
+          // `ssh -D` has no other way to say that it can't reach the target.
+          const broken = hangsUp && step.name === 'command' ? 'upstream' : 'proxy';
+          const code = name === 'stall' ? step.late : broken;
           await refusal(dialled, code, `proxy socks5://${at}, ${step.doing} cache.test:80: `, said);
           await proxy.closed();
         });

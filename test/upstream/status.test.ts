@@ -21,5 +21,7 @@ test('a part may come as a part, and a name of another cache may make no sense',
   assert.equal(outcomeOf(206, { ...WHOLE, part: {} }), 'here');
   assert.equal(outcomeOf(200, { ...WHOLE, part: {} }), 'here');
   assert.equal(outcomeOf(400, { ...WHOLE, foreign: true }), 'missing');
+  assert.equal(outcomeOf(400, { ...WHOLE, proxied: true }), 'broken');
+  assert.equal(outcomeOf(400, { ...WHOLE, foreign: true, proxied: true }), 'missing');
   assert.equal(outcomeOf(416, { part: {}, foreign: true }), 'refused');
 });
