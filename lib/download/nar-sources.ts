@@ -94,8 +94,8 @@ export class NarSources {
         label: `${upstream.url} by its narinfo of ${hash}`,
         upstream,
         certain: false,
-        ask: async (signal, start, end) => {
-          url ??= this.#narInfos.ask(upstream, hash, signal).then(
+        ask: async (signal, start, end, need) => {
+          url ??= this.#narInfos.ask(upstream, hash, signal, need?.insist).then(
             (own) => (own?.narName === name ? upstream.resolve(own.info.url) : undefined),
             (error) => {
               // It may answer the next time, or the signal have been that of another attempt.
@@ -104,7 +104,7 @@ export class NarSources {
             },
           );
           const found = await url;
-          return found && source(upstream, found, { large: true }).ask(signal, start, end);
+          return found && source(upstream, found, { large: true }).ask(signal, start, end, need);
         },
       };
     });
@@ -123,8 +123,9 @@ function source(upstream: Upstream, url: URL, manner: Manner): Source {
     label: url.href,
     upstream,
     certain,
-    ask: (signal, start, end) => {
-      return upstream.get(url, large, signal, start === undefined ? undefined : { start, end }, foreign);
+    ask: (signal, start, end, need) => {
+      const part = start === undefined ? undefined : { start, end };
+      return upstream.get(url, large, signal, { part, foreign, ...need });
     },
   };
 }

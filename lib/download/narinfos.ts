@@ -146,7 +146,7 @@ export class NarInfos {
     const { upstreams } = this.#options;
     const candidates = upstreams.all.map((upstream) => ({
       upstream,
-      ask: (over: AbortSignal) => this.ask(upstream, hash, over),
+      ask: (over: AbortSignal, insist: boolean) => this.ask(upstream, hash, over, insist),
     }));
     const value = await upstreams.first(candidates, { path: pathOf({ kind: 'narinfo', hash }), hedge: true });
     const ended = value && this.#keeping.keep(hash, value.text, value.origin);
@@ -154,9 +154,14 @@ export class NarInfos {
   }
 
   /** What that upstream has, without keeping it. */
-  async ask(upstream: Upstream, hash: StoreHash, signal: AbortSignal): Promise<KnownNarInfo | undefined> {
+  async ask(
+    upstream: Upstream,
+    hash: StoreHash,
+    signal: AbortSignal,
+    insist = false,
+  ): Promise<KnownNarInfo | undefined> {
     const url = upstream.resolve(`${hash}.narinfo`);
-    const answer = await upstream.get(url, false, signal);
+    const answer = await upstream.get(url, false, signal, { insist });
     if (answer === undefined) return undefined;
     const text = await readNarInfo(answer, url.href);
     try {

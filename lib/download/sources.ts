@@ -1,7 +1,7 @@
 // The places that may supply one body, and what each has shown of itself during this download.
 import { CacheError } from '../errors.ts';
 import type { Answer } from '../upstream/answer.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import type { Need, Upstream } from '../upstream/upstream.ts';
 import type { Claim } from './ranges.ts';
 
 /** One place that may have the body. */
@@ -12,7 +12,7 @@ export interface Source {
   /** Whether it is known to have had it: then what it can't be asked for is not missing. */
   readonly certain: boolean;
   /** The bytes from `from` up to `to`; all, if they are left out. Undefined if it has no such thing. */
-  ask(signal: AbortSignal, from?: number, to?: number): Promise<Answer | undefined>;
+  ask(signal: AbortSignal, from?: number, to?: number, need?: Need): Promise<Answer | undefined>;
 }
 
 /** Attempts in a row without real progress after which a source is given up. */

@@ -143,7 +143,7 @@ export class UpstreamSource implements ImportSource {
     for (let failures = 0; ; ) {
       try {
         const part = at === 0 ? undefined : { start: at, end: undefined };
-        const answer = await this.#upstream.get(url, true, this.#signal, part);
+        const answer = await this.#upstream.get(url, true, this.#signal, { part });
         if (answer === undefined) throw new CacheError('not-found', `${url.href} is not there`);
         if (at > 0 && (answer.validator !== validator || answer.start > at)) {
           answer.body.destroy();

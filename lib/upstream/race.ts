@@ -1,8 +1,11 @@
 // Asking several in their order of preference, without waiting long for any: the next is asked too when one fails,
 // says no, or lets the hedge delay pass. The first good answer wins, and the others are given up.
 
-/** Undefined for no; rejects if that can't be told. Ends early, by rejecting, when the signal is aborted. */
-export type Ask<T> = (signal: AbortSignal) => Promise<T | undefined>;
+/**
+ * Undefined for no; rejects if that can't be told. Ends early, by rejecting, when the signal is aborted. `insist`: also of
+ * somebody who is believed dead, as nobody else is left.
+ */
+export type Ask<T> = (signal: AbortSignal, insist: boolean) => Promise<T | undefined>;
 
 interface Outcome<T> {
   /** The first good answer; undefined if there is none, or it was given up. */
@@ -15,13 +18,15 @@ interface RaceOptions {
   /** Milliseconds; Infinity for one after the other. */
   readonly hedgeDelayMs: number;
   readonly signal: AbortSignal;
+  /** See {@link Ask}. */
+  readonly insist?: boolean;
   /** Told of each failure as it happens. */
   readonly onFailure: (index: number, error: unknown) => void;
 }
 
 /** Never rejects. */
 export function race<T>(asks: readonly Ask<T>[], options: RaceOptions): Promise<Outcome<T>> {
-  const { hedgeDelayMs, signal, onFailure } = options;
+  const { hedgeDelayMs, insist = false, signal, onFailure } = options;
   return new Promise((resolve) => {
     const failures: unknown[] = [];
     const over = new AbortController();
@@ -56,7 +61,7 @@ export function race<T>(asks: readonly Ask<T>[], options: RaceOptions): Promise<
         if (answer !== undefined) finish(answer);
         else next();
       };
-      ask(over.signal).then(settle, (error: unknown) => {
+      ask(over.signal, insist).then(settle, (error: unknown) => {
         if (over.signal.aborted) return;
         failures.push(error);
         onFailure(index, error);

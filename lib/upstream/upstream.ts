@@ -31,6 +31,22 @@ export interface UpstreamOptions {
   readonly connections?: Connections;
 }
 
+/** How badly something is wanted. */
+export interface Need {
+  /** Whether nobody else is left to be asked: then whoever is believed dead is asked too. */
+  readonly insist?: boolean | undefined;
+  /** Whether minutes may pass before it begins, as whoever asks gives it up when somebody else has answered. */
+  readonly patient?: boolean | undefined;
+}
+
+/** How something is asked for. */
+export interface Manner extends Need {
+  /** If only a part of it is wanted. */
+  readonly part?: Part | undefined;
+  /** Whether it is a name of another cache, which this one need not understand. */
+  readonly foreign?: boolean | undefined;
+}
+
 /** How a request goes out. */
 interface Way extends Question {
   readonly slots: Slots;
@@ -111,8 +127,7 @@ export class Upstream {
   }
 
   /**
-   * Asks for `url`, or a part of it, following redirects. `large` answers do not hold up small ones. A `foreign` URL is a name
-   * of another cache, which this one need not understand.
+   * Asks for `url`, following redirects. `large` answers do not hold up small ones.
    * @returns undefined if the upstream says that it has no such thing
    * @throws CacheError `upstream`, `refused`, `proxy`, `timeout` or `aborted`; at once if the upstream is believed dead
    */
@@ -120,10 +135,9 @@ export class Upstream {
     url: URL,
     large: boolean,
     signal: AbortSignal,
-    part?: Part,
-    foreign = false,
+    { part, foreign = false, insist = false }: Manner = {},
   ): Promise<Answer | undefined> {
-    const insists = isContinuation(part);
+    const insists = insist || isContinuation(part);
     // Called again when a slot is there: whoever waited for one need not try what others have tried in vain.
     const admit = () => {
       if (!this.health.good && !insists) throw this.health.refusal(this.url);

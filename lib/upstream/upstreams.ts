@@ -99,10 +99,10 @@ export class Upstreams {
   /** The question of one candidate; should it be given up after a long silence, its health is looked into. */
   #suspecting<T>({ upstream, ask }: Candidate<T>): Ask<T> {
     const { hedgeDelayMs, now, signal } = this.#options;
-    return async (over) => {
+    return async (over, insist) => {
       const since = now();
       try {
-        return await ask(over);
+        return await ask(over, insist);
       } catch (error) {
         if (over.aborted && !signal.aborted && now() - since >= hedgeDelayMs) upstream.health.suspect(since);
         throw error;

@@ -97,7 +97,7 @@ test('400 to a name of another cache is a miss, and no other status is that only
   let status = 400;
   const origin = await serve(t, (_, res) => res.writeHead(status).end());
   const upstream = upstreamAt(t, origin.url);
-  const ask = (foreign: boolean) => upstream.get(upstream.resolve('x'), true, never, undefined, foreign);
+  const ask = (foreign: boolean) => upstream.get(upstream.resolve('x'), true, never, { foreign });
   assert.equal(await ask(true), undefined);
   await assert.rejects(ask(false), /400/);
   status = 401;
