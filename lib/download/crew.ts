@@ -169,7 +169,8 @@ class Crew {
     const from = claim.at;
     // Where nobody knows the end it may be just here, and behind it there is nothing to ask for.
     const start = ranges.endless ? Math.max(from - 1, 0) : from;
-    const answer = given ?? (await state.source.ask(signal, start, toTheEnd ? undefined : claim.end));
+    const part = { start, end: toTheEnd ? undefined : claim.end };
+    const answer = given ?? (await state.source.ask(signal, part));
     if (answer === undefined) {
       state.out = new CacheError('upstream', `${label}: does not have it any more`);
       throw state.out;

@@ -6,7 +6,7 @@ import { type Log, warnSeldom } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { Spool, Store } from '../store/store.ts';
-import type { Answer } from '../upstream/answer.ts';
+import type { Answer, Part } from '../upstream/answer.ts';
 import { Slots } from '../upstream/slots.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { Download } from './download.ts';
@@ -129,16 +129,13 @@ export class Fetcher {
     // that tells if the parts are of one file.
     const size = expected.fileHash === undefined ? 0 : (expected.fileSize ?? 0);
     const inParts = connections > 1 && size - begun > LARGE_BYTES;
-    const part: [start?: number, end?: number] = inParts
-      ? [begun, begun + FIRST_BYTES]
-      : begun > 0
-        ? [begun]
-        : [];
+    const end = inParts ? begun + FIRST_BYTES : undefined;
+    const part: Part | undefined = inParts || begun > 0 ? { start: begun, end } : undefined;
     const candidates = sources.map((source) => ({
       upstream: source.upstream,
       certain: source.certain,
       ask: async () => {
-        const answer = await source.ask(signal, ...part);
+        const answer = await source.ask(signal, part);
         if (answer !== undefined) {
           unfit = true;
           checkSize(answer, isNar, expected, source.label);

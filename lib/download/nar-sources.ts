@@ -94,7 +94,7 @@ export class NarSources {
         label: `${upstream.url} by its narinfo of ${hash}`,
         upstream,
         certain: false,
-        ask: async (signal, start, end, need) => {
+        ask: async (signal, part, need) => {
           url ??= this.#narInfos.ask(upstream, hash, signal, need?.insist).then(
             (own) => (own?.narName === name ? upstream.resolve(own.info.url) : undefined),
             (error) => {
@@ -104,7 +104,7 @@ export class NarSources {
             },
           );
           const found = await url;
-          return found && source(upstream, found, { large: true }).ask(signal, start, end, need);
+          return found && source(upstream, found, { large: true }).ask(signal, part, need);
         },
       };
     });
@@ -123,10 +123,7 @@ function source(upstream: Upstream, url: URL, manner: Manner): Source {
     label: url.href,
     upstream,
     certain,
-    ask: (signal, start, end, need) => {
-      const part = start === undefined ? undefined : { start, end };
-      return upstream.get(url, large, signal, { part, foreign, ...need });
-    },
+    ask: (signal, part, need) => upstream.get(url, large, signal, { part, foreign, ...need }),
   };
 }
 
@@ -136,8 +133,8 @@ function bounded(source: Source): Source {
   const tooLong = () => new CacheError('upstream', `${label}: is longer than ${MAX_OTHER_BYTES} bytes`);
   return {
     ...source,
-    ask: async (...part) => {
-      const answer = await source.ask(...part);
+    ask: async (...args) => {
+      const answer = await source.ask(...args);
       if (answer === undefined) return undefined;
       const { body } = answer;
       const chunks = () => atMost(body, MAX_OTHER_BYTES, tooLong);

@@ -1,6 +1,6 @@
 // The places that may supply one body, and what each has shown of itself during this download.
 import { CacheError } from '../errors.ts';
-import type { Answer } from '../upstream/answer.ts';
+import type { Answer, Part } from '../upstream/answer.ts';
 import type { Need, Upstream } from '../upstream/upstream.ts';
 import type { Claim } from './ranges.ts';
 
@@ -11,8 +11,8 @@ export interface Source {
   readonly upstream: Upstream;
   /** Whether it is known to have had it: then what it can't be asked for is not missing. */
   readonly certain: boolean;
-  /** The bytes from `from` up to `to`; all, if they are left out. Undefined if it has no such thing. */
-  ask(signal: AbortSignal, from?: number, to?: number, need?: Need): Promise<Answer | undefined>;
+  /** All of it, or a part. Undefined if it has no such thing. */
+  ask(signal: AbortSignal, part?: Part, need?: Need): Promise<Answer | undefined>;
 }
 
 /** Attempts in a row without real progress after which a source is given up. */
