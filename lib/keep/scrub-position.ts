@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isErrno } from '../errors.ts';
 import { isId, replaceFile, storageError } from '../store/files.ts';
+import { give } from '../store/own.ts';
 import type { Place } from '../store/walk.ts';
 import { writing } from '../store/writing.ts';
 
@@ -45,6 +46,7 @@ export async function savePosition(folder: string, position: Position): Promise<
         handle.writeFile(`${JSON.stringify({ format: FORMAT, ...position })}\n`),
       ),
     );
+    await give(folder, file);
   } catch (error) {
     throw storageError(`can't write ${file}`, error);
   }

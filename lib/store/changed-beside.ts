@@ -2,6 +2,7 @@
 // empty file. A note that can't be made is no reason to fail.
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { give } from './own.ts';
 
 const NOTE = 'changed';
 
@@ -16,7 +17,11 @@ export async function changing<T>(folder: string, run: () => Promise<T>): Promis
 }
 
 async function note(folder: string): Promise<void> {
-  await writeFile(join(folder, NOTE), '').catch(() => {});
+  const file = join(folder, NOTE);
+  await writeFile(file, '').then(
+    () => give(folder, file),
+    () => {},
+  );
 }
 
 /** When a command last changed the folder, in milliseconds of the disk's clock; 0 if none ever did. */

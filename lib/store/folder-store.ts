@@ -14,6 +14,7 @@ import { HEADER_BYTES, readHeader } from './header.ts';
 import { isStale, noteUse } from './last-use.ts';
 import { listFolder } from './listing.ts';
 import { OpenFile, type OpenFileOptions } from './open-file.ts';
+import { makeFolderIn } from './own.ts';
 import { Partials } from './partials.ts';
 import { Preparation } from './prepare.ts';
 import { ReadLately } from './read-lately.ts';
@@ -22,7 +23,7 @@ import type { Beginning, ListedObject, ObjectMeta, PutOptions, Spool, Store, Sto
 import { Tally } from './tally.ts';
 import { dropAbandoned, TempFile, type TempFileWatch } from './temp-file.ts';
 import { tempName } from './temp-name.ts';
-import { makeFolder, unlink } from './writing.ts';
+import { unlink } from './writing.ts';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -201,7 +202,7 @@ export class FolderStore implements Store {
       if (!isErrno(error, 'ENOENT')) throw error;
       // Its name is new, also if it had survived once and was removed.
       this.#durableFolders.delete(dirname(file));
-      await makeFolder(dirname(file)).catch((failed) => {
+      await makeFolderIn(this.folder, dirname(file)).catch((failed) => {
         throw storageError(`can't make ${dirname(file)}`, failed);
       });
       return spool.commit(meta, file, { replace, sync }).catch((again) => {

@@ -1,14 +1,15 @@
 // Downloads that the end of the service interrupted: `partial/<SHA-256 of the path>`, the body as far as it had come without
 // a gap, behind a header that says what it is to become. They are trusted only as far as the hash of the finished whole.
 import { access, open, readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, isErrno } from '../errors.ts';
 import { type Log, warnSeldom } from '../log.ts';
 import { idOf, isFull } from './files.ts';
 import { HEADER_BYTES } from './header.ts';
+import { makeFolderIn } from './own.ts';
 import type { Beginning } from './store.ts';
 import type { TempFile } from './temp-file.ts';
-import { makeFolder, remove, rename, unlink } from './writing.ts';
+import { remove, rename, unlink } from './writing.ts';
 
 const MAX_PARTIALS = 32;
 const MAX_AGE_MS = 7 * 24 * 3600_000;
@@ -32,7 +33,7 @@ export class Partials {
       const found = await readBeginning(file).catch(() => undefined);
       if (found === undefined) continue;
       try {
-        await makeFolder(this.#folder);
+        await makeFolderIn(dirname(this.#folder), this.#folder);
         await rename(file, join(this.#folder, idOf(found.path)));
       } catch (error) {
         // They are to go then, and leave their room.
@@ -75,7 +76,7 @@ export class Partials {
   /** Keeps what is in the spool; that it can't is no more than a pity. */
   async keep(spool: TempFile, partial: Beginning): Promise<void> {
     try {
-      await makeFolder(this.#folder);
+      await makeFolderIn(dirname(this.#folder), this.#folder);
       await this.note(spool, partial);
       await spool.moveTo(join(this.#folder, idOf(partial.path)));
     } catch (error) {

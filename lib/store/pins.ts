@@ -1,10 +1,11 @@
 // Pins: files in `pins/`, named by the pin, each with the store path that it keeps. Whoever collects reads them each time, so
 // that a pin set by a command holds for a running service too.
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CacheError, isErrno } from '../errors.ts';
 import { replaceFile, storageError, syncFolder } from './files.ts';
+import { give, makeFolderIn } from './own.ts';
 
 interface Pin {
   readonly name: string;
@@ -15,9 +16,11 @@ interface Pin {
 const NAME = /^\w[\w.+?=-]{0,243}$/;
 
 export class Pins {
+  readonly #cacheDir: string;
   readonly #folder: string;
 
   constructor(cacheDir: string) {
+    this.#cacheDir = cacheDir;
     this.#folder = join(cacheDir, 'pins');
   }
 
@@ -49,10 +52,13 @@ export class Pins {
       );
     }
     try {
-      await mkdir(this.#folder, { recursive: true });
+      await makeFolderIn(this.#cacheDir, this.#folder);
       // Two may set the same pin at once.
       const temporary = join(this.#folder, `.${randomBytes(12).toString('hex')}`);
-      await replaceFile(join(this.#folder, name), temporary, (handle) => handle.writeFile(`${storePath}\n`));
+      await replaceFile(join(this.#folder, name), temporary, async (handle) => {
+        await handle.writeFile(`${storePath}\n`);
+        await give(this.#cacheDir, handle);
+      });
       await syncFolder(this.#folder);
     } catch (error) {
       throw storageError(`can't write the pin ${name}`, error);

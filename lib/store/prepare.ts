@@ -6,11 +6,12 @@ import { dirname, join } from 'node:path';
 import { CacheError, describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { isFull } from './files.ts';
+import { makeFolderIn } from './own.ts';
 import type { Partials } from './partials.ts';
 import { putBack } from './put-back.ts';
 import { placeOf, trashFolder } from './removal.ts';
 import { isOfAnother } from './temp-name.ts';
-import { makeFolder, openToWrite, remove, writing } from './writing.ts';
+import { openToWrite, remove, writing } from './writing.ts';
 
 const CONSEQUENCE =
   'what it holds is served, uploads are refused, and what is fetched is passed on without being kept';
@@ -35,7 +36,7 @@ export class Preparation {
    */
   async begin(): Promise<void> {
     try {
-      await makeFolder(this.#folder);
+      await makeFolderIn(this.#folder, this.#folder);
       await readdir(this.#folder);
       this.#left.tmp = (await namesIn(this.#tmp)).filter((name) => !isOfAnother(name));
       this.#left.trash = await namesIn(trashFolder(this.#folder));
@@ -72,7 +73,7 @@ export class Preparation {
     for (const name of tmp) await remove(join(this.#tmp, name));
     await this.#partials.prune();
     for (const name of trash) await this.#takeBack(name);
-    await makeFolder(this.#tmp);
+    await makeFolderIn(this.#folder, this.#tmp);
     await this.#probe();
   }
 
@@ -85,7 +86,7 @@ export class Preparation {
     const file = join(trashFolder(this.#folder), name);
     const place = placeOf(this.#folder, name);
     if (place !== undefined) {
-      await makeFolder(dirname(place));
+      await makeFolderIn(this.#folder, dirname(place));
       await putBack(file, place);
     } else await remove(file);
   }

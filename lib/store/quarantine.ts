@@ -5,8 +5,9 @@ import { basename, join } from 'node:path';
 import { describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { fileOf, storageError, versionOf } from './files.ts';
+import { give, makeFolderIn } from './own.ts';
 import { putBack } from './put-back.ts';
-import { makeFolder, rename, unlink, writing } from './writing.ts';
+import { rename, unlink, writing } from './writing.ts';
 
 export function quarantineFolder(folder: string): string {
   return join(folder, 'quarantine');
@@ -30,7 +31,7 @@ export async function readQuarantined(folder: string, id: string): Promise<Buffe
 export async function moveAside(folder: string, id: string): Promise<void> {
   const aside = quarantineFolder(folder);
   try {
-    await makeFolder(aside);
+    await makeFolderIn(folder, aside);
     for (const flat of [false, true]) {
       await rename(fileOf(folder, { id, flat }), join(aside, `${id}-${Date.now()}`)).catch((error) => {
         if (!isErrno(error, 'ENOENT')) throw error;
@@ -65,7 +66,7 @@ export async function quarantine(
   const aside = quarantineFolder(folder);
   const target = join(aside, `${basename(file)}-${Date.now()}`);
   try {
-    await makeFolder(aside);
+    await makeFolderIn(folder, aside);
     await rename(file, target);
   } catch (error) {
     // It may have been replaced, or taken, while this waited for its turn.
@@ -87,7 +88,11 @@ export async function quarantine(
     return undefined;
   }
   // For whoever finds it there; that the log says so too has to do if this can't be written.
-  await writing(() => writeFile(`${target}.reason`, `${path}\n${reason}\n`)).catch(() => {});
+  const note = `${target}.reason`;
+  await writing(() => writeFile(note, `${path}\n${reason}\n`)).then(
+    () => give(folder, note),
+    () => {},
+  );
   log.warn(`${path} is damaged (${reason}); moved to ${target}`);
   return bytes;
 }

@@ -2,11 +2,12 @@
 // and long enough before that nobody still believes to have it. A NAR is first moved aside: whoever opened it in that
 // very moment, to serve it or because a narinfo that names it is being pushed, has left a later time on it, and it is put back.
 // Synchronous, for the thread that does nothing else: see scan-thread.ts.
-import { mkdirSync, readdirSync, renameSync, statSync, unlinkSync, utimesSync } from 'node:fs';
+import { readdirSync, renameSync, statSync, unlinkSync, utimesSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isErrno } from '../errors.ts';
 import { breathing, sleep } from './breath.ts';
 import { fileOf, isId } from './files.ts';
+import { makeFolderInSync } from './own.ts';
 import type { Removal, Unit } from './plan.ts';
 import { putBackSync } from './put-back.ts';
 
@@ -82,7 +83,7 @@ export function removeUnits(
 /** Makes the folder, and says by its time that it is in use: not every filesystem does so when something is moved there. */
 function useTrash(folder: string): void {
   const trash = trashFolder(folder);
-  mkdirSync(trash, { recursive: true });
+  makeFolderInSync(folder, trash);
   utimesSync(trash, new Date(), new Date());
 }
 
@@ -95,7 +96,7 @@ export function putBackLeft(folder: string): void {
   for (const name of readdirSync(trash)) {
     const place = placeOf(folder, name);
     if (place === undefined) continue;
-    mkdirSync(dirname(place), { recursive: true });
+    makeFolderInSync(folder, dirname(place));
     putBackSync(join(trash, name), place);
   }
 }

@@ -4,7 +4,7 @@ import { access, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CacheError } from '../errors.ts';
 import { storageError } from './files.ts';
-import { makeFolder } from './writing.ts';
+import { makeFolderIn } from './own.ts';
 
 /** What an upload leaves free: its narinfo and other small files need room too. */
 const SPARE_BYTES = 1 << 20;
@@ -53,7 +53,7 @@ export async function lackOfRoom(folder: string, bytes: number): Promise<CacheEr
 export async function checkWritable(folder: string): Promise<void> {
   const tmp = join(folder, 'tmp');
   try {
-    await makeFolder(tmp);
+    await makeFolderIn(folder, tmp);
     for (const one of [tmp, folder]) await access(one, constants.W_OK);
   } catch (error) {
     throw new CacheError('full', 'the disk takes no writes now', error);

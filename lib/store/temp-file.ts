@@ -1,14 +1,15 @@
 // A spool in the folder: an exclusive temporary file with room for the header in front. It becomes an object by
 // being given its header, synced and renamed; until then a crash leaves nothing but a file that the next start removes.
 import { type FileHandle, readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type CacheError, isCacheError, isErrno } from '../errors.ts';
 import { isFull, storageError } from './files.ts';
 import { encodeHeader, HEADER_BYTES } from './header.ts';
+import { give, makeFolderIn } from './own.ts';
 import { lacksLinks } from './put-back.ts';
 import type { ObjectMeta, Spool } from './store.ts';
 import { tempName } from './temp-name.ts';
-import { link, makeFolder, openToWrite, rename, unlink, writing } from './writing.ts';
+import { link, openToWrite, rename, unlink, writing } from './writing.ts';
 
 /** Who is told how a temporary file fares. */
 export interface TempFileWatch {
@@ -37,12 +38,17 @@ export class TempFile implements Spool {
   /** Nobody waits for the file: a download shows its first bytes meanwhile. */
   static create(folder: string, watch: TempFileWatch): TempFile {
     const path = join(folder, tempName());
+    const cacheDir = dirname(folder);
     const handle = openToWrite(path, 'wx+')
       .catch(async (error) => {
         // Somebody removed the folder, or the disk it was on, and it is back now.
         if (!isErrno(error, 'ENOENT')) throw error;
-        await makeFolder(folder);
+        await makeFolderIn(cacheDir, folder);
         return openToWrite(path, 'wx+');
+      })
+      .then(async (opened) => {
+        await give(cacheDir, opened);
+        return opened;
       })
       .catch((error) => {
         throw storageError(`can't create a temporary file in ${folder}`, error);

@@ -27,11 +27,14 @@ export const rename = (from: string, to: string) => writing(() => fs.rename(from
 export const unlink = (file: string) => writing(() => fs.unlink(file));
 /** Whatever it is, if it is there. */
 export const remove = (file: string) => writing(() => fs.rm(file, { recursive: true, force: true }));
-/** With those above it. */
+/** With those above it; the first of them that was not there, if there is one. */
 export const makeFolder = (folder: string) =>
-  writing(async () => {
+  writing(async () =>
     // Why it can't be done `recursive` does not tell: on a read-only disk it says that something is missing.
-    await fs.mkdir(folder, { recursive: true }).catch(() => fs.mkdir(folder));
-  });
+    fs.mkdir(folder, { recursive: true }).catch(async () => {
+      await fs.mkdir(folder);
+      return folder;
+    }),
+  );
 /** For writing; `flags` say how. */
 export const openToWrite = (file: string, flags: string) => writing(() => fs.open(file, flags, 0o644));
