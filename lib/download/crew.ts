@@ -150,7 +150,8 @@ class Crew {
       }
       state.delivered.delete(job.claim);
       state.failed(error, job.claim.at - at);
-      const again = !isCacheError(error, 'refused') && (this.#task.hashKnown || state.recognisable);
+      const isFinal = isCacheError(error, 'refused') || isCacheError(error, 'not-found');
+      const again = !isFinal && (this.#task.hashKnown || state.recognisable);
       if (!again) state.out ??= error;
       log.warn(`${describe(error)}; ${state.out === undefined ? 'asking it again' : 'not asking it again'}`);
       if (this.#task.sources.allOut) this.#fail(error);

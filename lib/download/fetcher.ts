@@ -1,15 +1,16 @@
 // Gets what the store lacks: finds out who may have it, starts one download of it, and lets everybody who asks
 // meanwhile join that.
 import type { Config } from '../config.ts';
-import { CacheError, describe } from '../errors.ts';
+import { describe } from '../errors.ts';
 import { type Log, warnSeldom } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { Spool, Store } from '../store/store.ts';
-import type { Answer, Part } from '../upstream/answer.ts';
+import type { Part } from '../upstream/answer.ts';
 import { Slots } from '../upstream/slots.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { Download } from './download.ts';
+import { firstAnswer } from './first-answer.ts';
 import { type Flight, Flights } from './flights.ts';
 import { canTell, NarSources, type Wanted } from './nar-sources.ts';
 import type { NarInfos } from './narinfos.ts';
@@ -131,38 +132,17 @@ export class Fetcher {
     const inParts = connections > 1 && size - begun > LARGE_BYTES;
     const end = inParts ? begun + FIRST_BYTES : undefined;
     const part: Part | undefined = inParts || begun > 0 ? { start: begun, end } : undefined;
-    const candidates = sources.map((source) => ({
-      upstream: source.upstream,
-      certain: source.certain,
-      ask: async () => {
-        const answer = await source.ask(signal, part);
-        if (answer !== undefined) {
-          unfit = true;
-          checkSize(answer, isNar, expected, source.label);
-          unfit = false;
-        }
-        return answer && { answer, source };
-      },
-    }));
-    // Whether the last answer that came has another size.
-    let unfit = false;
-    let missing = false;
-    const whenMissing = () => {
-      missing = true;
-    };
-    const wanted = { path: isNar ? undefined : path, hedge: false, whenMissing };
     const doubt = () => this.#doubt(name);
-    const giveUp = async () => {
-      if (unfit) await doubt();
+    const first = await firstAnswer(
+      { sources, path: isNar ? undefined : path, expected, part },
+      { upstreams, log, signal, unfit: doubt },
+    ).catch(async (error) => {
       await this.#putBack(path, expected, partial);
-    };
-    const first = await upstreams.first(candidates, wanted).catch(async (error) => {
-      await giveUp();
       throw error;
     });
-    if (first === undefined) {
-      await giveUp();
-      if (missing && name.kind === 'nar' && name.hash !== undefined) {
+    if (first.kind === 'missing') {
+      await this.#putBack(path, expected, partial);
+      if (first.sure && isNar && name.hash !== undefined) {
         // It is missing all the same if its narinfo can't be dropped.
         await narInfos.lose(name.hash, name.name).catch((error) => log.warn(describe(error)));
       }
@@ -232,15 +212,4 @@ export class Fetcher {
   idle(): Promise<void> {
     return this.#downloads.idle();
   }
-}
-
-/** What can be said against a body before its first byte. */
-function checkSize(answer: Answer, isNar: boolean, expected: Expected, label: string): void {
-  const size = answer.size ?? expected.fileSize;
-  // Nothing of an empty body could be held back until its hash is known to be wrong.
-  const empty = isNar && size === 0;
-  if (!empty && (expected.fileSize === undefined || size === expected.fileSize)) return;
-  answer.body.destroy();
-  const wanted = expected.fileSize === undefined ? 'a NAR' : `${expected.fileSize} bytes as its narinfo says`;
-  throw new CacheError('upstream', `${label}: has ${size} bytes, expected ${wanted}`);
 }

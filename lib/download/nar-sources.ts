@@ -50,10 +50,10 @@ export class NarSources {
    */
   async forNar(name: NarName, hash: StoreHash | undefined): Promise<Wanted> {
     const promised = hashInNarName(name);
-    const byPath = (foreign: boolean) =>
-      this.#upstreams.all.map((one) => source(one, one.resolve(`nar/${name}`), { large: true, foreign }));
+    const guesses = (guess: Source['guess'], upstreams = this.#upstreams.all) =>
+      upstreams.map((one) => source(one, one.resolve(`nar/${name}`), { large: true, guess }));
     const expected = expectedByName(name, hash);
-    const byName = { sources: byPath(false), expected };
+    const byName = { sources: guesses('alone'), expected };
     if (hash === undefined) return byName;
     const known = await this.#narInfos.find(hash).catch((error) => {
       // Without it, only the name can say what the bytes must be, and not every name does.
@@ -65,13 +65,15 @@ export class NarSources {
     if (known === 'unknown' || known.known.narName !== name) {
       // A client may remember a narinfo that we have forgotten, and that can't be had now, or another one has come in
       // its place. That an upstream lacks the path proves nothing while its own narinfo may call the NAR otherwise.
-      return { ...byName, sources: [...byName.sources, ...this.#byOwnNarInfo(hash, name)] };
+      return { expected, sources: [...guesses('settled'), ...this.#byOwnNarInfo(hash, name)] };
     }
     const { info, origin } = known.known;
     const from = this.#upstreams.byOrigin(origin);
     const own = from === undefined ? [] : this.#own(from, info.url);
-    // Only a name that is a hash means the same bytes everywhere. Whoever does not understand it has no such NAR.
-    const others = promised === undefined && own.length > 0 ? [] : byPath(true);
+    // Only a name that is a hash means the same bytes everywhere. Where the narinfo came from it is called as that says: asked
+    // for by another name there, its "no" would be taken for the true one.
+    const elsewhere = this.#upstreams.all.filter((upstream) => own.length === 0 || upstream !== from);
+    const others = promised === undefined && own.length > 0 ? [] : guesses('settled', elsewhere);
     const sources = [...own, ...others, ...this.#byOwnNarInfo(hash, name, from)];
     return { sources: unique(sources), expected: expectedOf(info, promised) };
   }
@@ -111,19 +113,20 @@ export class NarSources {
   }
 }
 
-interface Manner extends Partial<Pick<Source, 'certain'>> {
+interface Manner extends Partial<Pick<Source, 'certain' | 'guess'>> {
   /** See {@link Upstream.get}. */
   readonly large?: boolean;
-  readonly foreign?: boolean;
 }
 
 function source(upstream: Upstream, url: URL, manner: Manner): Source {
-  const { certain = false, foreign = false, large = false } = manner;
+  const { certain = false, guess, large = false } = manner;
   return {
     label: url.href,
     upstream,
     certain,
-    ask: (signal, part, need) => upstream.get(url, large, signal, { part, foreign, ...need }),
+    guess,
+    ask: (signal, part, need) =>
+      upstream.get(url, large, signal, { part, foreign: guess !== undefined, ...need }),
   };
 }
 

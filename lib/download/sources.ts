@@ -11,6 +11,11 @@ export interface Source {
   readonly upstream: Upstream;
   /** Whether it is known to have had it: then what it can't be asked for is not missing. */
   readonly certain: boolean;
+  /**
+   * Set where nobody has said that it has it under this name: then what it answers instead says nothing. `settled` by what
+   * its own narinfo says, which is asked for later; or there is none to ask, and the name stands `alone`.
+   */
+  readonly guess?: 'settled' | 'alone' | undefined;
   /** All of it, or a part. Undefined if it has no such thing. */
   ask(signal: AbortSignal, part?: Part, need?: Need): Promise<Answer | undefined>;
 }

@@ -11,15 +11,21 @@ export interface Question {
 
 /** Request Timeout, Too Early, Too Many Requests. */
 const PASSING = [408, 425, 429];
+/** These are about who asks, or about the server as a whole, whatever the name. */
+const NOT_OF_THE_NAME = [401, 407, ...PASSING, 502, 503, 504];
 
-/** `broken`: it failed. `busy`: not now. `refused`: asked again, it would say the same. */
+/** `broken`: it failed. `busy`: not now. `refused`: asked again, it would say the same. `strange`: it knows no such name. */
 export function outcomeOf(
   status: number,
   { part, foreign, proxied = false }: Question,
-): 'here' | 'missing' | 'broken' | 'busy' | 'refused' {
+): 'here' | 'missing' | 'broken' | 'busy' | 'refused' | 'strange' {
   if (status === 200 || (status === 206 && part !== undefined)) return 'here';
-  if (status === 404 || status === 403 || status === 410 || (status === 400 && foreign)) return 'missing';
+  if (status === 404 || status === 403 || status === 410) return 'missing';
+  // attic answers 500 to the NAR names of other caches, selector4nix 422.
+  if (foreign && status >= 400 && !NOT_OF_THE_NAME.includes(status)) return 'strange';
+  // A guess that fails is no failure of an upstream that was never asked whether it has it.
+  if (status >= 500) return foreign ? 'busy' : 'broken';
   // What a proxy's other end says to every path is no refusal of one of them.
-  if (status >= 500 || (status === 400 && proxied)) return 'broken';
+  if (status === 400 && proxied) return 'broken';
   return PASSING.includes(status) ? 'busy' : 'refused';
 }

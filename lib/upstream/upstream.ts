@@ -129,7 +129,8 @@ export class Upstream {
   /**
    * Asks for `url`, following redirects. `large` answers do not hold up small ones.
    * @returns undefined if the upstream says that it has no such thing
-   * @throws CacheError `upstream`, `refused`, `proxy`, `timeout` or `aborted`; at once if the upstream is believed dead
+   * @throws CacheError `not-found` if it does not know what a foreign URL means; `upstream`, `refused`, `proxy`, `timeout` or
+   * `aborted`; at once if the upstream is believed dead
    */
   get(
     url: URL,
@@ -158,7 +159,7 @@ export class Upstream {
       failed: (error) => own && !isContinuation(way.part) && health.failed(error),
     };
     const name = `${url.href}${this.#agent.through}`;
-    const refuse = (problem: string, code: 'upstream' | 'refused' = 'refused') => {
+    const refuse = (problem: string, code: 'upstream' | 'refused' | 'not-found' = 'refused') => {
       discard(response);
       return new CacheError(code, `${name}: ${problem}`);
     };
@@ -170,16 +171,16 @@ export class Upstream {
       return undefined;
     }
     if (outcome !== 'here') {
-      const code = outcome === 'refused' ? outcome : 'upstream';
+      const code = outcome === 'refused' ? outcome : outcome === 'strange' ? 'not-found' : 'upstream';
       const error = refuse(`answered ${status} ${statusMessage}${hintAt(status, this.#agent.through)}`, code);
       if (outcome === 'broken') watch.failed(error);
-      else watch.delivered();
+      else if (status < 500) watch.delivered();
       throw error;
     }
     if (response.headers['content-type']?.startsWith('text/html')) {
       const error = refuse('answered with a web page, expected a file of a binary cache', 'upstream');
       // Also at the end of a redirect: so networks answer that want a login first.
-      if (asked) health.failed(error);
+      if (asked && !way.foreign) health.failed(error);
       throw error;
     }
     const extent = extentOf(response);

@@ -71,7 +71,7 @@ export class Upstreams {
     const { hedgeDelayMs, signal } = this.#options;
     if (path !== undefined && this.misses.has(path)) return undefined;
     const usable = await believed(candidates);
-    if (usable.length === 0 && candidates.length > 0) return this.#fail(candidates.map(whyNot));
+    if (usable.length === 0 && candidates.length > 0) return this.fail(candidates.map(whyNot));
     if (hedge)
       usable.sort((a, b) => Number(a.upstream.health.suspected) - Number(b.upstream.health.suspected));
     const asks = usable.map((candidate) => this.#suspecting(candidate));
@@ -82,9 +82,9 @@ export class Upstreams {
         this.#warn(`upstream ${usable[index]?.upstream.url}: ${describe(error)}`, error),
     });
     if (found !== undefined) return found;
-    if (failures.length > 0) return this.#fail(failures);
+    if (failures.length > 0) return this.fail(failures);
     const lost = candidates.filter((candidate) => candidate.certain && !usable.includes(candidate));
-    if (lost.length > 0) return this.#fail(lost.map(whyNot));
+    if (lost.length > 0) return this.fail(lost.map(whyNot));
     const sure = usable.length === candidates.length;
     if (path !== undefined) this.misses.add(path, this.#rememberMs(sure));
     if (sure) whenMissing?.();
@@ -115,7 +115,11 @@ export class Upstreams {
     return sure ? negativeTtlMs : Math.min(negativeTtlMs, UNSURE_MS);
   }
 
-  #fail(failures: readonly unknown[]): undefined {
+  /**
+   * What failures come to where nobody has it: undefined where the configuration takes them for a miss.
+   * @throws CacheError the failure of the one that failed, or `timeout` or `upstream` for several
+   */
+  fail(failures: readonly unknown[]): undefined {
     const aborted = failures.find((failure) => isCacheError(failure, 'aborted'));
     if (aborted !== undefined) throw aborted;
     // What lies with us must not be remembered as a miss, whatever the configuration says of upstreams.

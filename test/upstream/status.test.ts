@@ -17,11 +17,24 @@ test('what a status says of what was asked for', () => {
     for (const status of statuses) assert.equal(outcomeOf(status, WHOLE), outcome, `${status}`);
 });
 
-test('a part may come as a part, and a name of another cache may make no sense', () => {
+test('a part may come as a part', () => {
   assert.equal(outcomeOf(206, { ...WHOLE, part: {} }), 'here');
   assert.equal(outcomeOf(200, { ...WHOLE, part: {} }), 'here');
-  assert.equal(outcomeOf(400, { ...WHOLE, foreign: true }), 'missing');
   assert.equal(outcomeOf(400, { ...WHOLE, proxied: true }), 'broken');
-  assert.equal(outcomeOf(400, { ...WHOLE, foreign: true, proxied: true }), 'missing');
-  assert.equal(outcomeOf(416, { part: {}, foreign: true }), 'refused');
+});
+
+test('a name of another cache may make no sense, and whatever comes then is no failure', () => {
+  const foreign = { part: {}, foreign: true };
+  const expected = {
+    here: [200, 206],
+    missing: [403, 404, 410],
+    strange: [400, 405, 416, 422, 500, 501],
+    busy: [408, 425, 429, 502, 503, 504],
+    refused: [204, 304, 401, 407],
+  };
+  for (const [outcome, statuses] of Object.entries(expected))
+    for (const status of statuses) {
+      assert.equal(outcomeOf(status, foreign), outcome, `${status}`);
+      assert.equal(outcomeOf(status, { ...foreign, proxied: true }), outcome, `${status}, proxied`);
+    }
 });

@@ -93,15 +93,21 @@ test('an answer is its body and size; 404, 403 and 410 are misses; all else is a
   }
 });
 
-test('400 to a name of another cache is a miss, and no other status is that only for such a name', async (t) => {
-  let status = 400;
-  const origin = await serve(t, (_, res) => res.writeHead(status).end());
+test('no answer to a name of another cache tells against an upstream', async (t) => {
+  let status = 500;
+  let type = 'application/json';
+  const origin = await serve(t, (_, res) => res.writeHead(status, { 'content-type': type }).end());
   const upstream = upstreamAt(t, origin.url);
   const ask = (foreign: boolean) => upstream.get(upstream.resolve('x'), true, never, { foreign });
-  assert.equal(await ask(true), undefined);
-  await assert.rejects(ask(false), /400/);
-  status = 401;
-  await assert.rejects(ask(true), /401/);
+  const unknown = (error: unknown) => isCacheError(error, 'not-found');
+  for (let i = 0; i < 5; i++) await assert.rejects(ask(true), unknown);
+  status = 503;
+  for (let i = 0; i < 5; i++) await assert.rejects(ask(true), /503/);
+  [status, type] = [200, 'text/html'];
+  for (let i = 0; i < 5; i++) await assert.rejects(ask(true), /web page/);
+  assert.ok(upstream.health.good);
+  [status, type] = [500, 'application/json'];
+  await assert.rejects(ask(false), /500/);
 });
 
 test('a web page is not a file of a binary cache', async (t) => {

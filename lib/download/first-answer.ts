@@ -1,0 +1,95 @@
+// The first question to those who may have a body, and what all that they say comes to: one has it, all lack it, or it can't
+// be told.
+import { CacheError, describe, isCacheError, lacksDescriptors } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { Answer, Part } from '../upstream/answer.ts';
+import type { Upstreams } from '../upstream/upstreams.ts';
+import type { Source } from './sources.ts';
+import type { Expected } from './verify.ts';
+
+export interface Asked {
+  readonly sources: readonly Source[];
+  /** Where a miss is remembered; undefined for a NAR, whose is not. */
+  readonly path: string | undefined;
+  readonly expected: Expected;
+  /** The part to ask for; all of it if undefined. */
+  readonly part: Part | undefined;
+}
+
+/** A source and its answer; or nobody has it, in which case `sure` is whether everybody was asked. */
+export type First =
+  | { readonly kind: 'here'; readonly source: Source; readonly answer: Answer }
+  | { readonly kind: 'missing'; readonly sure: boolean };
+
+interface Context {
+  readonly upstreams: Upstreams;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** Told, before it rejects, that what somebody has is not what was expected. */
+  readonly unfit: () => Promise<void>;
+}
+
+/** @throws CacheError of those that could not be asked, if nobody else has it */
+export async function firstAnswer(asked: Asked, context: Context): Promise<First> {
+  const { expected, part, path, sources } = asked;
+  const { log, signal, upstreams, unfit } = context;
+  const isNar = path === undefined;
+  let isUnfit = false;
+  let saysNo = false;
+  /** What names that stand alone were answered with that says nothing. */
+  const strange: CacheError[] = [];
+
+  const ask = async (source: Source): Promise<Extract<First, { kind: 'here' }> | undefined> => {
+    const { guess, label } = source;
+    const answer = await source.ask(signal, part).catch((error) => {
+      if (guess === undefined || signal.aborted || lacksDescriptors(error)) throw error;
+      if (guess === 'settled') log.warn(`${describe(error)}; its own narinfo will tell`);
+      else if (isCacheError(error, 'not-found')) strange.push(error);
+      else throw error;
+      return 'strange' as const;
+    });
+    if (answer === 'strange') return undefined;
+    if (answer === undefined) {
+      saysNo = true;
+      return undefined;
+    }
+    const problem = problemOf(answer, isNar, expected);
+    if (problem === undefined) return { kind: 'here', source, answer };
+    answer.body.destroy();
+    const error = new CacheError('upstream', `${label}: ${problem}`);
+    isUnfit = guess === undefined;
+    if (isUnfit) throw error;
+    log.warn(`${error.message}: it is another file`);
+    return undefined;
+  };
+  const candidates = sources.map((source) => ({
+    upstream: source.upstream,
+    certain: source.certain,
+    ask: () => ask(source),
+  }));
+  let sure = false;
+  const whenMissing = () => {
+    sure = true;
+  };
+  const first = await upstreams
+    .first(candidates, { path, hedge: false, whenMissing })
+    .catch(async (error) => {
+      if (isUnfit) await unfit();
+      throw error;
+    });
+  if (first !== undefined) return first;
+  // Somebody must have said no, or nobody knows.
+  const [error] = strange;
+  if (error !== undefined && !saysNo) upstreams.fail([new CacheError('upstream', error.message, error)]);
+  return { kind: 'missing', sure };
+}
+
+/** What can be said against a body before its first byte. */
+function problemOf(answer: Answer, isNar: boolean, { fileSize }: Expected): string | undefined {
+  const size = answer.size ?? fileSize;
+  // Nothing of an empty body could be held back until its hash is known to be wrong.
+  const isEmpty = isNar && size === 0;
+  if (!isEmpty && (fileSize === undefined || size === fileSize)) return undefined;
+  const wanted = fileSize === undefined ? 'a NAR' : `${fileSize} bytes as its narinfo says`;
+  return `has ${size} bytes, expected ${wanted}`;
+}
