@@ -14,6 +14,8 @@ import type { Listen } from '../config.ts';
 import { CacheError, describe, isErrno } from '../errors.ts';
 import type { TlsFiles } from '../secrets.ts';
 import { UnderWay } from '../under-way.ts';
+import { NEVER } from './caching.ts';
+import { watchHalfOpen } from './half-open.ts';
 import type { Handler } from './handler.ts';
 import { Handshakes } from './handshakes.ts';
 import { Turns } from './turns.ts';
@@ -54,6 +56,7 @@ export async function startServer(
     keepAliveTimeout: KEEP_ALIVE_MS,
     noDelay: true,
     keepAlive: true,
+    allowHalfOpen: true,
   };
   const server =
     tls === undefined
@@ -61,6 +64,9 @@ export async function startServer(
       : createTlsServer({ ...options, ...contextOf(tls), handshakeTimeout: headersMs });
   // Their bytes are bounded. Of more than 1000 Node would drop the rest in silence, among them what a proxy has added.
   server.maxHeadersCount = 0;
+  // Without this Node ends the connection as soon as the client has ended its half, answer or no answer. Not in Node's
+  // documentation, but there since 0.x; what it is worth is tested.
+  Object.assign(server, { httpAllowHalfOpen: true });
   const turns = new Turns();
   const handlers = new UnderWay();
   const handle = (expects: boolean): RequestListener => {
@@ -71,7 +77,10 @@ export async function startServer(
         handlers.end();
       });
   };
-  server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => turns.add(socket));
+  server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
+    turns.add(socket);
+    watchHalfOpen(socket, () => turns.answering(socket));
+  });
   const handshaking = new Handshakes();
   if (tls !== undefined) handshaking.watch(server as TlsServer);
   // Connections that fail before they are secure: no client of ours, and no concern of the others.
@@ -141,6 +150,7 @@ function refuseExpectation(res: ServerResponse): void {
   res.writeHead(417, {
     'Content-Type': 'text/plain; charset=utf-8',
     'Content-Length': body.length,
+    'Cache-Control': NEVER,
     Connection: 'close',
   });
   res.end(body);
@@ -157,7 +167,8 @@ function cutOff(socket: Socket, status: number, busy: boolean): void {
   const allow = status === 405 ? 'Allow: GET, HEAD, PUT\r\n' : '';
   socket.end(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${allow}Connection: close\r\n` +
-      `Content-Type: text/plain; charset=utf-8\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      `Cache-Control: ${NEVER}\r\nContent-Type: text/plain; charset=utf-8\r\n` +
+      `Content-Length: ${body.length}\r\n\r\n${body}`,
   );
 }
 

@@ -7,8 +7,8 @@ import type { Socket } from 'node:net';
 const MAX_WAITING = 100;
 
 interface Connection {
-  /** Whether a request is being answered. */
-  busy: boolean;
+  /** What is being sent, if something is. */
+  answering: ServerResponse | undefined;
   readonly waiting: Waiting[];
 }
 
@@ -23,13 +23,18 @@ export class Turns {
 
   /** Must be told of every connection. */
   add(socket: Socket): void {
-    this.#connections.set(socket, { busy: false, waiting: [] });
+    this.#connections.set(socket, { answering: undefined, waiting: [] });
     socket.once('close', () => this.#connections.delete(socket));
   }
 
   /** Whether a request of the connection is being answered. */
   isBusy(socket: Socket): boolean {
-    return this.#connections.get(socket)?.busy ?? false;
+    return this.answering(socket) !== undefined;
+  }
+
+  /** The answer that is being sent on the connection, if there is one. */
+  answering(socket: Socket): ServerResponse | undefined {
+    return this.#connections.get(socket)?.answering;
   }
 
   /** Runs `answer`, which ends `res`, when the requests before it on its connection have ended; never, if that is gone. */
@@ -37,18 +42,18 @@ export class Turns {
     const connection = this.#connections.get(socket);
     if (connection === undefined) return;
     const begin = () => {
-      connection.busy = true;
+      connection.answering = res;
       if (this.#stopping) res.setHeader('Connection', 'close');
       res.once('close', () => this.#ended(socket, connection));
       answer();
     };
-    if (!connection.busy) beginUnlessLate({ res, begin });
+    if (connection.answering === undefined) beginUnlessLate({ res, begin });
     else if (connection.waiting.length < MAX_WAITING) connection.waiting.push({ res, begin });
     else socket.destroy();
   }
 
   #ended(socket: Socket, connection: Connection): void {
-    connection.busy = false;
+    connection.answering = undefined;
     if (socket.destroyed) return;
     const next = connection.waiting.shift();
     if (next !== undefined) beginUnlessLate(next);
@@ -59,7 +64,7 @@ export class Turns {
   /** From now on a connection ends with its last request; those without one end now. */
   stop(): void {
     this.#stopping = true;
-    for (const [socket, { busy }] of this.#connections) if (!busy) socket.destroy();
+    for (const [socket, { answering }] of this.#connections) if (answering === undefined) socket.destroy();
   }
 }
 
