@@ -2,9 +2,9 @@
 // joined, or a download is started; whoever asked can't tell which.
 import type { Download } from './download/download.ts';
 import { Fetcher, type FetcherOptions } from './download/fetcher.ts';
-import type { NarInfos } from './download/narinfos.ts';
+import type { KnownNarInfo, NarInfos } from './download/narinfos.ts';
 import { CacheError } from './errors.ts';
-import { mimeOf, type ObjectName, pathOf } from './nix/object-name.ts';
+import { mimeOf, type ObjectKind, type ObjectName, pathOf } from './nix/object-name.ts';
 import type { Store, StoredObject } from './store/store.ts';
 import type { Reader } from './streams.ts';
 
@@ -17,6 +17,10 @@ export interface Found {
   readonly sure: boolean;
   /** SHA-256 of the body in hexadecimal, if it is known. */
   readonly sha256: string | undefined;
+  /** When it came here, if that tells one version of it from another. */
+  readonly modified: Date | undefined;
+  /** Whether the bytes under its name never change. */
+  readonly lasting: boolean;
   /** For the log: served from here, fetched for this request, or fetched for another one. */
   readonly how: 'hit' | 'miss' | 'joined';
   /** The whole body, where it is in memory anyway. */
@@ -48,7 +52,7 @@ export class Cache {
   async find(name: ObjectName): Promise<Found | undefined> {
     if (name.kind === 'narinfo') {
       const found = await this.#narInfos.find(name.hash);
-      return found && foundInMemory(found.known.body, found.how);
+      return found && foundInMemory(found.known, found.how);
     }
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const stored = await this.#stored(name);
@@ -57,7 +61,7 @@ export class Cache {
       // It may have been uploaded while the upstreams were asked.
       if (value === undefined) return this.#stored(name);
       if (value !== 'stored' && value.hold()) {
-        return foundInDownload(value, mimeOf(name.kind), joined ? 'joined' : 'miss');
+        return foundInDownload(value, name.kind, joined ? 'joined' : 'miss');
       }
       // It is in the store by now; or it was, or could not be kept there, and must be fetched again.
     }
@@ -68,7 +72,7 @@ export class Cache {
   async local(name: ObjectName): Promise<Found | undefined> {
     if (name.kind !== 'narinfo') return this.#stored(name);
     const known = await this.#narInfos.local(name.hash);
-    return known && foundInMemory(known.body, 'hit');
+    return known && foundInMemory(known, 'hit');
   }
 
   /** The object if it was pushed: the cache as it would be without its upstreams. */
@@ -78,7 +82,7 @@ export class Cache {
       if (known?.origin !== 'push') return undefined;
       // If its NAR was damaged and set aside, only another push can make up for that, and clients push what is not here.
       const nar = await this.#store.version(pathOf({ kind: 'nar', name: known.narName, hash: undefined }));
-      return nar === undefined ? undefined : foundInMemory(known.body, 'hit');
+      return nar === undefined ? undefined : foundInMemory(known, 'hit');
     }
     const object = await this.#store.open(pathOf(name));
     if (object === undefined || object.meta.origin === 'push') return object && foundInStore(object);
@@ -97,12 +101,14 @@ export class Cache {
   }
 }
 
-function foundInMemory(body: Buffer, how: Found['how']): Found {
+function foundInMemory({ body, sha256, modified }: KnownNarInfo, how: Found['how']): Found {
   return {
     mime: mimeOf('narinfo'),
     size: body.length,
     sure: true,
-    sha256: undefined,
+    sha256,
+    modified,
+    lasting: false,
     how,
     body,
     open: () => {
@@ -113,12 +119,14 @@ function foundInMemory(body: Buffer, how: Found['how']): Found {
 }
 
 function foundInStore(object: StoredObject): Found {
-  const { kind, size, sha256 } = object.meta;
+  const { kind, size, sha256, storedAt } = object.meta;
   return {
     mime: mimeOf(kind),
     size,
     sure: true,
     sha256,
+    modified: storedAt,
+    lasting: isLasting(kind, sha256),
     how: 'hit',
     body: undefined,
     open: (start, end) => object.reader(start, end ?? size),
@@ -127,15 +135,22 @@ function foundInStore(object: StoredObject): Found {
 }
 
 /** `download` is held. */
-function foundInDownload(download: Download, mime: string, how: Found['how']): Found {
+function foundInDownload(download: Download, kind: ObjectKind, how: Found['how']): Found {
   return {
-    mime,
+    mime: mimeOf(kind),
     size: download.size,
     sure: download.sure,
     sha256: download.sha256,
+    modified: undefined,
+    lasting: isLasting(kind, download.sha256),
     how,
     body: undefined,
     open: (start, end) => download.reader(start, end),
     close: () => download.release(),
   };
+}
+
+/** All others may be replaced: listings, logs and the like by the next push. */
+function isLasting(kind: ObjectKind, sha256: string | undefined): boolean {
+  return kind === 'nar' && sha256 !== undefined;
 }

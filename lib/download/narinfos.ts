@@ -1,6 +1,7 @@
 // Narinfos: from memory, from the store, from the upstreams, in this order. What came from an upstream is kept as it
 // was received and served with its URL replaced by one of ours that carries the store hash, so that a NAR request
 // always leads back to its narinfo, and by that to its upstream and its hashes.
+import { createHash } from 'node:crypto';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type NarInfo, narNameOf, parseNarInfo, withSigs, withUrl } from '../nix/narinfo.ts';
@@ -28,6 +29,10 @@ export interface KnownNarInfo {
   readonly narName: NarName;
   /** What clients get. */
   readonly body: Buffer;
+  /** Of that, in hexadecimal. */
+  readonly sha256: string;
+  /** When it came here; undefined where clients get something else than what came, as after a change of keys. */
+  readonly modified: Date | undefined;
 }
 
 interface Ready {
@@ -110,7 +115,7 @@ export class NarInfos {
     if (object === undefined) return undefined;
     try {
       const text = (await object.bytes()).toString();
-      const known = this.#know(hash, text, object.meta.origin);
+      const known = this.#know(hash, text, object.meta);
       // Since `open` it may have been replaced.
       if (before === this.#forgotten) {
         const ready = { known, version: object.version, checkedAt: this.#options.now() };
@@ -165,7 +170,7 @@ export class NarInfos {
     if (answer === undefined) return undefined;
     const text = await readNarInfo(answer, url.href);
     try {
-      const known = this.#know(hash, text, upstream.url);
+      const known = this.#know(hash, text, { origin: upstream.url });
       checkBelievable(known.info, answer, upstream, this.#options.storeDir);
       return (await this.#isLost(known)) ? undefined : known;
     } catch (error) {
@@ -180,7 +185,11 @@ export class NarInfos {
     return (await this.#options.store.version(pathOf(nar))) === undefined;
   }
 
-  #know(hash: StoreHash, text: string, origin: string): KnownNarInfo {
+  #know(
+    hash: StoreHash,
+    text: string,
+    { origin, storedAt }: { readonly origin: string; readonly storedAt?: Date },
+  ): KnownNarInfo {
     const info = parseNarInfo(text, this.#options.storeDir);
     if (info.hashPart !== hash) {
       throw new CacheError('invalid', `narinfo of ${hash} is about ${info.storePath}`);
@@ -190,7 +199,9 @@ export class NarInfos {
     const served = pushed ? text : withUrl(text, `nar/${narName}?hash=${hash}`);
     const signed = pushed || this.#signing?.sign === 'all' ? this.ownSig(info) : undefined;
     const body = Buffer.from(signed === undefined ? served : withSigs(served, [signed]));
-    return { info, text, origin, narName, body };
+    const sha256 = createHash('sha256').update(body).digest('hex');
+    const modified = pushed && signed === undefined ? storedAt : undefined;
+    return { info, text, origin, narName, body, sha256, modified };
   }
 
   /** When a lookup of it that is under way, if there is one, has put into the store what it found. */

@@ -36,6 +36,11 @@ export class Access {
     this.#policy = policyOf(config, tokens);
   }
 
+  /** Whether anybody may read. */
+  get isOpen(): boolean {
+    return this.#policy.openToRead;
+  }
+
   /** The client's address, as far as it can be told. */
   addressOf(req: IncomingMessage): string {
     const peer = peerOf(req);

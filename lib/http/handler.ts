@@ -8,6 +8,7 @@ import type { ObjectName } from '../nix/object-name.ts';
 import { collect } from '../streams.ts';
 import type { Uploads } from '../upload.ts';
 import type { Access } from './auth.ts';
+import { cacheControl } from './caching.ts';
 import { drain, receive } from './receive.ts';
 import { isMethod, type Route, route } from './route.ts';
 import { sendFound, sendText } from './send.ts';
@@ -58,7 +59,11 @@ export function createHandler(options: HandlerOptions): Handler {
       case 'home':
         return sendText(req, res, 200, 'This is a Nix binary cache: give its URL to Nix as a substituter.');
       case 'cache-info':
-        res.writeHead(200, { 'Content-Type': 'text/x-nix-cache-info', 'Content-Length': cacheInfo.length });
+        res.writeHead(200, {
+          'Content-Type': 'text/x-nix-cache-info',
+          'Content-Length': cacheInfo.length,
+          'Cache-Control': cacheControl(false, access.isOpen),
+        });
         res.end(req.method === 'HEAD' ? undefined : cacheInfo);
         return;
       case 'object':
@@ -82,7 +87,7 @@ export function createHandler(options: HandlerOptions): Handler {
       const found = await find();
       if (found === undefined) throw new CacheError('not-found', 'no upstream has it');
       note(found.how);
-      await sendFound(req, res, found);
+      await sendFound(req, res, found, access.isOpen);
     };
     await send().catch((error) => {
       // It is set aside by now, and may be had from an upstream.

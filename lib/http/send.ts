@@ -3,18 +3,32 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Found } from '../cache.ts';
 import { CacheError } from '../errors.ts';
 import type { Reader } from '../streams.ts';
+import { cacheControl, isSameFile, isUnchanged, NEVER } from './caching.ts';
 import { parseRange } from './range.ts';
 
-/** Answers with `found`, which it closes. Rejects if the body broke off; then the connection is already cut. */
-export async function sendFound(req: IncomingMessage, res: ServerResponse, found: Found): Promise<void> {
-  const { body, mime, size, sha256 } = found;
+/** Answers with `found`, which it closes; `open` is whether anybody may read it. Rejects if the body broke off; then the connection is already cut. */
+export async function sendFound(
+  req: IncomingMessage,
+  res: ServerResponse,
+  found: Found,
+  open: boolean,
+): Promise<void> {
+  const { body, lasting, mime, modified, size, sha256 } = found;
   if (res.destroyed) {
     found.close();
     return;
   }
   const etag = sha256 === undefined ? undefined : `"${sha256}"`;
-  res.setHeader('Content-Type', mime);
+  const validators = { etag, modified };
   if (etag !== undefined) res.setHeader('ETag', etag);
+  if (modified !== undefined) res.setHeader('Last-Modified', modified.toUTCString());
+  res.setHeader('Cache-Control', cacheControl(lasting, open));
+  if (isUnchanged(req.headers, validators)) {
+    found.close();
+    res.writeHead(304).end();
+    return;
+  }
+  res.setHeader('Content-Type', mime);
   if (body !== undefined) {
     found.close();
     res.setHeader('Content-Length', body.length);
@@ -25,14 +39,16 @@ export async function sendFound(req: IncomingMessage, res: ServerResponse, found
   if (size !== undefined) {
     // Also on partial answers: Nix continues a second time only if the first continuation said it could.
     res.setHeader('Accept-Ranges', 'bytes');
-    const sameBytes = req.headers['if-range'] === undefined || req.headers['if-range'] === etag;
-    if (sameBytes && req.method === 'GET') range = parseRange(req.headers.range, size);
+    const [condition] = [req.headers['if-range']].flat();
+    if (req.method === 'GET' && isSameFile(condition, validators))
+      range = parseRange(req.headers.range, size);
   }
   if (range === 'unsatisfiable') {
     found.close();
     // Clients give up at a 416, and come again after a 502.
     if (!found.sure) throw new CacheError('upstream', `has ${size} bytes, as it seems; asked for others`);
     res.removeHeader('Content-Type');
+    res.setHeader('Cache-Control', NEVER);
     res.writeHead(416, { 'Content-Range': `bytes */${size}`, 'Content-Length': 0 }).end();
     return;
   }
@@ -68,24 +84,26 @@ function pour(reader: Reader, res: ServerResponse, first: Buffer | undefined): P
   return new Promise((resolve, reject) => {
     const send = (piece: Buffer | undefined) => {
       if (piece === undefined) res.end(resolve);
-      else res.write(piece, (error) => (error ? reject(error) : step()));
+      else res.write(piece, (error) => (error ? left(error) : step()));
     };
     const step = () => void reader.next().then(send, reject);
-    const left = () => reject(new CacheError('aborted', 'the client left'));
+    // That is how it shows, whatever the error: a reset, a broken pipe, or a stream that is destroyed already.
+    const left = (cause?: Error) => reject(new CacheError('aborted', 'the client left', cause));
     // What has happened before somebody listens is not told again.
     if (res.destroyed) return left();
-    res.once('close', left);
+    res.once('close', () => left());
     if (first === undefined) step();
     else send(first);
   });
 }
 
-/** Answers with a short sentence. */
+/** Answers with a short sentence, which holds for now only. */
 export function sendText(req: IncomingMessage, res: ServerResponse, status: number, text: string): void {
   const body = `${text}\n`;
   res.writeHead(status, {
     'Content-Type': 'text/plain; charset=utf-8',
     'Content-Length': Buffer.byteLength(body),
+    'Cache-Control': NEVER,
   });
   res.end(req.method === 'HEAD' ? undefined : body);
 }

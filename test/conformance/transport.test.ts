@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { get, push } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { makePackage } from '../fixtures/nar.ts';
+import { until } from '../fixtures/patience.ts';
 import { assertClean, rawConnect, requestText } from '../fixtures/raw-client.ts';
 import {
   chunked,
@@ -163,4 +164,30 @@ test('31: an answer in chunks that fails has no last chunk', async (t) => {
   assert.match(all.toString('latin1'), /^HTTP\/1\.1 (200|50[24]) /);
   if (all.toString('latin1').startsWith('HTTP/1.1 200'))
     assert.notEqual(all.subarray(-5).toString(), '0\r\n\r\n');
+});
+
+test('clients that leave in the middle of a NAR, stored or on its way, are no warning in the log', async (t) => {
+  const large = makePackage('transport-left', { size: 30 << 20 });
+  const upstream = await startUpstream(t);
+  upstream.on(large.narInfoPath, whole(large.narInfo));
+  upstream.on(large.narPath, whole(large.file));
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const path = `/${/^URL: (.*)$/m.exec((await get(service.url, large.narInfoPath)).text)?.[1]}`;
+  for (const round of ['on its way', 'stored']) {
+    const leaving = Array.from({ length: 8 }, async (_, i) => {
+      const client = await rawConnect(t, service.url);
+      const range = { Range: `bytes=${i << 20}-` };
+      client.send(requestText(`GET ${path} HTTP/1.1`, i % 2 === 0 ? range : {}));
+      await client.some(10_000);
+      client.destroy();
+    });
+    await Promise.all(leaving);
+    assert.equal((await get(service.url, path)).body.length, large.file.length, round);
+  }
+  const cut = () => service.log.filter((line) => / cut /.test(line)).length === 16;
+  await until(cut, 'all that left to be noted as cut');
+  assert.deepEqual(
+    service.log.filter((line) => !line.startsWith('info ')),
+    [],
+  );
 });

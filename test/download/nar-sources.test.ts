@@ -16,11 +16,14 @@ const [A, B] = URLS;
 const SILENT = { info: () => {}, warn: () => {}, error: () => {} };
 const HASH = makePackage('one').hash as StoreHash;
 
+/** What only clients get to see of it. */
+const UNSEEN = { sha256: '', modified: undefined };
+
 /** The narinfo of a package as that upstream has it. */
 function known(origin: string, options: PackageOptions = {}): KnownNarInfo {
   const text = makePackage('one', options).narInfo;
   const info = parseNarInfo(text, '/nix/store');
-  return { info, text, origin, narName: narNameOf(info, origin), body: Buffer.from(text) };
+  return { info, text, origin, narName: narNameOf(info, origin), body: Buffer.from(text), ...UNSEEN };
 }
 
 /** Two upstreams, and a narinfo that is found so; those they have themselves, by their URLs. */

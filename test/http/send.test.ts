@@ -29,9 +29,15 @@ test('a client that leaves while the beginning is read is waited for no longer, 
       };
       const found: Found = {
         ...{ mime: 'text/plain', size: piece?.length ?? 0, sure: true, sha256: undefined, how: 'hit' },
-        ...{ body: undefined, open: () => ({ next, close: () => closed.push('reader') }), close: () => {} },
+        ...{
+          modified: undefined,
+          lasting: false,
+          body: undefined,
+          open: () => ({ next, close: () => closed.push('reader') }),
+          close: () => {},
+        },
       };
-      settle(sendFound(req, res, found));
+      settle(sendFound(req, res, found, true));
       await settled.catch(() => {});
     });
     defer(t, () => server.stop(0));

@@ -1,0 +1,179 @@
+// What caches in front, and clients that have asked before, are told: protocol.md, 80 and 85.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type CachingProxy, nginx, squid, varnish } from '../fixtures/caching-proxy.ts';
+import { get, head, put } from '../fixtures/client.ts';
+import { startTestService } from '../fixtures/in-process.ts';
+import { makePackage } from '../fixtures/nar.ts';
+import { need } from '../fixtures/need.ts';
+import { until } from '../fixtures/patience.ts';
+import { offer } from '../fixtures/static-cache.ts';
+import { startUpstream, whole } from '../fixtures/upstream.ts';
+
+const pushed = makePackage('caching-pushed', { size: 10_000 });
+const pulled = makePackage('caching-pulled', { size: 10_000 });
+const TOKEN = 'a-token-of-the-tests';
+const TOML = `[[tokens]]\nname = "ci"\ntoken = "${TOKEN}"\nallow = ["push"]\n`;
+const authorization = `Bearer ${TOKEN}`;
+
+async function pushAs(url: string): Promise<void> {
+  for (const [path, body] of [
+    [pushed.narPath, pushed.file],
+    [pushed.narInfoPath, pushed.narInfo],
+    [`/${pushed.hash}.ls`, '{"version":1,"root":{"type":"regular","size":1}}'],
+  ] as const) {
+    const { status, text } = await put(url, path, body, { authorization });
+    assert.equal(status, 200, `${path}: ${text}`);
+  }
+}
+
+/** Where clients find the NAR of a narinfo that is served. */
+async function addressOf(url: string, narInfoPath: string): Promise<string> {
+  const { text } = await get(url, narInfoPath);
+  return `/${/^URL: (.*)$/m.exec(text)?.[1]}`;
+}
+
+test('85: an ETag that is sent back is answered with 304 and no body, also to HEAD', async (t) => {
+  const upstream = await startUpstream(t);
+  offer(upstream, pulled);
+  const service = await startTestService(t, { upstreams: [upstream.url], toml: TOML });
+  await pushAs(service.url);
+  const nar = await addressOf(service.url, pulled.narInfoPath);
+  await get(service.url, nar);
+  for (const path of [
+    ...[pushed.narInfoPath, pushed.narPath, `/${pushed.hash}.ls`],
+    ...[pulled.narInfoPath, nar],
+  ]) {
+    const full = await get(service.url, path);
+    assert.equal(full.status, 200, path);
+    const { etag = '' } = full.headers;
+    assert.match(etag, /^"[0-9a-f]{64}"$/, path);
+    for (const [method, condition, expected] of [
+      ['GET', etag, 304],
+      ['HEAD', etag, 304],
+      ['GET', `W/${etag}`, 304],
+      ['GET', '"another"', 200],
+    ] as const) {
+      const again = await get(service.url, path, { method, headers: { 'if-none-match': condition } });
+      assert.equal(again.status, expected, `${method} ${path} ${condition}`);
+      if (expected === 200) continue;
+      assert.equal(again.body.length, 0);
+      for (const name of ['etag', 'cache-control', 'last-modified'])
+        assert.equal(again.headers[name], full.headers[name], `${path} ${name}`);
+    }
+    const part = await get(service.url, path, { headers: { 'if-none-match': etag, range: 'bytes=0-0' } });
+    assert.equal(part.status, 304, path);
+  }
+});
+
+test('85: the date of an object is when it came, and a narinfo that is rewritten or signed has none', async (t) => {
+  const upstream = await startUpstream(t);
+  offer(upstream, pulled);
+  const before = Math.floor(Date.now() / 1000) * 1000;
+  const service = await startTestService(t, { upstreams: [upstream.url], toml: TOML });
+  await pushAs(service.url);
+  const after = Date.now();
+  for (const path of [pushed.narInfoPath, pushed.narPath, `/${pushed.hash}.ls`]) {
+    const { headers } = await get(service.url, path);
+    const date = headers['last-modified'] ?? '';
+    assert.ok(Date.parse(date) >= before && Date.parse(date) <= after, `${path} ${date}`);
+    const again = await get(service.url, path, { headers: { 'if-modified-since': date } });
+    assert.equal(again.status, 304, path);
+  }
+  const { headers } = await get(service.url, pulled.narInfoPath);
+  assert.equal(headers['last-modified'], undefined);
+});
+
+test('80: what may change is kept for a minute, a NAR by its hash for ever, an error by nobody', async (t) => {
+  const upstream = await startUpstream(t);
+  offer(upstream, pulled);
+  const service = await startTestService(t, { upstreams: [upstream.url], toml: TOML });
+  await pushAs(service.url);
+  const nar = await addressOf(service.url, pulled.narInfoPath);
+  const unknown = makePackage('caching-unknown');
+  for (const [path, expected] of [
+    [pushed.narInfoPath, /^public, max-age=60$/],
+    [pulled.narInfoPath, /^public, max-age=60$/],
+    [`/${pushed.hash}.ls`, /^public, max-age=60$/],
+    ['/nix-cache-info', /^public, max-age=60$/],
+    // Cold, and then from the disk.
+    [nar, /^public, max-age=31536000, immutable$/],
+    [nar, /^public, max-age=31536000, immutable$/],
+    [unknown.narInfoPath, /^no-store$/],
+    [unknown.narPath, /^no-store$/],
+    ['/..', /^no-store$/],
+    ['/nothing', /^no-store$/],
+    ['/healthz', /^no-store$/],
+  ] as const) {
+    assert.match((await get(service.url, path)).headers['cache-control'] ?? '', expected, path);
+  }
+  const range = await get(service.url, nar, { headers: { range: 'bytes=999999-' } });
+  assert.equal(range.status, 416);
+  assert.equal(range.headers['cache-control'], 'no-store');
+  const refused = await put(service.url, '/nix-cache-info', 'StoreDir: /nix/store\n');
+  assert.equal(refused.status, 401);
+  assert.equal(refused.headers['cache-control'], 'no-store');
+});
+
+test('what a token protects is kept by no cache in front', async (t) => {
+  const service = await startTestService(t, { toml: `read = "token"\n${TOML}` });
+  await pushAs(service.url);
+  for (const path of [pushed.narInfoPath, pushed.narPath, `/${pushed.hash}.ls`, '/nix-cache-info']) {
+    const { headers, status } = await get(service.url, path, { headers: { authorization } });
+    assert.equal(status, 200);
+    assert.match(headers['cache-control'] ?? '', /^private, max-age=/, path);
+    assert.equal((await get(service.url, path)).headers['cache-control'], 'no-store');
+  }
+});
+
+const FRONTS: readonly (readonly [string, CachingProxy, string | false])[] = [
+  ['nginx', nginx, need('nginx')],
+  ['squid', squid, need('squid')],
+  ['varnish', varnish, need('varnishd')],
+];
+
+for (const [name, start, skip] of FRONTS) {
+  test(`80: through ${name} as a cache in front, what was missing is there once it is pushed`, {
+    skip,
+  }, async (t) => {
+    const service = await startTestService(t, { toml: TOML });
+    const front = await start(t, Number(new URL(service.url).port));
+    for (let i = 0; i < 2; i++) assert.equal((await get(front, pushed.narInfoPath)).status, 404);
+    assert.equal((await head(front, pushed.narPath)).status, 404);
+    await pushAs(front);
+    assert.equal((await get(front, pushed.narInfoPath)).text, pushed.narInfo);
+    assert.deepEqual((await get(front, pushed.narPath)).body, pushed.file);
+  });
+
+  test(`${name} as a cache in front answers the second round by itself`, { skip }, async (t) => {
+    const upstream = await startUpstream(t);
+    const many = Array.from({ length: 20 }, (_, i) => makePackage(`caching-${i}`, { size: 10_000 }));
+    offer(upstream, ...many);
+    const service = await startTestService(t, { upstreams: [upstream.url], toml: TOML });
+    const front = await start(t, Number(new URL(service.url).port));
+    const round = async (): Promise<void> => {
+      for (const one of many) {
+        const nar = await addressOf(front, one.narInfoPath);
+        assert.deepEqual((await get(front, nar)).body, one.file);
+      }
+    };
+    await round();
+    const lines = () => service.log.filter((line) => / GET /.test(line)).length;
+    const before = lines();
+    assert.equal(before, 2 * many.length);
+    await round();
+    assert.equal(lines(), before);
+  });
+}
+
+test('a listing that an upstream has carries its ETag too', async (t) => {
+  const upstream = await startUpstream(t);
+  upstream.on(`/${pulled.hash}.ls`, whole('{"version":1,"root":{"type":"regular","size":1}}'));
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  // While it comes nobody knows its hash.
+  const stored = async () => (await get(service.url, `/${pulled.hash}.ls`)).headers.etag !== undefined;
+  await until(stored, 'the listing to be stored');
+  const { headers } = await get(service.url, `/${pulled.hash}.ls`);
+  assert.match(headers.etag ?? '', /^"[0-9a-f]{64}"$/);
+  assert.ok(headers['last-modified'] !== undefined);
+});
