@@ -27,6 +27,8 @@ interface Extent {
 export interface Part {
   readonly start: number;
   readonly end: number | undefined;
+  /** Whether to ask for the whole, as no part is to be had: what comes before `start` is to be skipped. */
+  readonly whole?: boolean;
 }
 
 /** The Range header that asks for a part. */
@@ -42,36 +44,70 @@ export function isContinuation(part: Part | undefined): boolean {
   return part !== undefined && part.start > 0;
 }
 
-/** What the body of a 200 or 206 is of the whole; or, in words, why it can't be used. */
-export function extentOf({ headers, statusCode }: IncomingMessage): Extent | string {
+/** What the body of a 200 or 206, to a request for `part` or for all, is of the whole; or, in words, why it can't be used. */
+export function extentOf({ headers, statusCode }: IncomingMessage, part?: Part): Extent | string {
   const transfer = headers['transfer-encoding'];
   // Nobody asked for another, and node:http would take its bytes for the body's.
   if (transfer !== undefined && transfer.trim().toLowerCase() !== 'chunked')
     return `answered with Transfer-Encoding ${JSON.stringify(transfer.slice(0, 100))}`;
-  const isCoded = codingOf(headers['content-encoding']) !== undefined;
-  const extent = statusCode === 206 ? partOf(headers, isCoded) : wholeOf(headers, isCoded);
+  const wanted = part?.whole === true ? undefined : part;
+  const extent = statusCode === 206 ? partOf(headers, wanted) : wholeOrPart(headers, wanted);
   if (extent !== undefined) return extent;
-  const { 'content-length': length = '', 'content-range': range = '' } = headers;
-  const found = statusCode === 206 ? `Content-Range ${JSON.stringify(range)}` : `Content-Length ${length}`;
-  return `answered ${statusCode} with ${found.slice(0, 100)}`;
+  const { 'content-encoding': coding, 'content-length': length = '', 'content-range': range } = headers;
+  const found = [
+    ...(statusCode === 206 || range !== undefined ? [`Content-Range ${JSON.stringify(range ?? '')}`] : []),
+    ...(length === '' ? [] : [`Content-Length ${length}`]),
+    ...(codingOf(coding) === undefined ? [] : [`Content-Encoding ${coding}`]),
+  ];
+  return `answered ${statusCode} with ${found.map((header) => header.slice(0, 100)).join(', ')}`;
 }
 
-function wholeOf(headers: IncomingHttpHeaders, isCoded: boolean): Extent | undefined {
+function isCoded(headers: IncomingHttpHeaders): boolean {
+  return codingOf(headers['content-encoding']) !== undefined;
+}
+
+function wholeOf(headers: IncomingHttpHeaders): Extent | undefined {
   const { 'content-length': length, 'transfer-encoding': chunked } = headers;
-  const size = length === undefined || isCoded ? undefined : Number(length);
-  const delimited = isCoded || length !== undefined || chunked !== undefined;
+  const coded = isCoded(headers);
+  const size = length === undefined || coded ? undefined : Number(length);
+  const delimited = coded || length !== undefined || chunked !== undefined;
   const counts = size === undefined || Number.isSafeInteger(size);
   return counts ? { size, start: 0, end: size, partial: false, delimited } : undefined;
 }
 
-/** Undefined if it does not say it, or in numbers that can't be counted in. */
-function partOf({ 'content-range': range }: IncomingHttpHeaders, isCoded: boolean): Extent | undefined {
-  const [, first, last, total] = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(range?.trim() ?? '') ?? [];
-  if (first === undefined || isCoded) return undefined;
-  const [start, end] = [Number(first), Number(last) + 1];
-  const size = total === '*' ? undefined : Number(total);
-  const fits = start < end && end <= (size ?? end) && Number.isSafeInteger(size ?? end);
-  return fits ? { size, start, end, partial: true, delimited: true } : undefined;
+/** harmonia before 3.2 sends a part with status 200. Others that say so may mean the whole; then its length is that. */
+function wholeOrPart(headers: IncomingHttpHeaders, wanted: Part | undefined): Extent | undefined {
+  const { 'content-length': length, 'content-range': header } = headers;
+  const range = wanted && rangeOf(header);
+  if (range === undefined) return wholeOf(headers);
+  const { start, end, size } = range;
+  const isWhole = start === 0 && end === size;
+  if (!isCoded(headers) && (isWhole || Number(length) === size)) return wholeOf(headers);
+  return start === wanted?.start && end <= (wanted.end ?? end) ? partOf(headers, wanted) : undefined;
+}
+
+/** Undefined if it does not say it, or not in numbers that can be counted in, or is not of what was asked for. */
+function partOf(headers: IncomingHttpHeaders, wanted: Part | undefined): Extent | undefined {
+  const { 'content-length': length, 'content-range': header, 'content-type': type } = headers;
+  const range = rangeOf(header);
+  if (range === undefined || isCoded(headers) || type?.startsWith('multipart/')) return undefined;
+  const { start, end, size } = range;
+  const { start: from } = wanted ?? range;
+  const fits = start <= from && from < end && end <= (size ?? end) && Number.isSafeInteger(size ?? end);
+  if (!fits || (length !== undefined && Number(length) !== end - start)) return undefined;
+  return { size, start, end, partial: true, delimited: true };
+}
+
+/** A Content-Range, also as some write it: `Bytes 0-1/2`, `bytes=0-1/2`. */
+function rangeOf(
+  header: string | undefined,
+): { start: number; end: number; size: number | undefined } | undefined {
+  const match = /^\s*bytes(?:\s*[=:]\s*|\s+)(\d+)\s*-\s*(\d+)\s*\/\s*(\d+|\*)\s*$/i.exec(
+    (header ?? '').slice(0, 200),
+  );
+  const [, first, last, total] = match ?? [];
+  if (first === undefined) return undefined;
+  return { start: Number(first), end: Number(last) + 1, size: total === '*' ? undefined : Number(total) };
 }
 
 /** See {@link Answer.validator}. */

@@ -14,6 +14,7 @@ import { Connections } from './connections.ts';
 import { dial } from './dial.ts';
 import { Health } from './health.ts';
 import { Pace } from './pace.ts';
+import { Parts } from './parts.ts';
 import { Whereabouts } from './reach.ts';
 import { get } from './request.ts';
 import type { Slots } from './slots.ts';
@@ -65,6 +66,8 @@ export class Upstream {
   readonly health: Health;
   /** How fast one connection to it has lately been. */
   readonly pace = new Pace();
+  /** Whether it gives parts of its files. */
+  readonly parts: Parts;
   #keys: Keys;
   readonly #base: URL;
   readonly #whereabouts: Whereabouts;
@@ -81,6 +84,7 @@ export class Upstream {
     this.#base = new URL(config.url);
     this.#deadlines = deadlines;
     this.#now = breakers.now;
+    this.parts = new Parts(breakers.now);
     if (config.credentials !== undefined) {
       const { username, password } = config.credentials;
       this.#authorization = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
@@ -144,7 +148,8 @@ export class Upstream {
       if (!this.health.good && !insists) throw this.health.refusal(this.url);
     };
     const { [large ? 'large' : 'small']: slots } = this.#connections;
-    return this.#get(url, { slots, admit, signal, part, foreign });
+    const ask = (asked: Part | undefined) => this.#get(url, { slots, admit, signal, part: asked, foreign });
+    return part === undefined ? ask(undefined) : this.parts.ask(part, ask);
   }
 
   async #get(url: URL, way: Way): Promise<Answer | undefined> {
@@ -164,7 +169,8 @@ export class Upstream {
       return new CacheError(code, `${name}: ${problem}`);
     };
     const { statusCode: status = 0, statusMessage } = response;
-    const outcome = outcomeOf(status, { ...way, proxied: this.#agent.through !== '' });
+    const question = way.part?.whole === true ? { ...way, part: undefined } : way;
+    const outcome = outcomeOf(status, { ...question, proxied: this.#agent.through !== '' });
     if (outcome === 'missing') {
       discard(response);
       watch.delivered();
@@ -173,7 +179,7 @@ export class Upstream {
     if (outcome !== 'here') {
       const code = outcome === 'refused' ? outcome : outcome === 'strange' ? 'not-found' : 'upstream';
       const error = refuse(`answered ${status} ${statusMessage}${hintAt(status, this.#agent.through)}`, code);
-      if (outcome === 'broken') watch.failed(error);
+      if (outcome === 'broken' && !this.parts.asksAgain(way.part, error)) watch.failed(error);
       else if (status < 500) watch.delivered();
       throw error;
     }
@@ -183,7 +189,7 @@ export class Upstream {
       if (asked && !way.foreign) health.failed(error);
       throw error;
     }
-    const extent = extentOf(response);
+    const extent = extentOf(response, way.part);
     if (typeof extent === 'string') throw refuse(extent);
     const body = new Body(response, name, this.#deadlines.stallMs, watch, way.signal);
     return { body, ...extent, validator: validatorOf(response) };
@@ -209,7 +215,7 @@ export class Upstream {
       'accept-encoding': 'identity',
       'user-agent': USER_AGENT,
     };
-    if (part !== undefined) headers.range = rangeHeader(part);
+    if (part !== undefined && part.whole !== true) headers.range = rangeHeader(part);
     // Credentials are this upstream's: another origin never sees them.
     if (this.#authorization !== undefined && own) headers.authorization = this.#authorization;
     const started = this.#now();
@@ -238,7 +244,8 @@ export class Upstream {
       return response;
     } catch (error) {
       const tells = own || isCacheError(error, 'proxy');
-      if (sent && tells && !isContinuation(part)) health.failed(error);
+      // What it says to the whole, which is asked for then, tells whether it fails.
+      if (sent && tells && !isContinuation(part) && !this.parts.asksAgain(part, error)) health.failed(error);
       throw error;
     }
   }
