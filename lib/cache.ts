@@ -7,6 +7,7 @@ import { CacheError } from './errors.ts';
 import { mimeOf, type ObjectKind, type ObjectName, pathOf } from './nix/object-name.ts';
 import type { Store, StoredObject } from './store/store.ts';
 import type { Reader } from './streams.ts';
+import { NOBODY, type Via } from './upstream/via.ts';
 
 /** An object that was found. Open it or close it. */
 export interface Found {
@@ -46,18 +47,18 @@ export class Cache {
   }
 
   /**
-   * The object, from wherever it can be had; undefined if it is nowhere.
+   * The object, from wherever it can be had; undefined if it is nowhere. `via`: whom the request has come through.
    * @throws CacheError of the upstream that could not be asked, if none has it
    */
-  async find(name: ObjectName): Promise<Found | undefined> {
+  async find(name: ObjectName, via: Via = NOBODY): Promise<Found | undefined> {
     if (name.kind === 'narinfo') {
-      const found = await this.#narInfos.find(name.hash);
+      const found = await this.#narInfos.find(name.hash, via);
       return found && foundInMemory(found.known, found.how);
     }
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const stored = await this.#stored(name);
       if (stored !== undefined) return stored;
-      const { value, joined } = await this.#fetcher.fetch(name);
+      const { value, joined } = await this.#fetcher.fetch(name, via);
       // It may have been uploaded while the upstreams were asked.
       if (value === undefined) return this.#stored(name);
       if (value !== 'stored' && value.hold()) {

@@ -50,7 +50,10 @@ export async function startService(
   const collector = new Collector({ store, config, log, signal: stopping.signal });
   const access = new Access(config.access, secrets.tokens, stopping.signal);
   const { stallMs } = config.deadlines;
-  const handler = createHandler({ cache, uploads, cacheInfo: config, log, access, stallMs });
+  const handler = createHandler({
+    ...{ cache, uploads, cacheInfo: config, log, access, stallMs },
+    self: upstreams.self,
+  });
   const server = await startServer(config.listen, handler, secrets.tls);
   const scrub =
     config.scrubMs === undefined

@@ -51,6 +51,8 @@ export class Download {
   readonly #growing: Growing;
   readonly #begun: number;
   readonly #beginnings: Beginnings;
+  /** Of the attempt that is being made. */
+  #sources: Sources | undefined;
   /** Whether what has come is known to be wrong. */
   #isWrong = false;
 
@@ -84,6 +86,16 @@ export class Download {
   /** See {@link Growing.reader}. */
   reader(start: number, end: number | undefined): Reader {
     return this.#growing.reader(start, end);
+  }
+
+  /**
+   * Whether all of those it is being had from now are none of our kind. Then it waits for nobody who may be waiting for us,
+   * and will not: it would be a new request that it sends to such a one.
+   */
+  get isFromOutside(): boolean {
+    const busy = this.#sources?.all.filter(({ workers }) => workers > 0).map(({ source }) => source);
+    const sources = busy ?? [this.#options.first.source];
+    return sources.length > 0 && sources.every(({ upstream }) => upstream.instance === undefined);
   }
 
   async #run(): Promise<void> {
@@ -139,6 +151,7 @@ export class Download {
     begun = 0,
   ): Promise<Arrived> {
     const { connections, expected, log, path, signal } = this.#options;
+    this.#sources = sources;
     const ranges = new Ranges(this.size ?? Number.POSITIVE_INFINITY, begun);
     growing.advance(begun);
     const claim =

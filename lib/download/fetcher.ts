@@ -9,6 +9,7 @@ import type { Spool, Store } from '../store/store.ts';
 import type { Part } from '../upstream/answer.ts';
 import { Slots } from '../upstream/slots.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
+import { NOBODY, type Via, viaKey } from '../upstream/via.ts';
 import { Download } from './download.ts';
 import { firstAnswer } from './first-answer.ts';
 import { type Flight, Flights } from './flights.ts';
@@ -56,6 +57,8 @@ export class Fetcher {
   /** Bytes. */
   readonly #room: Slots;
   readonly #downloads = new Flights<Download | 'stored' | undefined>();
+  /** By path; of several of one path the last. */
+  readonly #running = new Map<string, Download>();
   /** Until when: by the label of the source. */
   readonly #blamed = new Map<string, number>();
   readonly #warnDisk: ReturnType<typeof warnSeldom>;
@@ -70,16 +73,22 @@ export class Fetcher {
 
   /**
    * A download of the object, begun or joined; `stored` if it has just come into the store; undefined if every
-   * upstream says that it has no such thing.
+   * upstream says that it has no such thing. `via`: whom the request has come through.
    * @throws CacheError of the upstream that could not be asked, if none has it
    */
-  async fetch(name: FileName): Promise<{ value: Download | 'stored' | undefined; joined: boolean }> {
-    const path = pathOf(name);
+  async fetch(
+    name: FileName,
+    via: Via = NOBODY,
+  ): Promise<{ value: Download | 'stored' | undefined; joined: boolean }> {
+    // Whoever came another way may be waiting for what we answer, unless it is on its way from elsewhere already.
+    const path = viaKey(pathOf(name), via);
     for (;;) {
+      const running = this.#running.get(pathOf(name));
+      if (!this.#downloads.has(path) && running?.isFromOutside) return { value: running, joined: true };
       // Who began it may have known less than we do: only a NAR's store hash leads to its narinfo.
       const mayKnowMore = name.kind === 'nar' && name.hash !== undefined && this.#downloads.has(path);
       try {
-        const result = await this.#downloads.join(path, () => this.#begin(name));
+        const result = await this.#downloads.join(path, () => this.#begin(name, via));
         if (result.value !== undefined || !mayKnowMore) return result;
       } catch (error) {
         if (!mayKnowMore || this.#options.signal.aborted) throw error;
@@ -87,20 +96,27 @@ export class Fetcher {
     }
   }
 
-  async #begin(name: FileName): Promise<Flight<Download | 'stored' | undefined>> {
+  async #begin(name: FileName, via: Via): Promise<Flight<Download | 'stored' | undefined>> {
     const path = pathOf(name);
     const ended = Promise.resolve();
     // A download that ended since the caller looked has stored it.
     if ((await this.#options.store.version(path)) !== undefined) return { value: 'stored', ended };
     const sources = this.#narSources;
-    const wanted = name.kind === 'nar' ? await sources.forNar(name.name, name.hash) : sources.forPath(path);
+    const wanted =
+      name.kind === 'nar' ? await sources.forNar(name.name, name.hash, via) : sources.forPath(path, via);
     const release = await this.#admit(wanted.expected);
-    const download = await this.#start(name, wanted).catch((error) => {
+    const download = await this.#start(name, wanted, via).catch((error) => {
       release();
       throw error;
     });
     if (download === undefined) release();
-    else download.ended.finally(release);
+    else {
+      this.#running.set(path, download);
+      download.ended.finally(() => {
+        release();
+        if (this.#running.get(path) === download) this.#running.delete(path);
+      });
+    }
     return { value: download, ended: download?.ended ?? ended };
   }
 
@@ -119,7 +135,11 @@ export class Fetcher {
     };
   }
 
-  async #start(name: ObjectName, { sources: all, expected }: Wanted): Promise<Download | undefined> {
+  async #start(
+    name: ObjectName,
+    { sources: all, expected }: Wanted,
+    via: Via,
+  ): Promise<Download | undefined> {
     const { connections, log, narInfos, signal, store, upstreams } = this.#options;
     const path = pathOf(name);
     const isNar = name.kind === 'nar';
@@ -134,7 +154,7 @@ export class Fetcher {
     const part: Part | undefined = inParts || begun > 0 ? { start: begun, end } : undefined;
     const doubt = () => this.#doubt(name);
     const first = await firstAnswer(
-      { sources, path: isNar ? undefined : path, expected, part },
+      { sources, path: isNar ? undefined : path, expected, part, via },
       { upstreams, log, signal, unfit: doubt },
     ).catch(async (error) => {
       await this.#putBack(path, expected, partial);
@@ -155,7 +175,10 @@ export class Fetcher {
         spool: () => store.spool(),
         warnDisk: (message) => this.#warnDisk('disk', message),
         beginnings: store,
-        passing: () => this.#downloads.drop(path),
+        passing: () => {
+          this.#downloads.drop(viaKey(path, via));
+          this.#running.delete(path);
+        },
         blame: (source) => this.#blame(source),
         keep: async (whole, { size, sha256 }, origin) => {
           // It may have been cut off, and nobody would ever know.

@@ -4,6 +4,7 @@ import { CacheError, describe, isCacheError, lacksDescriptors } from '../errors.
 import type { Log } from '../log.ts';
 import type { Answer, Part } from '../upstream/answer.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
+import type { Via } from '../upstream/via.ts';
 import type { Source } from './sources.ts';
 import type { Expected } from './verify.ts';
 
@@ -14,6 +15,8 @@ export interface Asked {
   readonly expected: Expected;
   /** The part to ask for; all of it if undefined. */
   readonly part: Part | undefined;
+  /** Whom the request has come through: those say only that they do not have it yet, which is nothing to remember. */
+  readonly via: Via;
 }
 
 /** A source and its answer; or nobody has it, in which case `sure` is whether everybody was asked. */
@@ -31,7 +34,8 @@ interface Context {
 
 /** @throws CacheError of those that could not be asked, if nobody else has it */
 export async function firstAnswer(asked: Asked, context: Context): Promise<First> {
-  const { expected, part, path, sources } = asked;
+  const { expected, part, path, sources, via } = asked;
+  const askedAll = via.length === 0;
   const { log, signal, upstreams, unfit } = context;
   const isNar = path === undefined;
   let isUnfit = false;
@@ -69,10 +73,10 @@ export async function firstAnswer(asked: Asked, context: Context): Promise<First
   }));
   let sure = false;
   const whenMissing = () => {
-    sure = true;
+    sure = askedAll;
   };
   const first = await upstreams
-    .first(candidates, { path, hedge: false, whenMissing })
+    .first(candidates, { path: askedAll ? path : undefined, hedge: false, whenMissing })
     .catch(async (error) => {
       if (isUnfit) await unfit();
       throw error;

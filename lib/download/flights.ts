@@ -33,9 +33,10 @@ export class Flights<T> {
     this.#flights.delete(key);
   }
 
-  /** When what is under way under `key` now, if anything, has ended. */
+  /** When what is under way under `key` now, if anything, has ended; also under what begins with it and a space. */
   async settled(key: string): Promise<void> {
-    await Promise.allSettled([this.#flights.get(key)?.then(({ ended }) => ended)]);
+    const those = [...this.#flights].filter(([one]) => one === key || one.startsWith(`${key} `));
+    await Promise.allSettled(those.map(async ([, flight]) => (await flight).ended));
   }
 
   /** When everything that is under way now has ended. */

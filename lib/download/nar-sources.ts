@@ -8,6 +8,7 @@ import type { StoreHash } from '../nix/store-path.ts';
 import { atMost } from '../streams.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
+import { NOBODY, type Via } from '../upstream/via.ts';
 import type { NarInfos } from './narinfos.ts';
 import type { Source } from './sources.ts';
 import type { Expected } from './verify.ts';
@@ -35,27 +36,27 @@ export class NarSources {
   }
 
   /** Of any object but a NAR: the same path at every upstream. */
-  forPath(path: string): Wanted {
+  forPath(path: string, via: Via = NOBODY): Wanted {
     // The one character of our names that a URL would take for something else.
     const reference = path.slice(1).replaceAll('?', '%3F');
     return {
-      sources: this.#upstreams.all.map((one) => bounded(source(one, one.resolve(reference), {}))),
+      sources: this.#upstreams.all.map((one) => bounded(source(one, one.resolve(reference), { via }))),
       expected: NOTHING,
     };
   }
 
   /**
    * Of a NAR: first the upstream its narinfo came from, then all by the same path, then those whose own narinfo is of the
-   * same file. `hash` is the store path's, which leads to the narinfo.
+   * same file. `hash` is the store path's, which leads to the narinfo; `via` whom the request has come through.
    */
-  async forNar(name: NarName, hash: StoreHash | undefined): Promise<Wanted> {
+  async forNar(name: NarName, hash: StoreHash | undefined, via: Via = NOBODY): Promise<Wanted> {
     const promised = hashInNarName(name);
     const guesses = (guess: Source['guess'], upstreams = this.#upstreams.all) =>
-      upstreams.map((one) => source(one, one.resolve(`nar/${name}`), { large: true, guess }));
+      upstreams.map((one) => source(one, one.resolve(`nar/${name}`), { large: true, guess, via }));
     const expected = expectedByName(name, hash);
     const byName = { sources: guesses('alone'), expected };
     if (hash === undefined) return byName;
-    const known = await this.#narInfos.find(hash).catch((error) => {
+    const known = await this.#narInfos.find(hash, via).catch((error) => {
       // Without it, only the name can say what the bytes must be, and not every name does.
       if (!canTell(expected) || lacksDescriptors(error)) throw error;
       this.#log.warn(`narinfo of ${hash} can't be had, trying its NAR by path: ${describe(error)}`);
@@ -65,22 +66,22 @@ export class NarSources {
     if (known === 'unknown' || known.known.narName !== name) {
       // A client may remember a narinfo that we have forgotten, and that can't be had now, or another one has come in
       // its place. That an upstream lacks the path proves nothing while its own narinfo may call the NAR otherwise.
-      return { expected, sources: [...guesses('settled'), ...this.#byOwnNarInfo(hash, name)] };
+      return { expected, sources: [...guesses('settled'), ...this.#byOwnNarInfo(hash, name, via)] };
     }
     const { info, origin } = known.known;
     const from = this.#upstreams.byOrigin(origin);
-    const own = from === undefined ? [] : this.#own(from, info.url);
+    const own = from === undefined ? [] : this.#own(from, info.url, via);
     // Only a name that is a hash means the same bytes everywhere. Where the narinfo came from it is called as that says: asked
     // for by another name there, its "no" would be taken for the true one.
     const elsewhere = this.#upstreams.all.filter((upstream) => own.length === 0 || upstream !== from);
     const others = promised === undefined && own.length > 0 ? [] : guesses('settled', elsewhere);
-    const sources = [...own, ...others, ...this.#byOwnNarInfo(hash, name, from)];
+    const sources = [...own, ...others, ...this.#byOwnNarInfo(hash, name, via, from)];
     return { sources: unique(sources), expected: expectedOf(info, promised) };
   }
 
-  #own(upstream: Upstream, url: string): Source[] {
+  #own(upstream: Upstream, url: string, via: Via): Source[] {
     try {
-      return [source(upstream, upstream.resolve(url), { large: true, certain: true })];
+      return [source(upstream, upstream.resolve(url), { large: true, certain: true, via })];
     } catch (error) {
       this.#log.warn(describe(error));
       return [];
@@ -88,7 +89,7 @@ export class NarSources {
   }
 
   /** Each asks for the upstream's own narinfo only when its turn has come. */
-  #byOwnNarInfo(hash: StoreHash, name: NarName, except?: Upstream): Source[] {
+  #byOwnNarInfo(hash: StoreHash, name: NarName, via: Via, except?: Upstream): Source[] {
     const upstreams = this.#upstreams.all.filter((upstream) => upstream !== except);
     return upstreams.map((upstream) => {
       let url: Promise<URL | undefined> | undefined;
@@ -97,7 +98,7 @@ export class NarSources {
         upstream,
         certain: false,
         ask: async (signal, part, need) => {
-          url ??= this.#narInfos.ask(upstream, hash, signal, need?.insist).then(
+          url ??= this.#narInfos.ask(upstream, hash, signal, need?.insist, via).then(
             (own) => (own?.narName === name ? upstream.resolve(own.info.url) : undefined),
             (error) => {
               // It may answer the next time, or the signal have been that of another attempt.
@@ -106,7 +107,7 @@ export class NarSources {
             },
           );
           const found = await url;
-          return found && source(upstream, found, { large: true }).ask(signal, part, need);
+          return found && source(upstream, found, { large: true, via }).ask(signal, part, need);
         },
       };
     });
@@ -116,17 +117,18 @@ export class NarSources {
 interface Manner extends Partial<Pick<Source, 'certain' | 'guess'>> {
   /** See {@link Upstream.get}. */
   readonly large?: boolean;
+  readonly via: Via;
 }
 
 function source(upstream: Upstream, url: URL, manner: Manner): Source {
-  const { certain = false, guess, large = false } = manner;
+  const { certain = false, guess, large = false, via } = manner;
   return {
     label: url.href,
     upstream,
     certain,
     guess,
     ask: (signal, part, need) =>
-      upstream.get(url, large, signal, { part, foreign: guess !== undefined, ...need }),
+      upstream.get(url, large, signal, { part, foreign: guess !== undefined, via, ...need }),
   };
 }
 

@@ -12,6 +12,7 @@ import { ByteLru } from '../store/byte-lru.ts';
 import type { ObjectMeta, Store } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
+import { NOBODY, type Via, viaKey } from '../upstream/via.ts';
 import { Exclusive } from './exclusive.ts';
 import { type Flight, Flights } from './flights.ts';
 import { Keeping } from './keeping.ts';
@@ -131,29 +132,35 @@ export class NarInfos {
   }
 
   /**
-   * The narinfo, from wherever it is had first; undefined if every upstream says that it has none.
+   * The narinfo, from wherever it is had first; undefined if every upstream says that it has none. `via`: whom the request has
+   * come through. It joins only those who came the same way: another lookup may be waiting for its answer.
    * @throws CacheError of the upstream that could not be asked, if none has it
    */
-  async find(hash: StoreHash): Promise<{ known: KnownNarInfo; how: 'hit' | 'miss' | 'joined' } | undefined> {
+  async find(
+    hash: StoreHash,
+    via: Via = NOBODY,
+  ): Promise<{ known: KnownNarInfo; how: 'hit' | 'miss' | 'joined' } | undefined> {
     const local = await this.local(hash);
     if (local !== undefined) return { known: local, how: 'hit' };
-    const { value, joined } = await this.#lookups.join(hash, () => this.#lookup(hash));
+    const { value, joined } = await this.#lookups.join(viaKey(hash, via), () => this.#lookup(hash, via));
     if (value !== undefined) return { known: value, how: joined ? 'joined' : 'miss' };
     // It may have been uploaded while the upstreams were asked.
     const late = await this.local(hash);
     return late && { known: late, how: 'hit' };
   }
 
-  async #lookup(hash: StoreHash): Promise<Flight<KnownNarInfo | undefined>> {
+  async #lookup(hash: StoreHash, via: Via): Promise<Flight<KnownNarInfo | undefined>> {
     // A lookup that ended since the caller looked may have stored it.
     const stored = await this.local(hash);
     if (stored !== undefined) return { value: stored, ended: Promise.resolve() };
     const { upstreams } = this.#options;
     const candidates = upstreams.all.map((upstream) => ({
       upstream,
-      ask: (over: AbortSignal, insist: boolean) => this.ask(upstream, hash, over, insist),
+      ask: (over: AbortSignal, insist: boolean) => this.ask(upstream, hash, over, insist, via),
     }));
-    const value = await upstreams.first(candidates, { path: pathOf({ kind: 'narinfo', hash }), hedge: true });
+    // Those it came through have said only that they do not have it yet: that is nothing to remember.
+    const path = via.length === 0 ? pathOf({ kind: 'narinfo', hash }) : undefined;
+    const value = await upstreams.first(candidates, { path, hedge: true });
     const ended = value && this.#keeping.keep(hash, value.text, value.origin);
     return { value, ended: ended ?? Promise.resolve() };
   }
@@ -164,9 +171,10 @@ export class NarInfos {
     hash: StoreHash,
     signal: AbortSignal,
     insist = false,
+    via: Via = NOBODY,
   ): Promise<KnownNarInfo | undefined> {
     const url = upstream.resolve(`${hash}.narinfo`);
-    const answer = await upstream.get(url, false, signal, { insist });
+    const answer = await upstream.get(url, false, signal, { insist, via });
     if (answer === undefined) return undefined;
     const text = await readNarInfo(answer, url.href);
     try {

@@ -7,6 +7,7 @@ import { type CacheInfo, formatCacheInfo, storeDirOf } from '../nix/cache-info.t
 import type { ObjectName } from '../nix/object-name.ts';
 import { collect } from '../streams.ts';
 import type { Uploads } from '../upload.ts';
+import { isRound, viaHeader, viaOf } from '../upstream/via.ts';
 import type { Access } from './auth.ts';
 import { cacheControl } from './caching.ts';
 import { drain, receive } from './receive.ts';
@@ -19,6 +20,8 @@ interface HandlerOptions {
   readonly cacheInfo: CacheInfo;
   readonly log: Log;
   readonly access: Access;
+  /** What this service calls itself towards others of its kind. */
+  readonly self: string;
   /** How long a client may send nothing in the middle of an upload. */
   readonly stallMs: number;
 }
@@ -32,7 +35,7 @@ const MAX_CACHE_INFO_BYTES = 4096;
 const MAX_ERROR_BYTES = 900;
 
 export function createHandler(options: HandlerOptions): Handler {
-  const { access, cache, uploads, log } = options;
+  const { access, cache, uploads, log, self } = options;
   const cacheInfo = Buffer.from(formatCacheInfo(options.cacheInfo));
   const warnSeldomOf = warnSeldom(log);
 
@@ -43,6 +46,7 @@ export function createHandler(options: HandlerOptions): Handler {
     expects: boolean,
     note: Note,
   ): Promise<void> {
+    introduce(req, res);
     if (!isMethod(req.method)) return refuse(req, res, expects, 405);
     // node:http would also answer `GET /path` alone, which is HTTP/0.9, and what calls itself HTTP/2.0.
     if (req.httpVersionMajor !== 1)
@@ -82,10 +86,17 @@ export function createHandler(options: HandlerOptions): Handler {
   ): Promise<void> {
     // Clients ask so before an upload and skip it if the answer is yes, so only what is here counts.
     const localOnly = req.method === 'HEAD' && name.kind === 'nar';
-    const find = () => (pushed ? cache.pushed(name) : localOnly ? cache.local(name) : cache.find(name));
+    const via = viaOf(req.headers.via);
+    // An upstream of ours, or one of its own, has us as upstream: whoever waits for the answer waits for this one.
+    const round = isRound(via, self);
+    const find = () => {
+      if (pushed) return cache.pushed(name);
+      return localOnly || round ? cache.local(name) : cache.find(name, via);
+    };
     const send = async () => {
       const found = await find();
-      if (found === undefined) throw new CacheError('not-found', 'no upstream has it');
+      if (found === undefined)
+        throw new CacheError('not-found', round ? 'it is not here' : 'no upstream has it');
       note(found.how);
       await sendFound(req, res, found, access.isOpen);
     };
@@ -115,6 +126,11 @@ export function createHandler(options: HandlerOptions): Handler {
     }
     note('put');
     res.writeHead(200, { 'Content-Length': 0 }).end();
+  }
+
+  /** Others of our kind are told which one we are, so that they do not ask us for what we ask them for. */
+  function introduce(req: IncomingMessage, res: ServerResponse): void {
+    if (viaOf(req.headers.via).length > 0) res.setHeader('Via', viaHeader([self]));
   }
 
   /** Clients offer a new cache its nix-cache-info. We have our own; what matters is that it is the same store. */
@@ -167,6 +183,7 @@ export function createHandler(options: HandlerOptions): Handler {
       return;
     }
     for (const name of res.getHeaderNames()) res.removeHeader(name);
+    introduce(req, res);
     await refuse(req, res, expects, status, isCacheError(error) && status < 500 ? error.message : undefined);
   }
 }

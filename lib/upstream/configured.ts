@@ -7,6 +7,7 @@ import { Breakers } from './breaker.ts';
 import { Connections } from './connections.ts';
 import { Upstream, type UpstreamOptions } from './upstream.ts';
 import { Upstreams, type UpstreamsOptions } from './upstreams.ts';
+import { newInstance } from './via.ts';
 
 /** @throws CacheError `config` for certificates that can't be used */
 export async function createUpstreams(
@@ -14,13 +15,15 @@ export async function createUpstreams(
   context: Pick<UpstreamsOptions, 'log' | 'signal' | 'now'>,
 ): Promise<Upstreams> {
   const { deadlines, maxConnections } = config;
+  const self = newInstance();
   const shared = {
     deadlines,
+    self,
     breakers: new Breakers(context.log, context.now),
     connections: new Connections(maxConnections),
   };
   const all = config.upstreams.map((one) => createUpstream(one, shared));
-  return new Upstreams(await Promise.all(all), { ...config, ...context });
+  return new Upstreams(await Promise.all(all), { ...config, ...context, self });
 }
 
 /** @throws CacheError `config` for certificates that can't be used */

@@ -21,6 +21,7 @@ import type { Slots } from './slots.ts';
 import { outcomeOf, type Question } from './status.ts';
 import { USER_AGENT } from './target.ts';
 import { hostOf, httpUrl, redirected } from './urls.ts';
+import { NOBODY, newInstance, type Via, viaHeader, viaOf } from './via.ts';
 
 export interface UpstreamOptions {
   /** PEM authorities to trust for this upstream in addition to the usual ones. */
@@ -28,6 +29,8 @@ export interface UpstreamOptions {
   readonly deadlines: Deadlines;
   /** Of all upstreams: those with the same proxy share what is known of it. */
   readonly breakers: Breakers;
+  /** What this service calls itself towards others of its kind. */
+  readonly self?: string;
   /** Of all upstreams, if those are bounded. */
   readonly connections?: Connections;
 }
@@ -46,6 +49,8 @@ export interface Manner extends Need {
   readonly part?: Part | undefined;
   /** Whether it is a name of another cache, which this one need not understand. */
   readonly foreign?: boolean | undefined;
+  /** Whom the request that needs it has come through. */
+  readonly via?: Via | undefined;
 }
 
 /** How a request goes out. */
@@ -55,6 +60,7 @@ interface Way extends Question {
   readonly admit: () => void;
   readonly signal: AbortSignal;
   readonly part: Part | undefined;
+  readonly via: Via;
 }
 
 const MAX_CACHE_INFO_BYTES = 64 * 1024;
@@ -68,7 +74,10 @@ export class Upstream {
   readonly pace = new Pace();
   /** Whether it gives parts of its files. */
   readonly parts: Parts;
+  /** What it calls itself, if it is another instance of this service and has answered already. */
+  instance: string | undefined;
   #keys: Keys;
+  readonly #self: string;
   readonly #base: URL;
   readonly #whereabouts: Whereabouts;
   readonly #authorization: string | undefined;
@@ -78,8 +87,10 @@ export class Upstream {
   readonly #now: () => number;
   readonly #closing = new AbortController();
 
-  constructor(config: UpstreamConfig, { ca, deadlines, breakers, connections }: UpstreamOptions) {
+  constructor(config: UpstreamConfig, options: UpstreamOptions) {
+    const { ca, deadlines, breakers, connections, self = newInstance() } = options;
     this.url = config.url;
+    this.#self = self;
     this.#keys = readKeys(config.publicKeys);
     this.#base = new URL(config.url);
     this.#deadlines = deadlines;
@@ -140,15 +151,18 @@ export class Upstream {
     url: URL,
     large: boolean,
     signal: AbortSignal,
-    { part, foreign = false, insist = false }: Manner = {},
+    { part, foreign = false, insist = false, via = NOBODY }: Manner = {},
   ): Promise<Answer | undefined> {
+    // It asks us because it has no such thing.
+    if (this.instance !== undefined && via.includes(this.instance)) return Promise.resolve(undefined);
     const insists = insist || isContinuation(part);
     // Called again when a slot is there: whoever waited for one need not try what others have tried in vain.
     const admit = () => {
       if (!this.health.good && !insists) throw this.health.refusal(this.url);
     };
     const { [large ? 'large' : 'small']: slots } = this.#connections;
-    const ask = (asked: Part | undefined) => this.#get(url, { slots, admit, signal, part: asked, foreign });
+    const ask = (asked: Part | undefined) =>
+      this.#get(url, { slots, admit, signal, part: asked, foreign, via });
     return part === undefined ? ask(undefined) : this.parts.ask(part, ask);
   }
 
@@ -209,11 +223,12 @@ export class Upstream {
     }
   }
 
-  async #ask(url: URL, own: boolean, { slots, admit, signal, part }: Way): Promise<IncomingMessage> {
+  async #ask(url: URL, own: boolean, { slots, admit, signal, part, via }: Way): Promise<IncomingMessage> {
     const { health } = this;
     const headers: Record<string, string> = {
       'accept-encoding': 'identity',
       'user-agent': USER_AGENT,
+      via: viaHeader([...via, this.#self]),
     };
     if (part !== undefined && part.whole !== true) headers.range = rangeHeader(part);
     // Credentials are this upstream's: another origin never sees them.
@@ -237,6 +252,8 @@ export class Upstream {
         onlyPublic,
         signal,
       });
+      const instance = viaOf(response.headers.via).at(-1);
+      if (own || instance !== undefined) this.instance = instance;
       if (own) {
         this.#whereabouts.answeredOn(response.socket);
         health.answered(this.#now() - started);
@@ -259,6 +276,7 @@ export class Upstream {
       signal: this.#closing.signal,
       part: undefined,
       foreign: false,
+      via: NOBODY,
     };
     const answer = await this.#get(url, way);
     const tooLong = () => new CacheError('upstream', `${this.url}/nix-cache-info: is too long`);

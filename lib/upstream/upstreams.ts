@@ -6,6 +6,7 @@ import { type Log, warnSeldom } from '../log.ts';
 import { Misses } from './misses.ts';
 import { type Ask, race } from './race.ts';
 import type { Upstream } from './upstream.ts';
+import { newInstance } from './via.ts';
 
 /** Something that may have what is looked for. */
 interface Candidate<T> {
@@ -31,6 +32,8 @@ export interface UpstreamsOptions {
   readonly negativeTtlMs: number;
   readonly onUpstreamError: 'error' | 'miss';
   readonly log: Log;
+  /** What this service calls itself towards others of its kind. */
+  readonly self?: string;
   /** Ends everything when the service stops. */
   readonly signal: AbortSignal;
   /** Milliseconds from anywhere. */
@@ -42,6 +45,8 @@ const UNSURE_MS = 3000;
 
 export class Upstreams {
   readonly all: readonly Upstream[];
+  /** See {@link UpstreamsOptions}. */
+  readonly self: string;
   /** What they all lack. */
   readonly misses: Misses;
   readonly #options: UpstreamsOptions;
@@ -49,6 +54,7 @@ export class Upstreams {
 
   constructor(all: readonly Upstream[], options: UpstreamsOptions) {
     this.all = all;
+    this.self = options.self ?? newInstance();
     this.misses = new Misses(options.now);
     this.#options = options;
     this.#warnSeldom = warnSeldom(options.log);
