@@ -150,8 +150,7 @@ class Crew {
       }
       state.delivered.delete(job.claim);
       state.failed(error, job.claim.at - at);
-      const isFinal = isCacheError(error, 'refused') || isCacheError(error, 'not-found');
-      const again = !isFinal && (this.#task.hashKnown || state.recognisable);
+      const again = !isCacheError(error, 'refused') && (this.#task.hashKnown || state.recognisable);
       if (!again) state.out ??= error;
       log.warn(`${describe(error)}; ${state.out === undefined ? 'asking it again' : 'not asking it again'}`);
       if (this.#task.sources.allOut) this.#fail(error);
@@ -173,8 +172,7 @@ class Crew {
     const part = { start, end: toTheEnd ? undefined : claim.end };
     const answer = given ?? (await state.source.ask(signal, part));
     if (answer === undefined) {
-      state.out = new CacheError('upstream', `${label}: does not have it any more`);
-      throw state.out;
+      throw new CacheError('not-found', `${label}: says that it has no such thing`);
     }
     // The first answer was asked for before there was a download that could end.
     const cut = () => answer.body.destroy();

@@ -34,6 +34,8 @@ export interface DownloadOptions {
   readonly passing: () => void;
   /** Told who sent wrong bytes. */
   readonly blame: (source: Source) => void;
+  /** Told who sent bytes of a body that broke off. */
+  readonly gave: (source: Source) => void;
   /** Told that nobody had what was expected. */
   readonly unfit: () => Promise<void>;
 }
@@ -113,7 +115,7 @@ export class Download {
       log.warn(`${path} could not be had: ${describe(error)}`);
       if (isCacheError(error, 'invalid')) await this.#options.unfit();
       if (this.#options.signal.aborted && !this.#isWrong) await this.#beginnings.keep();
-      this.#growing.fail(error instanceof Error ? error : new Error(String(error)));
+      this.#growing.fail(failureOf(error));
     }
   }
 
@@ -127,6 +129,9 @@ export class Download {
       const arrived = await this.#attempt(this.#growing, sources, beginning, this.#begun);
       return { arrived, origin: mostOf(sources).upstream.url };
     } catch (error) {
+      if (!isCacheError(error, 'invalid')) {
+        for (const { given, source } of sources.all) if (given > 0) this.#options.gave(source);
+      }
       // What has passed through memory is gone, so nobody could say what its readers have seen.
       if (!isCacheError(error) || !this.#isReasonToLeave(error) || this.#growing.isPassing) throw error;
       return await this.#fetchElsewhere(sources, error);
@@ -137,7 +142,7 @@ export class Download {
   #isReasonToLeave({ code }: CacheError): boolean {
     if (code === 'invalid') return true;
     // With a hash all of them have been asked for the rest.
-    return !this.#hashKnown && ['upstream', 'refused', 'timeout', 'proxy'].includes(code);
+    return !this.#hashKnown && ['upstream', 'refused', 'timeout', 'proxy', 'not-found'].includes(code);
   }
 
   get #hashKnown(): boolean {
@@ -245,6 +250,12 @@ export class Download {
     }
     throw error;
   }
+}
+
+/** What readers are told. Somebody had it, so that another lacks it does not mean that it is missing. */
+function failureOf(error: unknown): Error {
+  if (isCacheError(error, 'not-found')) return new CacheError('upstream', error.message, error);
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 /** The one that supplied most of it. */

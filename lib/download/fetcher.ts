@@ -1,24 +1,28 @@
 // Gets what the store lacks: finds out who may have it, starts one download of it, and lets everybody who asks
 // meanwhile join that.
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from '../config.ts';
-import { describe } from '../errors.ts';
+import { describe, isCacheError } from '../errors.ts';
 import { type Log, warnSeldom } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
-import { type ObjectName, pathOf } from '../nix/object-name.ts';
+import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
+import type { StoreHash } from '../nix/store-path.ts';
 import type { Spool, Store } from '../store/store.ts';
 import type { Part } from '../upstream/answer.ts';
 import { Slots } from '../upstream/slots.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via, viaKey } from '../upstream/via.ts';
 import { Download } from './download.ts';
-import { firstAnswer } from './first-answer.ts';
+import { type First, firstAnswer } from './first-answer.ts';
 import { type Flight, Flights } from './flights.ts';
+import { Lately } from './lately.ts';
 import { canTell, NarSources, type Wanted } from './nar-sources.ts';
 import type { NarInfos } from './narinfos.ts';
 import type { Source } from './sources.ts';
 import type { Expected } from './verify.ts';
 
 type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
+type Missing = Extract<First, { kind: 'missing' }>;
 
 /** What is there already of a body. */
 interface Begun {
@@ -48,7 +52,10 @@ const LARGE_BYTES = 8 << 20;
 const FIRST_BYTES = 1 << 20;
 /** How long a source that sent wrong bytes is asked last. */
 const BLAME_MS = 10 * 60_000;
-const MAX_BLAMED = 10_000;
+/** How long a source that sent bytes of a body can't say that it has no such thing. */
+const GAVE_MS = 60_000;
+/** After how long what everybody lacks is asked for once more. */
+const RETURN_MS = 1000;
 
 export class Fetcher {
   readonly #options: FetcherOptions;
@@ -59,13 +66,17 @@ export class Fetcher {
   readonly #downloads = new Flights<Download | 'stored' | undefined>();
   /** By path; of several of one path the last. */
   readonly #running = new Map<string, Download>();
-  /** Until when: by the label of the source. */
-  readonly #blamed = new Map<string, number>();
+  /** Sources that sent wrong bytes, by their labels. */
+  readonly #blamed: Lately;
+  /** Sources that sent bytes of what broke off. */
+  readonly #gave: Lately;
   readonly #warnDisk: ReturnType<typeof warnSeldom>;
 
   constructor(options: FetcherOptions) {
     this.#options = options;
     this.#warnDisk = warnSeldom(options.log);
+    this.#blamed = new Lately(options.now, BLAME_MS);
+    this.#gave = new Lately(options.now, GAVE_MS);
     this.#slots = new Slots(options.maxDownloads);
     this.#room = new Slots(options.maxSpoolBytes);
     this.#narSources = new NarSources(options.upstreams, options.narInfos, options.log);
@@ -101,6 +112,19 @@ export class Fetcher {
     const ended = Promise.resolve();
     // A download that ended since the caller looked has stored it.
     if ((await this.#options.store.version(path)) !== undefined) return { value: 'stored', ended };
+    for (let again = false; ; again = true) {
+      const download = await this.#admitted(name, via);
+      if (download instanceof Download) return { value: download, ended: download.ended };
+      const isLost = download.sure && name.kind === 'nar' && name.hash !== undefined;
+      if (isLost && !again && (await this.#mayReturn(name.hash, name.name))) continue;
+      // It is missing all the same if its narinfo can't be dropped.
+      if (isLost) await this.#dropped((narInfos) => narInfos.lose(name.hash as StoreHash, name.name));
+      return { value: undefined, ended };
+    }
+  }
+
+  async #admitted(name: FileName, via: Via): Promise<Download | Missing> {
+    const path = pathOf(name);
     const sources = this.#narSources;
     const wanted =
       name.kind === 'nar' ? await sources.forNar(name.name, name.hash, via) : sources.forPath(path, via);
@@ -109,15 +133,28 @@ export class Fetcher {
       release();
       throw error;
     });
-    if (download === undefined) release();
-    else {
+    if (download instanceof Download) {
       this.#running.set(path, download);
       download.ended.finally(() => {
         release();
         if (this.#running.get(path) === download) this.#running.delete(path);
       });
-    }
-    return { value: download, ended: download?.ended ?? ended };
+    } else release();
+    return download;
+  }
+
+  /**
+   * Nobody has the NAR that this narinfo names. That may be so for a moment only, or the narinfo be out of date: it is asked for
+   * again, and after a while the NAR is worth another question. False if there is no narinfo that could say otherwise.
+   */
+  async #mayReturn(hash: StoreHash, narName: NarName): Promise<boolean> {
+    const { narInfos, signal } = this.#options;
+    const asked = await narInfos.renew(hash, narName).catch((error) => {
+      if (!isCacheError(error, 'storage')) throw error;
+      return 'same' as const;
+    });
+    if (asked === 'same') await delay(RETURN_MS, undefined, { signal });
+    return asked !== 'none';
   }
 
   /** Waits for a turn, and for room; what is answered gives both back. */
@@ -135,15 +172,12 @@ export class Fetcher {
     };
   }
 
-  async #start(
-    name: ObjectName,
-    { sources: all, expected }: Wanted,
-    via: Via,
-  ): Promise<Download | undefined> {
-    const { connections, log, narInfos, signal, store, upstreams } = this.#options;
+  async #start(name: ObjectName, { sources: all, expected }: Wanted, via: Via): Promise<Download | Missing> {
+    const { connections, log, signal, store, upstreams } = this.#options;
     const path = pathOf(name);
     const isNar = name.kind === 'nar';
-    const sources = [...all].sort((a, b) => this.#isBlamed(a) - this.#isBlamed(b));
+    const isBlamed = ({ label }: Source) => Number(this.#blamed.has(label));
+    const sources = [...all].sort((a, b) => isBlamed(a) - isBlamed(b));
     const partial = await this.#takePartial(path, expected);
     const begun = partial?.length ?? 0;
     // A first request of a part is for bodies that may be fetched in parts: the size must be known for that, and a hash
@@ -155,18 +189,14 @@ export class Fetcher {
     const doubt = () => this.#doubt(name);
     const first = await firstAnswer(
       { sources, path: isNar ? undefined : path, expected, part, via },
-      { upstreams, log, signal, unfit: doubt },
+      { upstreams, log, signal, unfit: doubt, gaveLately: ({ label }) => this.#gave.has(label) },
     ).catch(async (error) => {
       await this.#putBack(path, expected, partial);
       throw error;
     });
     if (first.kind === 'missing') {
       await this.#putBack(path, expected, partial);
-      if (first.sure && isNar && name.hash !== undefined) {
-        // It is missing all the same if its narinfo can't be dropped.
-        await narInfos.lose(name.hash, name.name).catch((error) => log.warn(describe(error)));
-      }
-      return undefined;
+      return first;
     }
     return new Download(
       {
@@ -179,7 +209,8 @@ export class Fetcher {
           this.#downloads.drop(viaKey(path, via));
           this.#running.delete(path);
         },
-        blame: (source) => this.#blame(source),
+        blame: ({ label }) => this.#blamed.add(label),
+        gave: ({ label }) => this.#gave.add(label),
         keep: async (whole, { size, sha256 }, origin) => {
           // It may have been cut off, and nobody would ever know.
           const { delimited } = first.answer;
@@ -197,8 +228,14 @@ export class Fetcher {
   /** Nobody has a NAR as its narinfo describes it. */
   async #doubt(name: ObjectName): Promise<void> {
     if (name.kind !== 'nar' || name.hash === undefined) return;
+    const { hash, name: narName } = name;
+    await this.#dropped((narInfos) => narInfos.doubt(hash, narName));
+  }
+
+  /** Drops a narinfo, or says that it can't be. */
+  #dropped(drop: (narInfos: NarInfos) => Promise<void>): Promise<void> {
     const { log, narInfos } = this.#options;
-    await narInfos.doubt(name.hash, name.name).catch((error) => log.warn(describe(error)));
+    return drop(narInfos).catch((error) => log.warn(describe(error)));
   }
 
   /** What a stop of the service left of it, if a hash can tell whether it is right. */
@@ -220,15 +257,6 @@ export class Fetcher {
     const { length, spool } = partial;
     await this.#options.store.keepPartial(spool, { path, size, sha256: sha256ToHex(fileHash), length });
     await spool.close();
-  }
-
-  #blame(source: Source): void {
-    if (this.#blamed.size >= MAX_BLAMED) this.#blamed.clear();
-    this.#blamed.set(source.label, this.#options.now() + BLAME_MS);
-  }
-
-  #isBlamed(source: Source): 0 | 1 {
-    return (this.#blamed.get(source.label) ?? Number.NEGATIVE_INFINITY) > this.#options.now() ? 1 : 0;
   }
 
   /** When no download is under way. */

@@ -30,6 +30,8 @@ interface Context {
   readonly signal: AbortSignal;
   /** Told, before it rejects, that what somebody has is not what was expected. */
   readonly unfit: () => Promise<void>;
+  /** Whether it has lately given bytes of it: then it does not lack it, whatever it says. */
+  readonly gaveLately: (source: Source) => boolean;
 }
 
 /** @throws CacheError of those that could not be asked, if nobody else has it */
@@ -54,6 +56,9 @@ export async function firstAnswer(asked: Asked, context: Context): Promise<First
     });
     if (answer === 'strange') return undefined;
     if (answer === undefined) {
+      const isAway = context.gaveLately(source);
+      if (isAway)
+        throw new CacheError('upstream', `${label}: says that it has no such thing, of which it gave bytes`);
       saysNo = true;
       return undefined;
     }

@@ -154,15 +154,20 @@ export class NarInfos {
     const stored = await this.local(hash);
     if (stored !== undefined) return { value: stored, ended: Promise.resolve() };
     const { upstreams } = this.#options;
-    const candidates = upstreams.all.map((upstream) => ({
+    // Those it came through have said only that they do not have it yet: that is nothing to remember.
+    const path = via.length === 0 ? pathOf({ kind: 'narinfo', hash }) : undefined;
+    const value = await upstreams.first(this.#candidates(hash, via), { path, hedge: true });
+    // Somebody has it, and is not believed for some seconds: the miss must not outlast them.
+    if (value === undefined && path !== undefined && this.#lost.has(hash)) upstreams.misses.forget(path);
+    const ended = value && this.#keeping.keep(hash, value.text, value.origin);
+    return { value, ended: ended ?? Promise.resolve() };
+  }
+
+  #candidates(hash: StoreHash, via: Via = NOBODY) {
+    return this.#options.upstreams.all.map((upstream) => ({
       upstream,
       ask: (over: AbortSignal, insist: boolean) => this.ask(upstream, hash, over, insist, via),
     }));
-    // Those it came through have said only that they do not have it yet: that is nothing to remember.
-    const path = via.length === 0 ? pathOf({ kind: 'narinfo', hash }) : undefined;
-    const value = await upstreams.first(candidates, { path, hedge: true });
-    const ended = value && this.#keeping.keep(hash, value.text, value.origin);
-    return { value, ended: ended ?? Promise.resolve() };
   }
 
   /** What that upstream has, without keeping it. */
@@ -215,6 +220,26 @@ export class NarInfos {
   /** When a lookup of it that is under way, if there is one, has put into the store what it found. */
   settled(hash: StoreHash): Promise<void> {
     return this.#lookups.settled(hash);
+  }
+
+  /**
+   * Asks the upstreams anew for the narinfo of a NAR that none of them has, and takes over what they say now. `none` if
+   * there is nothing to ask about: no narinfo from an upstream names it.
+   * @throws CacheError of the upstream that could not be asked, if none has one
+   */
+  renew(hash: StoreHash, narName: NarName): Promise<'none' | 'same' | 'new'> {
+    return this.changing.run(hash, async () => {
+      await this.settled(hash);
+      const known = await this.local(hash);
+      if (known?.narName !== narName || known.origin === 'push') return 'none';
+      const { store, upstreams } = this.#options;
+      const found = await upstreams.first(this.#candidates(hash), { path: undefined, hedge: true });
+      if (found === undefined || (found.text === known.text && found.origin === known.origin)) return 'same';
+      await store.delete(pathOf({ kind: 'narinfo', hash }));
+      this.forget(hash);
+      await this.#keeping.keep(hash, found.text, found.origin);
+      return 'new';
+    });
   }
 
   /**

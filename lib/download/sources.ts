@@ -1,5 +1,5 @@
 // The places that may supply one body, and what each has shown of itself during this download.
-import { CacheError } from '../errors.ts';
+import { CacheError, isCacheError } from '../errors.ts';
 import type { Answer, Part } from '../upstream/answer.ts';
 import type { Need, Upstream } from '../upstream/upstream.ts';
 import type { Claim } from './ranges.ts';
@@ -33,6 +33,11 @@ const UNKNOWN_PACE = 10;
 /** The first repetition comes at once; then these, doubled each time. */
 const BACKOFF_MS = 250;
 const MAX_BACKOFF_MS = 2000;
+/**
+ * How long a source that has given bytes may say that it has no such thing: a router says so while its own upstream is away, up
+ * to twelve seconds longer, and so does a server whose path was deleted and is put back.
+ */
+const RETURN_MS = 15_000;
 
 export class SourceState {
   readonly source: Source;
@@ -50,6 +55,8 @@ export class SourceState {
   failures = 0;
   /** Why it is not asked again in this download. */
   out: unknown;
+  /** Since when it says, in a row, that it has no such thing. */
+  #absentSince: number | undefined;
   #validator: string | undefined;
   #seen = false;
   /** Whether its ETag or date is known to tell nothing. */
@@ -85,6 +92,7 @@ export class SourceState {
       throw this.out;
     }
     this.#seen = true;
+    this.#absentSince = undefined;
     this.#validator = answer.validator;
   }
 
@@ -99,10 +107,24 @@ export class SourceState {
 
   /** An attempt that brought `bytes` has failed. */
   failed(error: unknown, bytes: number): void {
+    if (isCacheError(error, 'not-found')) {
+      this.#absent(error);
+      return;
+    }
     this.failures = bytes >= PROGRESS_BYTES ? 1 : this.failures + 1;
     if (this.failures >= (this.#isDelivering ? MAX_REFUSALS : MAX_FAILURES)) this.out ??= error;
     const waitMs = this.failures < 2 ? 0 : BACKOFF_MS * 2 ** (this.failures - 2);
     this.notBefore = performance.now() + Math.min(waitMs, MAX_BACKOFF_MS);
+  }
+
+  /** What has given bytes does have it: it is asked again, after waits that grow, as long as that may pass. */
+  #absent(error: CacheError): void {
+    const now = performance.now();
+    this.#absentSince ??= now;
+    const absentMs = now - this.#absentSince;
+    if (!this.#seen || absentMs >= RETURN_MS) this.out ??= error;
+    this.failures = Math.max(this.failures, 1);
+    this.notBefore = now + Math.min(Math.max(absentMs, BACKOFF_MS), MAX_BACKOFF_MS);
   }
 
   get #isDelivering(): boolean {

@@ -179,8 +179,46 @@ test('a source that refuses for good is asked once, and the next one continues',
 test('a source without the file is not asked again', async () => {
   const gone = fakeSource('gone', BODY, { asked: () => false });
   const crew = await startCrew(BODY, [gone]);
-  await assert.rejects(crew.ended, /gone: does not have it any more/);
+  await assert.rejects(crew.ended, /gone: says that it has no such thing/);
   assert.equal(gone.asks.length, 1);
+});
+
+for (const connections of [1, 4]) {
+  test(`a source that gave bytes and then says it has none is asked again for seconds: ${connections} at once`, async (t) => {
+    const clock = stopClock(t);
+    let awayFrom = 0;
+    const router = fakeSource('router', LARGE, {
+      chunk: 65_536,
+      asked: () => awayFrom === 0 || clock.now - awayFrom > 12_000,
+      before: (at) => {
+        if (at < MIB || awayFrom !== 0) return;
+        awayFrom = clock.now;
+        throw failure('reset');
+      },
+    });
+    const crew = await startCrew(LARGE, [router], { connections });
+    await clock.until(crew.ended);
+    crew.assertWhole();
+    assert.ok(router.asks.length < 60, `${router.asks.length} requests`);
+  });
+}
+
+test('a source that goes on saying so is given up, and meanwhile another has long taken over', async (t) => {
+  const clock = stopClock(t);
+  for (const others of [[], [fakeSource('other', BODY)]]) {
+    const deleted = breaksOnce({ asked: (ask) => ask === 1 });
+    const began = clock.now;
+    const crew = await startCrew(BODY, [deleted, ...others]);
+    if (others.length === 0) {
+      await assert.rejects(clock.until(crew.ended), /no such thing/);
+      assert.ok(clock.now - began >= 15_000 && clock.now - began < 20_000, `${clock.now - began} ms`);
+      assert.ok(deleted.asks.length < 20, `${deleted.asks.length} requests`);
+    } else {
+      await clock.until(crew.ended);
+      crew.assertWhole();
+      assert.ok(clock.now - began < 1000, `${clock.now - began} ms`);
+    }
+  }
 });
 
 test('a source that takes fewer connections than there are workers is not given up, nor asked all the time', async (t) => {
