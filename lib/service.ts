@@ -11,6 +11,7 @@ import { createEngine, pushRulesOf, signingOf } from './keep/engine.ts';
 import { Scrub } from './keep/scrub.ts';
 import type { Log } from './log.ts';
 import { loadSecrets, type Secrets } from './secrets.ts';
+import { Hold } from './store/hold.ts';
 
 export interface Service {
   /** Where it listens, e.g. `http://127.0.0.1:8080`. */
@@ -46,7 +47,14 @@ export async function startService(
   setMaxListeners(0, stopping.signal);
   const engine = await createEngine(config, secrets, log, { signal: stopping.signal, now });
   const { cache, narInfos, store, uploads, upstreams } = engine;
-  await store.prepare();
+  const hold = await Hold.take(config.cacheDir, { log, onForget: () => narInfos.recheck() });
+  const orLetGo = <T>(work: Promise<T>): Promise<T> =>
+    work.catch(async (error) => {
+      await hold.release();
+      throw error;
+    });
+  await orLetGo(store.prepare(hold.isSole));
+  await hold.settle();
   const collector = new Collector({ store, config, log, signal: stopping.signal });
   const access = new Access(config.access, secrets.tokens, stopping.signal);
   const { stallMs } = config.deadlines;
@@ -54,7 +62,7 @@ export async function startService(
     ...{ cache, uploads, cacheInfo: config, log, access, stallMs },
     self: upstreams.self,
   });
-  const server = await startServer(config.listen, handler, secrets.tls);
+  const server = await orLetGo(startServer(config.listen, handler, secrets.tls));
   const scrub =
     config.scrubMs === undefined
       ? undefined
@@ -81,7 +89,9 @@ export async function startService(
       await server.stop(graceMs);
       // Only now: until here an answer may have depended on a download. The next start would not know of its rest.
       stopping.abort(new CacheError('aborted', 'the service is stopping'));
-      const quiet = Promise.all([server.idle(), collector.idle(), scrub?.idle()]).then(() => engine.close());
+      const quiet = Promise.all([server.idle(), collector.idle(), scrub?.idle()])
+        .then(() => engine.close())
+        .then(() => hold.release());
       const late = new AbortController();
       const hangs = delay(DISK_MS, false, { signal: late.signal }).catch(() => false);
       return Promise.race([quiet.then(() => true), hangs]).finally(() => late.abort());

@@ -8,6 +8,7 @@ import { collectedLine, stillTooMuchLine } from '../keep/collector.ts';
 import type { Log } from '../log.ts';
 import { hashPartIn } from '../nix/narinfo.ts';
 import { pathOf } from '../nix/object-name.ts';
+import { heeded } from '../store/changed-beside.ts';
 import { fileOf, openForReading } from '../store/files.ts';
 import { readFlatNarInfo } from '../store/flat-files.ts';
 import { readHeader } from '../store/header.ts';
@@ -27,6 +28,7 @@ export async function gc(config: Config, dryRun: boolean, out: Writable, log: Lo
   const { signal } = new AbortController();
   const alsoKeep = new ClockSteps(FRESH_MS).stretches();
   const done = await collect({ store, storeDir, gc, log, signal, onUnits, dryRun, alsoKeep });
+  if (!dryRun && done.removedObjects > 0) await heeded(store.folder);
   out.write(`${dryRun ? 'would have ' : ''}${collectedLine(done)}\n`);
   if (done.stillTooMuch > 0) out.write(`${stillTooMuchLine(done)}\n`);
 }

@@ -7,6 +7,7 @@ import { formatBytes } from '../format.ts';
 import { narsOf } from '../keep/nars-of.ts';
 import type { Log } from '../log.ts';
 import { pathOf } from '../nix/object-name.ts';
+import { heeded } from '../store/changed-beside.ts';
 import { readFacts } from '../store/facts.ts';
 import { fileOf, idOf, syncFolder } from '../store/files.ts';
 import { Pins } from '../store/pins.ts';
@@ -17,8 +18,8 @@ import { hashOperand, openStore } from './open-store.ts';
 
 /**
  * Removes the path's narinfo and listing, then its NAR in every compression it was pushed in, also where it lies in quarantine,
- * unless another path has the same one. What it says is removed does not come back after a power loss. A running service notices
- * within a second.
+ * unless another path has the same one. What it says is removed does not come back after a power loss, and no running service
+ * answers it any more.
  * @throws CacheError `config`, `startup` or `storage`
  */
 export async function rm(config: Config, storePath: string, out: Writable, log: Log): Promise<void> {
@@ -34,6 +35,7 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   // Until its NAR is gone it is kept where nobody is served it: who is interrupted and comes again finds there what to remove.
   await moveAside(store.folder, idOf(narInfoPath));
   await syncPlaces(store.folder, narInfoPath);
+  const heard = heeded(store.folder);
   const listingPath = pathOf({ kind: 'listing', hash });
   if (await store.delete(listingPath)) await syncPlaces(store.folder, listingPath);
   out.write(`removed ${whole}\n`);
@@ -56,6 +58,7 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   }
   await dropQuarantined(store.folder, idOf(narInfoPath));
   await syncPlaces(store.folder, narInfoPath);
+  await heard;
   for (const why of unreadable) log.warn(`can't be read, taken for nothing that needs the NAR: ${why}`);
 }
 

@@ -6,6 +6,8 @@ import { formatAge, formatBytes } from '../format.ts';
 import { createRepairer } from '../keep/repair.ts';
 import { type Progress, type Verified, type VerifyEvent, verifyFolder } from '../keep/verify-folder.ts';
 import { type Log, printable } from '../log.ts';
+import { heeded } from '../store/changed-beside.ts';
+import { showWriter } from '../store/writer.ts';
 import { openStore } from './open-store.ts';
 import { ProgressLine, type Terminal } from './progress.ts';
 
@@ -38,6 +40,7 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
   // Once: the second ends the process at once, as ever.
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
   const context = { store, log: aside(log, line), signal: stop.signal };
+  const writer = command.repair ? await showWriter(config.cacheDir) : undefined;
   const repairer = command.repair ? await createRepairer(config, context) : undefined;
   try {
     const done = await verifyFolder({
@@ -48,6 +51,7 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
         out.write(`${printable(eventLine(event))}\n`);
       },
     });
+    if (done.damaged > 0) await heeded(store.folder);
     line.clear();
     out.write(`${summary(done)}\n`);
     if (done.damaged + done.doubtful > done.repaired) return EXIT.damage;
@@ -57,6 +61,7 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
     stop.abort(new CacheError('aborted', 'verify has ended'));
     await repairer?.close();
+    await writer?.close();
   }
 }
 

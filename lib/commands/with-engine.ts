@@ -5,6 +5,7 @@ import { CacheError } from '../errors.ts';
 import { createEngine, type Engine } from '../keep/engine.ts';
 import { loadSecrets } from '../secrets.ts';
 import type { FolderOptions } from '../store/folder-store.ts';
+import { showWriter } from '../store/writer.ts';
 import type { Output } from './progress.ts';
 import { TransferProgress } from './transfer-progress.ts';
 
@@ -31,6 +32,7 @@ export async function withEngine<T>(
   const { signal } = ending;
   const progress = new TransferProgress(stderr);
   const context = { ...options, signal, now: () => performance.now() };
+  const writer = await showWriter(config.cacheDir);
   const engine = await createEngine(config, secrets, progress.log, context);
   const interrupt = () => ending.abort(new CacheError('aborted', 'interrupted; run it again to go on'));
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
@@ -41,5 +43,6 @@ export async function withEngine<T>(
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
     ending.abort(new CacheError('aborted', 'the command has ended'));
     await engine.close();
+    await writer.close();
   }
 }

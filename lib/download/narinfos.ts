@@ -40,6 +40,8 @@ interface Ready {
   readonly known: KnownNarInfo;
   readonly version: string;
   checkedAt: number;
+  /** What {@link NarInfos.recheck} had counted to by then. */
+  checks: number;
 }
 
 /** How long a narinfo in memory is believed to be still on disk: the command line may remove it there. */
@@ -67,8 +69,9 @@ export class NarInfos {
   readonly changing = new Exclusive();
   readonly #options: NarInfosOptions;
   readonly #ready = new ByteLru<Ready>(MEMORY_BYTES);
-  /** How often {@link forget} was called. */
+  /** How often {@link forget} and {@link recheck} were called. */
   #forgotten = 0;
+  #checks = 0;
   readonly #lost: LostNars;
   readonly #keeping: Keeping;
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
@@ -99,10 +102,12 @@ export class NarInfos {
     const path = pathOf({ kind: 'narinfo', hash });
     const ready = this.#ready.get(path);
     if (ready !== undefined) {
-      const now = this.#options.now();
-      if (now - ready.checkedAt < RECHECK_MS) return ready.known;
+      const { now } = this.#options;
+      if (ready.checks === this.#checks && now() - ready.checkedAt < RECHECK_MS) return ready.known;
+      const checks = this.#checks;
       if ((await this.#options.store.version(path)) === ready.version) {
-        ready.checkedAt = now;
+        ready.checkedAt = now();
+        ready.checks = checks;
         return ready.known;
       }
       this.#ready.delete(path);
@@ -119,7 +124,8 @@ export class NarInfos {
       const known = this.#know(hash, text, object.meta);
       // Since `open` it may have been replaced.
       if (before === this.#forgotten) {
-        const ready = { known, version: object.version, checkedAt: this.#options.now() };
+        const checkedAt = this.#options.now();
+        const ready = { known, version: object.version, checkedAt, checks: this.#checks };
         this.#ready.set(path, ready, 2 * text.length + 1000);
       }
       return known;
@@ -275,6 +281,12 @@ export class NarInfos {
     const path = pathOf({ kind: 'narinfo', hash });
     this.#ready.delete(path);
     this.#options.upstreams.misses.forget(path);
+  }
+
+  /** From now on nothing in memory is believed before it was looked at on the disk, where a command has removed something. */
+  recheck(): void {
+    this.#forgotten++;
+    this.#checks++;
   }
 
   /** When no lookup is under way. */

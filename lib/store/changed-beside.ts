@@ -1,8 +1,11 @@
 // How commands tell the service beside which they run that the folder holds more, or less, than it has counted: by the time of an
-// empty file. A note that can't be made is no reason to fail.
+// empty file. A note that can't be made is no reason to fail. And how they tell it that what it has in memory may be gone.
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { tellService } from './hold.ts';
 import { give } from './own.ts';
+import { FORGOTTEN_MS } from './removal.ts';
 
 const NOTE = 'changed';
 
@@ -14,6 +17,11 @@ export async function changing<T>(folder: string, run: () => Promise<T>): Promis
   } finally {
     await note(folder);
   }
+}
+
+/** Resolves when no service beside answers any more what has just been removed. */
+export async function heeded(folder: string): Promise<void> {
+  if (!(await tellService(folder))) await delay(FORGOTTEN_MS);
 }
 
 async function note(folder: string): Promise<void> {

@@ -46,6 +46,8 @@ export class FolderStore implements Store {
   readonly #flat: FlatFiles;
   readonly #partials: Partials;
   readonly #preparation: Preparation;
+  /** Whether no other service has the folder. */
+  #sole = false;
   readonly #readLately = new ReadLately();
   /** Fan-out folders that are known to survive a power loss. */
   readonly #durableFolders = new Set<string>();
@@ -69,8 +71,9 @@ export class FolderStore implements Store {
   }
 
   /** See {@link Preparation.begin}. */
-  prepare(): Promise<void> {
-    return this.#preparation.begin();
+  prepare(sole = false): Promise<void> {
+    this.#sole = sole;
+    return this.#preparation.begin(sole);
   }
 
   async open(path: string): Promise<StoredObject | undefined> {
@@ -166,7 +169,7 @@ export class FolderStore implements Store {
 
   /** See {@link dropAbandoned}. */
   dropAbandoned(): Promise<void> {
-    return dropAbandoned(join(this.folder, 'tmp'));
+    return dropAbandoned(join(this.folder, 'tmp'), this.#sole);
   }
 
   async notePartial(spool: Spool, partial: Beginning): Promise<void> {

@@ -10,7 +10,7 @@ import { makeFolderIn } from './own.ts';
 import type { Partials } from './partials.ts';
 import { putBack } from './put-back.ts';
 import { placeOf, trashFolder } from './removal.ts';
-import { isOfAnother } from './temp-name.ts';
+import { isSomebodys } from './writer.ts';
 import { openToWrite, remove, writing } from './writing.ts';
 
 const CONSEQUENCE =
@@ -31,14 +31,16 @@ export class Preparation {
 
   /**
    * Removes what a crash left half-written, puts back what it left half-removed, and shows that the disk takes writes. If it takes
-   * none now, it is said so, and the rest is for {@link goOn}.
+   * none now, it is said so, and the rest is for {@link goOn}. `sole`: see {@link isSomebodys}.
    * @throws CacheError `startup`
    */
-  async begin(): Promise<void> {
+  async begin(sole: boolean): Promise<void> {
     try {
       await makeFolderIn(this.#folder, this.#folder);
       await readdir(this.#folder);
-      this.#left.tmp = (await namesIn(this.#tmp)).filter((name) => !isOfAnother(name));
+      this.#left.tmp = [];
+      for (const name of await namesIn(this.#tmp))
+        if (!(await isSomebodys(this.#tmp, name, sole))) this.#left.tmp.push(name);
       this.#left.trash = await namesIn(trashFolder(this.#folder));
     } catch (error) {
       throw this.#unusable(error);

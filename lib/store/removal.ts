@@ -11,8 +11,8 @@ import { makeFolderInSync } from './own.ts';
 import type { Removal, Unit } from './plan.ts';
 import { putBackSync } from './put-back.ts';
 
-/** A service believes a narinfo in its memory to be on disk for a second. */
-const FORGOTTEN_MS = 1500;
+/** A service that nobody tells believes a narinfo in its memory to be on disk for a second. */
+export const FORGOTTEN_MS = 1500;
 /** How long after opening a file a service may take to note that on it. */
 const NOTED_MS = 300;
 /** So many files at a stretch. */

@@ -9,6 +9,7 @@ import { give, makeFolderIn } from './own.ts';
 import { lacksLinks } from './put-back.ts';
 import type { ObjectMeta, Spool } from './store.ts';
 import { tempName } from './temp-name.ts';
+import { isLeft } from './writer.ts';
 import { link, openToWrite, rename, unlink, writing } from './writing.ts';
 
 /** Who is told how a temporary file fares. */
@@ -169,11 +170,16 @@ export class TempFile implements Spool {
 /** A day: no upload and no download stands still for so long. */
 const ABANDONED_MS = 24 * 3_600_000;
 
-/** Deletes the temporary files in `folder` of commands that were killed: those of the service itself go when it starts. */
-export async function dropAbandoned(folder: string): Promise<void> {
+/**
+ * Deletes the temporary files in `folder` of commands that were killed: those of the service itself go when it starts. `sole`: see
+ * {@link isLeft}.
+ */
+export async function dropAbandoned(folder: string, sole: boolean): Promise<void> {
   for (const name of await readdir(folder).catch(() => [])) {
     const file = join(folder, name);
     const stats = await stat(file).catch(() => undefined);
-    if (stats?.isFile() && Date.now() - stats.mtimeMs > ABANDONED_MS) await unlink(file).catch(() => {});
+    if (stats === undefined || !(stats.isFile() || stats.isSocket())) continue;
+    const isOld = stats.isFile() && Date.now() - stats.mtimeMs > ABANDONED_MS;
+    if (isOld || (await isLeft(folder, name, sole))) await unlink(file).catch(() => {});
   }
 }

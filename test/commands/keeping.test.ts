@@ -7,8 +7,10 @@ import {
   open,
   readdir,
   readFile,
+  rename,
   stat,
   symlink,
+  unlink,
   utimes,
   writeFile,
 } from 'node:fs/promises';
@@ -26,7 +28,7 @@ import { field, makePackage } from '../fixtures/nar.ts';
 import { until } from '../fixtures/patience.ts';
 import { program } from '../fixtures/project.ts';
 import { type Outcome, run } from '../fixtures/run.ts';
-import { startUpstream, type TestUpstream } from '../fixtures/upstream.ts';
+import { startUpstream, status, type TestUpstream } from '../fixtures/upstream.ts';
 
 interface Kept {
   readonly upstream: TestUpstream;
@@ -171,16 +173,37 @@ test('what is not here, and what is no store path, can not be pinned', async (t)
 test('rm takes a path out at once, and the running service does not show it any more', async (t) => {
   const { service, command } = await setUp(t);
   const secret = await pushed(service, 'secret', 0);
-  assert.equal((await get(service.url, secret.narInfoPath)).status, 200);
+  // What is asked for all the time is in its memory.
+  let over = false;
+  const asked = (async () => {
+    while (!over) await get(service.url, secret.narInfoPath);
+  })();
   const done = await command('rm', secret.storePath);
+  for (const path of [secret.narInfoPath, secret.narPath])
+    assert.equal((await get(service.url, path)).status, 404);
+  over = true;
+  await asked;
   assert.equal(done.code, 0, done.stderr);
   assert.match(done.stdout, new RegExp(`^removed ${secret.storePath}\nremoved its NAR, 1\\d.* KiB\n$`));
-  assert.equal((await get(service.url, secret.narPath)).status, 404);
-  // A narinfo in its memory is believed for a second.
-  await until(async () => (await get(service.url, secret.narInfoPath)).status === 404, 'it to be forgotten');
   assert.equal((await command('rm', secret.storePath)).code, 2);
   await push(service.url, secret);
   assert.equal((await get(service.url, secret.narInfoPath)).status, 200, 'and it may come back');
+});
+
+test('so it is where rm can not reach the service; gc tells it too', async (t) => {
+  const { upstream, service, command } = await setUp(t);
+  const secret = await pushed(service, 'secret', 0);
+  await rename(join(service.dir, 'service.sock'), join(service.dir, 'moved.sock'));
+  assert.equal((await get(service.url, secret.narInfoPath)).status, 200);
+  assert.equal((await command('rm', secret.storePath)).code, 0);
+  assert.equal((await get(service.url, secret.narInfoPath)).status, 404);
+  await rename(join(service.dir, 'moved.sock'), join(service.dir, 'service.sock'));
+  const old = await fetched(service, upstream, 'old', 100);
+  upstream.on(old.narInfoPath, status(404));
+  // Without a NAR nothing is waited for.
+  await unlink(fileOf(service.dir, old.narPath));
+  assert.equal((await command('gc')).code, 0);
+  assert.equal((await get(service.url, old.narInfoPath)).status, 404);
 });
 
 test('rm takes what was pushed of a path in other compressions, and what lies in quarantine', async (t) => {
