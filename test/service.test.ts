@@ -69,7 +69,10 @@ test('a second service on the same folder takes over when the first has ended, a
   assert.equal((await get(running.url, '/nix-cache-info')).status, 200);
   assert.equal(await running.stop(0), true);
   const { port } = other.address() as AddressInfo;
-  await assert.rejects(startService(config(port), { info: say, warn: say, error: say }), /another program listens there/);
+  await assert.rejects(
+    startService(config(port), { info: say, warn: say, error: say }),
+    /another program listens there/,
+  );
   const last = await startService(config(0), { info: say, warn: say, error: say });
   assert.equal(await last.stop(0), true);
   assert.equal(log.length, 1 + log.filter((line) => !line.includes('has the cache folder')).length);
