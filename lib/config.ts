@@ -9,6 +9,7 @@ import { accessOf, addresses, push, token } from './config/access.ts';
 import { substitute } from './config/environment.ts';
 import { array, boolean, choice, integer, string, table } from './config/fields.ts';
 import { Report } from './config/report.ts';
+import { signing } from './config/signing.ts';
 import { parseToml } from './config/syntax.ts';
 import type { Config } from './config/types.ts';
 import { DEFAULT_UPSTREAM, reportDuplicates, upstream } from './config/upstreams.ts';
@@ -71,7 +72,7 @@ export function parseConfig(text: string, { file, env = {} }: { file: string; en
     }),
     scrub: string((text) => parseDuration(text, 60_000, '3650d')),
     durability: choice('full', 'relaxed'),
-    signing: table({ key_file: path, sign: choice('pushed', 'all') }, ['key_file']),
+    signing: signing(path),
     tls: table({ cert_file: path, key_file: path, client_ca_file: path }, ['cert_file', 'key_file']),
   };
   const values = table(fields)(parsed, { path: [], report, topKeys: Object.keys(fields) });
@@ -84,7 +85,7 @@ export function parseConfig(text: string, { file, env = {} }: { file: string; en
     report,
   );
   report.throwIfAny();
-  const { gc, signing, tls } = values ?? {};
+  const { gc, tls } = values ?? {};
   return deepFreeze({
     listen: values?.listen ?? { host: undefined, port: 8080 },
     cacheDir: values?.cache_dir ?? resolve(folder, 'cache'),
@@ -107,10 +108,7 @@ export function parseConfig(text: string, { file, env = {} }: { file: string; en
     access,
     trustedKeys: values?.push?.trusted_keys?.filter((key) => key !== undefined) ?? [],
     maxUploadBytes: values?.max_upload_size ?? 32 * 2 ** 30,
-    signing:
-      signing?.key_file === undefined
-        ? undefined
-        : { keyFile: signing.key_file, sign: signing.sign ?? 'pushed' },
+    signing: values?.signing,
     gc: {
       maxBytes: gc?.max_size,
       maxAgeMs: gc?.max_age,

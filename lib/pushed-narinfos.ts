@@ -5,11 +5,12 @@ import { CacheError } from './errors.ts';
 import type { Log } from './log.ts';
 import { sameContent } from './nix/fits.ts';
 import {
+  checkSigLines,
   MAX_NARINFO_BYTES,
+  mended,
   type NarInfo,
   parseNarInfo,
   pushedNarName,
-  withoutSig,
   withSigs,
   withUrl,
 } from './nix/narinfo.ts';
@@ -55,18 +56,16 @@ export class PushedNarInfos {
    */
   async put(hash: StoreHash, received: string, keys: Keys, circumstances: Circumstances): Promise<void> {
     const { narInfos, storeDir } = this.#options;
+    checkSigLines(received);
     const info = parseNarInfo(received, storeDir);
     if (info.hashPart !== hash) {
       throw new CacheError('invalid', `expected the narinfo of ${hash}, found that of ${info.storePath}`);
     }
     checkSigned(info, keys, storeDir);
     const narName = pushedNarName(info);
-    // Our own signature is no part of what is kept: it is made anew whenever the narinfo is served.
-    const own = narInfos.ownSig(info);
-    const text = own === undefined ? received : withoutSig(received, own);
+    const text = mended(received, info, storeDir, (name) => keys.some((key) => key.name === name));
     // Signatures of several uploads at once are all kept: they are merged one after the other.
-    const sigs = info.sigs.filter((sig) => sig !== own);
-    await narInfos.changing.run(hash, () => this.#merge({ ...info, sigs }, text, narName, circumstances));
+    await narInfos.changing.run(hash, () => this.#merge(info, text, narName, circumstances));
   }
 
   async #merge(

@@ -26,7 +26,8 @@ export interface TlsFiles {
 
 export interface Secrets {
   readonly tokens: readonly Token[];
-  readonly signer: Signer | undefined;
+  /** Each signs. */
+  readonly signers: readonly Signer[];
   readonly tls: TlsFiles | undefined;
 }
 
@@ -48,7 +49,9 @@ export async function loadSecrets({ access, signing, tls }: Config): Promise<Sec
   });
   return {
     tokens,
-    signer: signing && (await fromFile('signing.key_file', signing.keyFile, readSecretKey)),
+    signers: await Promise.all(
+      (signing?.keyFiles ?? []).map((file) => fromFile('signing.key_file', file, readSecretKey)),
+    ),
     tls: tls && (await readTls(tls)),
   };
 }

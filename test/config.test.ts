@@ -160,7 +160,7 @@ test('every key is read', () => {
       },
       scrubMs: 30 * 86_400_000,
       durability: 'relaxed',
-      signing: { keyFile: '/etc/nix-cache/secret.key', sign: 'all' },
+      signing: { keyFiles: ['/etc/nix-cache/secret.key'], sign: 'all' },
       tls: {
         certFile: '/etc/nix-cache/tls/cert.pem',
         keyFile: '/run/key.pem',

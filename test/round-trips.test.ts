@@ -9,10 +9,11 @@ import { parseRange } from '../lib/http/range.ts';
 import { route } from '../lib/http/route.ts';
 import { formatCacheInfo, storeDirOf } from '../lib/nix/cache-info.ts';
 import { parseDigest, parseHash, sha256FromBytes, sha256ToHex } from '../lib/nix/hash.ts';
-import { parseNarInfo, servedNarName, withoutSig, withSigs, withUrl } from '../lib/nix/narinfo.ts';
+import { parseNarInfo, servedNarName, withSigs, withUrl } from '../lib/nix/narinfo.ts';
 import { decodeNix32, encodeNix32 } from '../lib/nix/nix32.ts';
 import { type ObjectName, parseObjectName, pathOf } from '../lib/nix/object-name.ts';
-import { generateKeys, isPublicKey, keyName, readKeys, readSecretKey, verify } from '../lib/nix/signature.ts';
+import { keyName } from '../lib/nix/sig.ts';
+import { generateKeys, isPublicKey, readKeys, readSecretKey, verify } from '../lib/nix/signature.ts';
 import { basenameIn, isStoreHash } from '../lib/nix/store-path.ts';
 import { decodeHeader, encodeHeader, HEADER_BYTES } from '../lib/store/header.ts';
 import { extentOf, rangeHeader } from '../lib/upstream/answer.ts';
@@ -82,7 +83,6 @@ always('narinfos: every field, as it is and rewritten', 3000, (random) => {
   const signed = withSigs(text, [...sigs, ...info.sigs, ...sigs]);
   assert.deepEqual(parseNarInfo(signed, storeDir), { ...info, sigs: [...info.sigs, ...sigs] });
   assert.equal(withSigs(signed, sigs), signed);
-  assert.equal(sigs.reduce(withoutSig, signed), text);
 });
 
 always('store paths', 3000, (random) => {

@@ -39,7 +39,7 @@ const inFile = (file = 'token') =>
 const inText = (name: string) => `[[tokens]]\nname = "${name}"\ntoken = "${TOKEN}"\nallow = ["pull"]\n`;
 
 test('no secrets are none', async (t) => {
-  assert.deepEqual(await load(t, ''), { tokens: [], signer: undefined, tls: undefined });
+  assert.deepEqual(await load(t, ''), { tokens: [], signers: [], tls: undefined });
 });
 
 test('a token is known by its digest alone, from a file without the white space around it', async (t) => {

@@ -45,9 +45,9 @@ export interface AccessConfig {
   readonly trustedProxies: readonly AddressRange[];
 }
 
-interface SigningConfig {
-  /** Absolute path of a secret key in Nix's form. */
-  readonly keyFile: string;
+export interface SigningConfig {
+  /** Absolute paths of secret keys in Nix's form; each signs. */
+  readonly keyFiles: readonly string[];
   /** What is signed: what was pushed, or all that is served. */
   readonly sign: 'pushed' | 'all';
 }

@@ -4,8 +4,9 @@
 import { createHash } from 'node:crypto';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { type NarInfo, narNameOf, parseNarInfo, withSigs, withUrl } from '../nix/narinfo.ts';
+import { mended, type NarInfo, narNameOf, parseNarInfo, withSigs, withUrl } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
+import { keyName } from '../nix/sig.ts';
 import type { Signer } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { ByteLru } from '../store/byte-lru.ts';
@@ -50,7 +51,7 @@ const RECHECK_MS = 1000;
 const MEMORY_BYTES = 20 << 20;
 
 /** What is signed, and by whom; undefined for nothing and nobody. */
-export type Signing = { readonly signer: Signer; readonly sign: 'pushed' | 'all' } | undefined;
+export type Signing = { readonly signers: readonly Signer[]; readonly sign: 'pushed' | 'all' } | undefined;
 
 interface NarInfosOptions {
   readonly store: Store;
@@ -85,16 +86,11 @@ export class NarInfos {
     this.#signing = options.signing;
   }
 
-  /** From now on other things are signed, or by another key. */
+  /** From now on other things are signed, or by other keys. */
   resign(signing: Signing): void {
     this.#signing = signing;
     this.#forgotten++;
     this.#ready.clear();
-  }
-
-  /** Our own signature of it; undefined if nothing is signed. */
-  ownSig(info: NarInfo): string | undefined {
-    return this.#signing?.signer.sign(info, this.#options.storeDir);
   }
 
   /** The narinfo if it is here, asking nobody else. */
@@ -215,12 +211,25 @@ export class NarInfos {
     }
     const pushed = origin === 'push';
     const narName = narNameOf(info, origin);
-    const served = pushed ? text : withUrl(text, `nar/${narName}?hash=${hash}`);
-    const signed = pushed || this.#signing?.sign === 'all' ? this.ownSig(info) : undefined;
-    const body = Buffer.from(signed === undefined ? served : withSigs(served, [signed]));
+    const readable = mended(text, info, this.#options.storeDir, (name) => this.#isEd25519(name));
+    const served = pushed ? readable : withUrl(readable, `nar/${narName}?hash=${hash}`);
+    const isSigned = pushed || this.#signing?.sign === 'all';
+    const whole = isSigned ? withSigs(served, this.#ownSigs(info)) : served;
+    const body = Buffer.from(whole);
     const sha256 = createHash('sha256').update(body).digest('hex');
-    const modified = pushed && signed === undefined ? storedAt : undefined;
+    const modified = whole === text ? storedAt : undefined;
     return { info, text, origin, narName, body, sha256, modified };
+  }
+
+  #ownSigs(info: NarInfo): string[] {
+    return (this.#signing?.signers ?? []).map((signer) => signer.sign(info, this.#options.storeDir));
+  }
+
+  /** Whether all keys of that name are ours, or an upstream's as the configuration has them. */
+  #isEd25519(name: string): boolean {
+    const { upstreams } = this.#options;
+    const own = this.#signing?.signers.some(({ publicKey }) => keyName(publicKey) === name);
+    return own || upstreams.all.some((upstream) => upstream.hasKey(name));
   }
 
   /** When a lookup of it that is under way, if there is one, has put into the store what it found. */

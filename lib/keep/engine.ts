@@ -53,8 +53,8 @@ export async function createEngine(
   return { store, upstreams, narInfos, cache, uploads, close };
 }
 
-export function signingOf({ signing }: Config, { signer }: Secrets): Signing {
-  return signing && signer && { signer, sign: signing.sign };
+export function signingOf({ signing }: Config, { signers }: Secrets): Signing {
+  return signing && { signers, sign: signing.sign };
 }
 
 export function pushRulesOf({ maxUploadBytes, trustedKeys }: Config): PushRules {

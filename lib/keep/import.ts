@@ -5,7 +5,7 @@ import { CacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { endingOf } from '../nix/compression.ts';
 import { sameContent } from '../nix/fits.ts';
-import { type NarInfo, parseNarInfo, withUrl } from '../nix/narinfo.ts';
+import { mended, type NarInfo, parseNarInfo, withUrl } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import { checkSigned, readKeys } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
@@ -69,7 +69,7 @@ function offered(hash: StoreHash, text: string, { config }: ImportOptions): Offe
   if (info.hashPart !== hash) {
     throw new CacheError('invalid', `expected the narinfo of ${hash}, found that of ${info.storePath}`);
   }
-  return { info, text };
+  return { info, text: mended(text, info, config.storeDir) };
 }
 
 /** Its name here; `there` if nothing is to be done for this path. */
@@ -109,9 +109,7 @@ async function isHere(info: NarInfo, { engine, log }: ImportOptions): Promise<bo
   }
   const nar = pathOf({ kind: 'nar', name: existing.narName, hash: undefined });
   if (existing.origin !== 'push' || (await store.version(nar)) === undefined) return false;
-  // Our own is made whenever it is served.
-  const own = narInfos.ownSig(info);
-  return info.sigs.every((sig) => sig === own || existing.info.sigs.includes(sig));
+  return info.sigs.every((sig) => existing.info.sigs.includes(sig));
 }
 
 async function takeNarInfo(

@@ -2,7 +2,8 @@
 import type { Config } from '../config.ts';
 import { isContentAddressed } from '../nix/content-address.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
-import { type Keys, keyName, readKeys, verify } from '../nix/signature.ts';
+import { keyName } from '../nix/sig.ts';
+import { type Keys, readKeys, verify } from '../nix/signature.ts';
 
 export class KnownKeys {
   readonly #storeDir: string;

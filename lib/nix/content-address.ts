@@ -8,12 +8,23 @@ import { encodeNix32 } from './nix32.ts';
 /** Bytes of the hash in a store path. */
 const PATH_HASH_BYTES = 20;
 
+/** `text:<algorithm>:<digits>` or `fixed:[r:|git:]<algorithm>:<digits>`; SRI is none of its forms. */
+const FORM = /^(text:|fixed:r:|fixed:git:|fixed:)([a-z0-9]+:\S+)$/;
+
+/** Whether a CA field can be read by every client: one of the forms, with a hash of an algorithm that all of them know. */
+export function isContentAddress(text: string): boolean {
+  const [, method, hash = ''] = FORM.exec(text) ?? [];
+  const algorithm = parseDigest(hash)?.algorithm;
+  if (algorithm === undefined || algorithm === 'blake3') return false;
+  return method !== 'text:' || algorithm === 'sha256';
+}
+
 /**
  * Whether the narinfo's CA field gives its store path, and agrees with its NarHash where the two are of the same
- * bytes. False also for the forms not known here (`fixed:git:`): those need a signature.
+ * bytes.
  */
 export function isContentAddressed(info: NarInfo, storeDir: string): boolean {
-  const [, method, hash = ''] = /^(text:|fixed:r:|fixed:)([a-z0-9]+:\S+)$/.exec(info.ca ?? '') ?? [];
+  const [, method, hash = ''] = FORM.exec(info.ca ?? '') ?? [];
   const digest = parseDigest(hash);
   if (digest === undefined) return false;
   const own = info.storePath.slice(storeDir.length + 1);
@@ -31,8 +42,8 @@ export function isContentAddressed(info: NarInfo, storeDir: string): boolean {
     return path(`source${references}${refersToItself ? ':self' : ''}`, digest) === own;
   }
   if (info.references.length > 0) return false;
-  const recursive = method === 'fixed:r:' ? 'r:' : '';
-  const fixed = `fixed:out:${recursive}${digest.algorithm}:${digest.bytes.toString('hex')}:`;
+  const how = method?.slice('fixed:'.length);
+  const fixed = `fixed:out:${how}${digest.algorithm}:${digest.bytes.toString('hex')}:`;
   return path('output:out', { algorithm: 'sha256', bytes: sha256(fixed) }) === own;
 }
 

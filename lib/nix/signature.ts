@@ -10,6 +10,7 @@ import {
 } from 'node:crypto';
 import { CacheError } from '../errors.ts';
 import type { NarInfo } from './narinfo.ts';
+import { keyName } from './sig.ts';
 
 declare const publicKey: unique symbol;
 /** A public key as Nix writes it: `name:base64`. */
@@ -128,11 +129,6 @@ export function checkSigned(info: NarInfo, keys: Keys, storeDir: string): void {
   const named = names.slice(0, MAX_NAMED).map((name) => name.slice(0, MAX_NAME));
   const found = names.length === 0 ? 'none' : named.join(', ') + more;
   throw new CacheError('invalid', `expected a signature of ${expected} that verifies, found ${found}`);
-}
-
-/** The name of the key that a signature, or a public key, is of. */
-export function keyName(text: string): string {
-  return split(text)[0];
 }
 
 function split(text: string): [name: string, base64: string] {

@@ -131,6 +131,11 @@ export class Upstream {
     }
   }
 
+  /** Whether a key of that name is to sign what comes from here. */
+  hasKey(name: string): boolean {
+    return this.#keys.some((key) => key.name === name);
+  }
+
   /** From now on these are its keys. */
   trust(keys: readonly PublicKey[]): void {
     this.#keys = readKeys(keys);

@@ -65,7 +65,7 @@ describe('signatures', { concurrency: availableParallelism() }, () => {
       );
     });
 
-    test(`${name} signs in the cache, and copies signatures there and back; the cache's own is not kept`, {
+    test(`${name} signs in the cache, and copies signatures there and back, the cache's own like the others`, {
       skip,
     }, async (t) => {
       const own = await keygen(t);
@@ -83,14 +83,14 @@ describe('signatures', { concurrency: availableParallelism() }, () => {
       await builder.output(...sign, '/root/one-1.secret', '--store', url, closure.top);
       assert.deepEqual(await signersStored(service, closure), ['one-1']);
       await another.output(...sign, '/root/two-1.secret', '--store', url, closure.top);
-      assert.deepEqual(await signersStored(service, closure), ['one-1', 'two-1']);
+      assert.deepEqual(await signersStored(service, closure), ['cache.example.org-1', 'one-1', 'two-1']);
 
       // Into the cache from another one that knows a signature more.
       await builder.output(...sign, '/root/three-1.secret', closure.top);
       await builder.output('nix', 'copy', '--to', 'file:///srv', closure.top);
       const copySigs = ['nix', 'store', 'copy-sigs', '--recursive', '--substituter'];
       await builder.output(...copySigs, 'file:///srv', '--store', url, closure.top);
-      assert.deepEqual(await signersStored(service, closure), ['one-1', 'three-1', 'two-1']);
+      assert.deepEqual(await signersStored(service, closure), ['cache.example.org-1', 'one-1', 'three-1', 'two-1']);
       for (const { trust } of [own, one, two, three]) await assertSubstitutes(t, client, url, closure, trust);
 
       // And out of it, into a store that has the paths with one.
@@ -100,10 +100,10 @@ describe('signatures', { concurrency: availableParallelism() }, () => {
       for (const signer of ['one-1', 'two-1', 'three-1', 'cache.example.org-1'])
         assert.ok(info.includes(`${signer}:`), info);
 
-      // A push from a store that has the cache's own signature does not plant it either.
-      const fresh = await startService(t, { config: `upstreams = []\n${own.table}` });
+      // A push from a store that has the cache's own signature brings it along, and so it outlives the key.
+      const fresh = await startService(t, { config: 'upstreams = []\n' });
       await pushed(builder, urlOf(fresh), closure);
-      assert.deepEqual(await signersStored(fresh, closure), ['one-1', 'three-1', 'two-1']);
+      assert.deepEqual(await signersStored(fresh, closure), ['cache.example.org-1', 'one-1', 'three-1', 'two-1']);
       await assertSubstitutes(t, client, urlOf(fresh), closure, own.trust);
     });
 

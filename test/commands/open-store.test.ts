@@ -29,7 +29,7 @@ for (const durability of ['full', 'relaxed'] as const) {
       return sync.mock.callCount() > before;
     };
     assert.equal(await isSynced(await openStore(config, log)), durability === 'full', 'verify, rm, pin');
-    const secrets = { tokens: [], signer: undefined, tls: undefined };
+    const secrets = { tokens: [], signers: [], tls: undefined };
     const { signal } = new AbortController();
     const engine = await createEngine(config, secrets, log, { signal, now: () => 0 });
     assert.equal(await isSynced(engine.store), durability === 'full', 'import, export, serve');

@@ -98,10 +98,7 @@ const COMPLETE: Record<string, [PackageOptions, expected: Record<string, string>
     { Compression: 'bzip2' },
   ],
   '12: Compression empty': [{ compression: 'bzip2', fields: { Compression: '' } }, { Compression: 'bzip2' }],
-  '3: Deriver and CA': [
-    { fields: { Deriver: `${other.base}.drv`, CA: `text:sha256:${'0'.repeat(52)}` } },
-    { Deriver: `${other.base}.drv`, CA: `text:sha256:${'0'.repeat(52)}` },
-  ],
+  '3: Deriver': [{ fields: { Deriver: `${other.base}.drv` } }, { Deriver: `${other.base}.drv` }],
 };
 for (const [what, [options, expected]] of Object.entries(COMPLETE)) {
   test(`${what} → served, with a NAR that can be fetched`, async (t) => {

@@ -232,7 +232,6 @@ test('50: a reference that is named wrongly, twice, or with a slash → 400', as
     one.base.slice(1),
     `../${one.base}`,
     `/nix/store/${one.base}`,
-    `${one.base} `,
     `${one.base}/bin`,
     `.${one.base}`,
   ]) {

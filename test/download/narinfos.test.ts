@@ -108,7 +108,7 @@ test('narinfos that lack a signature are counted with their upstream, those that
   );
   const log: string[] = [];
   const write = (line: string) => void log.push(line);
-  const nobody = { tokens: [], signer: undefined, tls: undefined };
+  const nobody = { tokens: [], signers: [], tls: undefined };
   const { signal } = new AbortController();
   const engine = await createEngine(
     config,

@@ -8,7 +8,7 @@ import { temporaryFolder } from '../fixtures/defer.ts';
 
 test('it is not closed before every body that was on its way into the store has come to its end', async (t) => {
   const config = parseConfig('upstreams = []', { file: join(await temporaryFolder(t), 'cache.toml') });
-  const secrets = { tokens: [], signer: undefined, tls: undefined };
+  const secrets = { tokens: [], signers: [], tls: undefined };
   const log = { info: () => {}, warn: () => {}, error: () => {} };
   const { signal } = new AbortController();
   const engine = await createEngine(config, secrets, log, { signal, now: () => 0 });

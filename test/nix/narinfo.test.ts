@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isCacheError } from '../../lib/errors.ts';
-import { narPromisedBy, parseNarInfo, servedNarName, withSigs, withUrl } from '../../lib/nix/narinfo.ts';
+import {
+  checkSigLines,
+  mended,
+  narPromisedBy,
+  parseNarInfo,
+  servedNarName,
+  withSigs,
+  withUrl,
+} from '../../lib/nix/narinfo.ts';
 import type { NarName } from '../../lib/nix/object-name.ts';
 import type { StoreHash } from '../../lib/nix/store-path.ts';
 import { pick, randomSource } from '../fixtures/random.ts';
@@ -35,7 +43,7 @@ function text(changes: Record<string, string | undefined> = {}): string {
 const parse = (source: string) => parseNarInfo(source, '/nix/store');
 
 test('every field is read', () => {
-  assert.deepEqual(parse(text({ CA: 'fixed:r:sha256:abc', Unknown: 'x' })), {
+  assert.deepEqual(parse(text({ CA: `fixed:r:sha256:${N}`, Unknown: 'x' })), {
     storePath: `/nix/store/${H}-hello`,
     hashPart: H,
     url: `nar/${F}.nar.xz`,
@@ -47,7 +55,7 @@ test('every field is read', () => {
     references: LINES.References.split(' '),
     deriver: `${H}-hello.drv`,
     sigs: [SIG],
-    ca: 'fixed:r:sha256:abc',
+    ca: `fixed:r:sha256:${N}`,
   });
 });
 
@@ -81,21 +89,15 @@ test('what a client would stop at is refused, and the message names the field', 
     [text({ URL: undefined }), /no URL/],
     [text({ URL: 'nar/a b.nar' }), /URL/],
     [text({ Compression: 'rar' }), /Compression/],
-    [text({ FileHash: 'x' }), /FileHash/],
-    [text({ FileSize: '-1' }), /FileSize/],
     [text({ NarHash: undefined }), /no NarHash/],
     [text({ NarHash: F }), /NarHash/],
     [text({ NarSize: '0' }), /NarSize/],
     [text({ NarSize: '1e3' }), /NarSize/],
     [text({ NarSize: '99999999999999999999' }), /NarSize/],
-    [text({ References: `${H}-a  ${H}-b` }), /References/],
     [text({ References: `/nix/store/${H}-a` }), /References/],
-    [text({ Deriver: 'x' }), /Deriver/],
-    [text({ Sig: 'nokey' }), /Sig/],
-    [text({ Sig: 'k:AAAA' }), /Sig/],
-    [text({ CA: 'nonsense' }), /CA/],
-    [`${text()}URL: nar/x.nar\n`, /more than one URL/],
-    [`${text()}X: a\u2028URL: nar/evil.nar\n`, /Name: value/],
+    [text({ URL: `nar/x.nar\u2028URL: nar/evil.nar` }), /Name: value/],
+    [`${text()}NarSize: 21\n`, /more than one NarSize/],
+    [`${text()}References: ${H}-x\n`, /more than one References/],
   ];
   for (const [source, message] of cases) {
     assert.throws(
@@ -104,6 +106,93 @@ test('what a client would stop at is refused, and the message names the field', 
       source,
     );
   }
+});
+
+const bytes = (length: number) => Buffer.alloc(length, 3).toString('base64');
+const mend = (source: string) => mended(source, parse(source), '/nix/store');
+
+test('what no client needs goes, where a client would stop at it', () => {
+  const gone: [field: string, ...values: string[]][] = [
+    ['Deriver', '', 'x', `/nix/store/${H}-x.drv`],
+    ['FileHash', '', 'x', F, `sha256:${F}0`, `sha512:${'0'.repeat(128)}`, `md5:${'0'.repeat(32)}`],
+    ['FileSize', '', '-1', '1e3', '1 ', '99999999999999999999'],
+    [
+      'CA',
+      '',
+      'nonsense',
+      'text:',
+      'fixed:r:sha256:abc',
+      `text:sha1:${'0'.repeat(32)}`,
+      `text:r:sha256:${N}`,
+    ],
+    ['CA', `text:sha256-${bytes(32)}`, `fixed:r:blake3:${N}`, `fixed:git:git:sha1:${'0'.repeat(32)}`],
+    ['CA', `fixed:r:sha256:${N}`, `fixed:md5:${'0'.repeat(26)}`],
+    ['Sig', '', 'nonsense', ':AAAA', 'k-1:', 'k-1:***', 'k-1:a:AAAA', 'k 1:AAAA', 'k-1:AA=A'],
+    ['Provenance', 'a\u2028b', 'a\rb'],
+  ];
+  for (const [field, ...values] of gone) {
+    for (const value of values) {
+      const odd = text({ [field]: value });
+      assert.equal(mend(odd), text({ [field]: undefined }), `${field}: ${value}`);
+      assert.equal(mend(odd.replace(`${field}: `, `${field}:`)), text({ [field]: undefined }));
+    }
+  }
+  assert.equal(mend(text({ Compression: '' })), text({ Compression: undefined }));
+  assert.equal(mend(text({ 'a b': 'x' })), text());
+  assert.equal(mend(`${text()}Unknown:\n`), text());
+  assert.deepEqual(parse(text({ FileHash: `md5:${'0'.repeat(32)}` })).otherFileHash, {
+    algorithm: 'md5',
+    bytes: Buffer.alloc(16),
+  });
+});
+
+test('what every client reads stays, and is the same for all', () => {
+  for (const odd of [
+    text(),
+    text({ Provenance: '{"a": [1, "é"]}', System: '' }),
+    text({ FileSize: '7', FileHash: `sha256:${'0'.repeat(64)}` }),
+    `${text()}${[2420, 4627, 102, 3].map((length, i) => `Sig: k-${i}:${bytes(length)}\n`).join('')}`,
+    text({ Sig: 'k-1:AAA' }),
+    text({ Deriver: 'unknown-deriver' }),
+  ]) {
+    assert.equal(mend(odd), odd);
+    checkSigLines(odd);
+  }
+  const [a, b] = LINES.References.split(' ');
+  assert.equal(mend(text({ References: ` ${a}  ${b} ` })), text());
+  assert.equal(mend(text({ Sig: `${SIG}\r` })), text());
+  assert.equal(
+    mend(`${text()}NarSize: 20\nDeriver: unknown-deriver\nDeriver: ${LINES.Deriver}\n`),
+    mend(`${text({ Deriver: undefined })}Deriver: ${LINES.Deriver}\n`),
+  );
+  assert.equal(parse(text({ URL: 'nar/first\nURL: nar/last' })).url, 'nar/last');
+});
+
+test('of content addresses those of which the path follows', () => {
+  const path = '/nix/store/z3n6ml62lc6l9glpaz6fq7fvi2rks9vq-a.txt';
+  const hash = 'fixed:r:sha256:04zwf782yjwnh3q6hz5izfd6jyip8kgw6g6yj43fiqhbyhdd0dqw';
+  const right = {
+    StorePath: path,
+    NarHash: 'sha256-HDfQGvQL4ugGkd48w99EN3ppmvuxfGjwgJZLL9Bx/BM=',
+    References: '',
+  };
+  assert.equal(mend(text({ ...right, CA: hash })), text({ ...right, CA: hash }));
+  const other = { ...right, StorePath: path.replace('a.txt', 'b.txt') };
+  assert.equal(mend(text({ ...other, CA: hash })), text(other));
+  assert.equal(mend(`${text({ ...right, CA: hash })}CA: ${hash}\n`), text({ ...right, CA: hash }));
+  const two = `${text({ ...right, CA: hash })}CA: text:sha256:${N}\n`;
+  assert.equal(mend(two), text(right));
+});
+
+test('a signature that its own key can not have made, and at which whoever trusts that stops, goes', () => {
+  const odd = `${text()}Sig: k-1:AAAA\nSig: k-2:AAAA\n`;
+  const ofKnown = mended(odd, parse(odd), '/nix/store', (name) => name === 'k-1');
+  assert.equal(ofKnown, `${text()}Sig: k-2:AAAA\n`);
+});
+
+test('a Sig that no client can read is refused of who can write another', () => {
+  for (const value of ['', 'nonsense', ':AAAA', 'k-1:', 'k-1:***'])
+    assert.throws(() => checkSigLines(text({ Sig: value })), /Sig/, value);
 });
 
 test('the served name fixes the bytes', () => {

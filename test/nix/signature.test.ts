@@ -2,14 +2,8 @@ import assert from 'node:assert/strict';
 import { createPrivateKey, sign } from 'node:crypto';
 import { test } from 'node:test';
 import { type NarInfo, parseNarInfo } from '../../lib/nix/narinfo.ts';
-import {
-  fingerprint,
-  isPublicKey,
-  keyName,
-  type PublicKey,
-  readKeys,
-  verify,
-} from '../../lib/nix/signature.ts';
+import { keyName } from '../../lib/nix/sig.ts';
+import { fingerprint, isPublicKey, type PublicKey, readKeys, verify } from '../../lib/nix/signature.ts';
 
 // The vector of the protocol's description, which real Nix accepts: the seed 00..1f.
 const A = '00000000000000000000000000000000-a';
