@@ -51,9 +51,51 @@ function ranges(...texts: string[]): AddressRange[] {
 export const LOOPBACK: readonly AddressRange[] = ranges('127.0.0.0/8', '::1');
 
 /** What no stranger should be able to send us to: this machine, private networks, and what is no single host. */
-export const PRIVATE = new Addresses([
+const PRIVATE = new Addresses([
   ...LOOPBACK,
   ...ranges('0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24'),
   ...ranges('192.168.0.0/16', '198.18.0.0/15', '224.0.0.0/4', '240.0.0.0/4'),
-  ...ranges('::', 'fc00::/7', 'fe80::/10', 'fec0::/10', 'ff00::/8', '64:ff9b::/96', '64:ff9b:1::/48'),
+  ...ranges('::/96', 'fc00::/7', 'fe80::/10', 'fec0::/10', 'ff00::/8'),
 ]);
+/** From these the resolvers of some proxies give every name an address, by which the proxy knows it again. */
+const FAKE = new Addresses(ranges('198.18.0.0/15'));
+
+/** Whether it is no single host of the public Internet; an IPv6 address that stands for an IPv4 one is where that is. */
+export function isPrivate(address: string): boolean {
+  return PRIVATE.has(address) || embedded(address).some((inside) => PRIVATE.has(inside));
+}
+
+/** The same of an address that a name was looked up as. */
+export function isPrivateAnswer(address: string): boolean {
+  return isPrivate(address) && !FAKE.has(plainAddress(address));
+}
+
+/** The IPv4 address for which a translator takes an IPv6 one (RFC 6052, 8215, 3056); several if more than one way fits. */
+function embedded(address: string): string[] {
+  const bytes = isIP(address) === 6 ? ipv6Bytes(address) : [];
+  const at = (...places: number[]) => places.map((place) => bytes[place]).join('.');
+  const startsWith = (...prefix: number[]) => prefix.every((byte, place) => bytes[place] === byte);
+  const isZeroFrom = (place: number) => bytes.slice(place).every((byte) => byte === 0);
+  if (startsWith(0x20, 0x02)) return [at(2, 3, 4, 5)];
+  if (startsWith(0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0)) return [at(12, 13, 14, 15)];
+  if (!startsWith(0, 0x64, 0xff, 0x9b, 0, 1)) return [];
+  // A prefix of whoever runs the network: of 48, 56, 64 or 96 bits, whose rest is zero but in the last case.
+  const all = [at(12, 13, 14, 15)];
+  if (isZeroFrom(11)) all.push(at(6, 7, 9, 10));
+  if (isZeroFrom(12)) all.push(at(7, 9, 10, 11));
+  if (isZeroFrom(13)) all.push(at(9, 10, 11, 12));
+  const said = all.filter((inside) => inside !== '0.0.0.0');
+  return said.length === 0 ? ['0.0.0.0'] : said;
+}
+
+/** Its sixteen bytes; of no zone. */
+export function ipv6Bytes(address: string): number[] {
+  // The URL parser leaves nothing but groups of hexadecimal digits and at most one "::".
+  const plain = new URL(`http://[${address.replace(/%.*$/, '')}]`).hostname.slice(1, -1);
+  const [head = [], tail = []] = plain.split('::').map((half) => (half === '' ? [] : half.split(':')));
+  const zeros = Array<string>(8 - head.length - tail.length).fill('0');
+  return [...head, ...zeros, ...tail].flatMap((group) => {
+    const value = Number.parseInt(group, 16);
+    return [value >> 8, value & 0xff];
+  });
+}

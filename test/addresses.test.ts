@@ -1,7 +1,14 @@
 // Ranges of addresses: what is one, what is in it.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Addresses, LOOPBACK, PRIVATE, parseAddressRange, plainAddress } from '../lib/addresses.ts';
+import {
+  Addresses,
+  isPrivate,
+  isPrivateAnswer,
+  LOOPBACK,
+  parseAddressRange,
+  plainAddress,
+} from '../lib/addresses.ts';
 
 function among(...texts: string[]): Addresses {
   return new Addresses(
@@ -106,7 +113,7 @@ test('this machine, and what a stranger must not lead us to', () => {
   const here = new Addresses(LOOPBACK);
   for (const address of ['127.0.0.1', '127.255.0.1', '::1', '::ffff:127.0.0.1']) {
     assert.ok(here.has(address), address);
-    assert.ok(PRIVATE.has(address), address);
+    assert.ok(isPrivate(address), address);
   }
   for (const address of [
     '10.0.0.1',
@@ -120,7 +127,7 @@ test('this machine, and what a stranger must not lead us to', () => {
     'ff02::1',
   ]) {
     assert.ok(!here.has(address), address);
-    assert.ok(PRIVATE.has(address), address);
+    assert.ok(isPrivate(address), address);
   }
   for (const address of [
     '1.1.1.1',
@@ -130,5 +137,39 @@ test('this machine, and what a stranger must not lead us to', () => {
     '126.255.255.255',
     '128.0.0.1',
   ])
-    assert.ok(!PRIVATE.has(address), address);
+    assert.ok(!isPrivate(address), address);
+});
+
+test('an IPv6 address that a translator takes for an IPv4 one is where that is', () => {
+  const inside = {
+    '8.8.8.8': ['64:ff9b::808:808', '64:ff9b::8.8.8.8', '2002:808:808::1', '64:ff9b:1::808:808'],
+    '10.1.2.3': ['64:ff9b::a01:203', '64:ff9b::10.1.2.3', '2002:a01:203::', '64:ff9b:1::a01:203'],
+    '127.0.0.1': ['64:ff9b::7f00:1', '64:ff9b::127.0.0.1', '2002:7f00:1::', '64:ff9b:1:5:6:7:7f00:1'],
+    '192.168.255.1': ['64:ff9b::c0a8:ff01', '64:FF9B::192.168.255.1'],
+  };
+  for (const [ipv4, all] of Object.entries(inside))
+    for (const address of all) assert.equal(isPrivate(address), isPrivate(ipv4), address);
+  // RFC 6052, 2.2: prefixes of 48, 56 and 64 bits, around a byte that is zero.
+  for (const address of ['64:ff9b:1:808:8:800::', '64:ff9b:1:8:8:808::', '64:ff9b:1:0:8:808:800:0'])
+    assert.ok(!isPrivate(address), address);
+  for (const address of [
+    '64:ff9b:1:7f00:0:100::',
+    '64:ff9b:1:7f:0:1::',
+    '64:ff9b:1:0:7f:0:100:0',
+    '64:ff9b:1::',
+  ])
+    assert.ok(isPrivate(address), address);
+  assert.ok(!isPrivate('64:ff9c::7f00:1'));
+  assert.ok(isPrivate('::127.0.0.1'));
+});
+
+test('what a name is looked up as may be an address that only a proxy of this machine knows', () => {
+  for (const address of ['198.18.0.1', '198.19.255.254', '::ffff:198.18.0.1']) {
+    assert.ok(isPrivate(address), address);
+    assert.ok(!isPrivateAnswer(address), address);
+  }
+  for (const address of ['127.0.0.1', '10.0.0.1', '::1', '64:ff9b::a00:1'])
+    assert.ok(isPrivateAnswer(address), address);
+  for (const address of ['198.17.255.255', '198.20.0.0', '2606:4700::1111'])
+    assert.ok(!isPrivateAnswer(address), address);
 });

@@ -7,6 +7,8 @@ import type { Target } from './dial.ts';
 
 /** Longer than between two requests of one `nix` run, shorter than the idle limits of common servers. */
 const IDLE_MS = 30_000;
+/** The oldest connection that is kept for another request: a name may have moved to another address. */
+const GREATEST_AGE_MS = 60_000;
 
 /** What a request through a {@link DialAgent} carries beside node:http's own options. */
 export interface DialArgs extends ClientRequestArgs {
@@ -20,8 +22,11 @@ export class DialAgent extends Agent {
   /** For messages: ` through proxy http://…`, or nothing. */
   readonly through: string;
   readonly #dial: Dialler;
+  readonly #now: () => number;
+  readonly #madeAt = new WeakMap<Duplex, number>();
 
-  constructor(dial: Dialler, maxIdle: number, through = '') {
+  /** `now`: milliseconds from anywhere. */
+  constructor(dial: Dialler, maxIdle: number, through = '', now = () => performance.now()) {
     // `timeout` closes idle sockets; on a busy one it only raises an event that nobody here listens to.
     const options: AgentOptions = {
       keepAlive: true,
@@ -32,6 +37,7 @@ export class DialAgent extends Agent {
     super(options);
     this.#dial = dial;
     this.through = through;
+    this.#now = now;
   }
 
   override getName(options?: object): string {
@@ -45,9 +51,19 @@ export class DialAgent extends Agent {
   ): undefined {
     const { target, dialSignal } = options as DialArgs;
     this.#dial(target, dialSignal).then(
-      (socket) => callback(null, socket),
+      (socket) => {
+        this.#madeAt.set(socket, this.#now());
+        callback(null, socket);
+      },
       (error) => callback(error),
     );
     return undefined;
+  }
+
+  /** Called when a request is done with it; false ends it. */
+  override keepSocketAlive(socket: Duplex): boolean {
+    const age = this.#now() - (this.#madeAt.get(socket) ?? Number.NEGATIVE_INFINITY);
+    // The declaration hides what it answers.
+    return age < GREATEST_AGE_MS && Boolean(super.keepSocketAlive(socket));
   }
 }

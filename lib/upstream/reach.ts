@@ -1,26 +1,32 @@
 // Where an upstream may send us. A redirect, or a URL in a narinfo, must not lead from a stranger to machines that only we
 // can reach: this one, and those of private networks. An upstream that is itself one of these may.
-import { type LookupAddress, lookup } from 'node:dns';
-import { lookup as lookupNow } from 'node:dns/promises';
-import { isIP, type LookupFunction, type Socket } from 'node:net';
-import { PRIVATE } from '../addresses.ts';
+import { isIP, type Socket } from 'node:net';
+import { isPrivate, isPrivateAnswer } from '../addresses.ts';
 import { CacheError } from '../errors.ts';
+import { names } from './resolve.ts';
+
+/** How long a lookup may take that nobody would have asked for otherwise. */
+const LOOKUP_MS = 5000;
 
 /** Whether an upstream is itself in a private network, and may lead into one. */
 export class Whereabouts {
   readonly #host: string;
   readonly #proxied: boolean;
+  readonly #resolver: typeof names;
   #answeredFromPrivate: boolean | undefined;
 
   /** `host`: a name or an address. `proxied`: a proxy looks it up, and may reach what we can't. */
-  constructor(host: string, proxied: boolean) {
+  constructor(host: string, proxied: boolean, resolver = names) {
+    this.#resolver = resolver;
     this.#host = host;
     this.#proxied = proxied;
   }
 
   /** It has answered over this connection: whoever owns a name may have it looked up as they please, but not that. */
   answeredOn({ remoteAddress }: Pick<Socket, 'remoteAddress'>): void {
-    if (remoteAddress !== undefined) this.#answeredFromPrivate = PRIVATE.has(remoteAddress);
+    if (remoteAddress === undefined) return;
+    const isName = isIP(this.#host) === 0;
+    this.#answeredFromPrivate = isName ? isPrivateAnswer(remoteAddress) : isPrivate(remoteAddress);
   }
 
   /** For what can't be looked up, no. */
@@ -28,14 +34,15 @@ export class Whereabouts {
     if (isPrivateByName(this.#host)) return true;
     if (this.#proxied || isIP(this.#host) !== 0) return false;
     if (this.#answeredFromPrivate !== undefined) return this.#answeredFromPrivate;
-    const found = await lookupNow(this.#host, { all: true }).catch(() => []);
-    return found.some(({ address }) => PRIVATE.has(address));
+    const patience = { timeoutMs: LOOKUP_MS, signal: new AbortController().signal };
+    const found = await this.#resolver.addresses(this.#host, patience).catch(() => []);
+    return found.some(({ address }) => isPrivateAnswer(address));
   }
 }
 
 /** What can be said of a host without looking it up, as behind a proxy that does so itself. */
 export function isPrivateByName(host: string): boolean {
-  return PRIVATE.has(host) || /(?:^|\.)localhost\.?$/i.test(host);
+  return isPrivate(host) || /(?:^|\.)localhost\.?$/i.test(host);
 }
 
 /** What is thrown where a stranger's upstream leads to `host`. */
@@ -45,19 +52,3 @@ export function unreachable(host: string): CacheError {
     `${host} is in a private network, expected an address that a public upstream may send us to`,
   );
 }
-
-/**
- * A lookup for `net.connect` that fails for a name with a private address. The check is made on the very addresses that are
- * then connected to: a name may have others at every question.
- */
-export const lookupPublic: LookupFunction = (host, options, callback) => {
-  lookup(host, { ...options, all: true }, (error, found: LookupAddress[]) => {
-    if (error !== null) return callback(error, '');
-    const [first] = found;
-    if (first === undefined || found.some(({ address }) => PRIVATE.has(address))) {
-      return callback(unreachable(host), '');
-    }
-    if (options.all) callback(null, found);
-    else callback(null, first.address, first.family);
-  });
-};

@@ -1,6 +1,7 @@
 // SOCKS 5 (RFC 1928), with or without user and password (RFC 1929). Names go to the proxy as they are, which
 // resolves them. Each message goes out as a whole: trojan and microsocks read no further than the first segment of one.
 import net from 'node:net';
+import { ipv6Bytes } from '../addresses.ts';
 import type { Credentials, SocksProxy } from '../config/proxy.ts';
 import { CacheError } from '../errors.ts';
 import { ask, failure, quote, type Reply, type Step } from './handshake.ts';
@@ -125,15 +126,4 @@ function address(host: string): Buffer {
   if (name.length > 255)
     throw new CacheError('upstream', `a host name of ${name.length} bytes is too long for SOCKS`);
   return Buffer.concat([Buffer.of(ADDRESS.name, name.length), name]);
-}
-
-function ipv6Bytes(host: string): number[] {
-  // The URL parser leaves nothing but groups of hexadecimal digits and at most one "::".
-  const plain = new URL(`http://[${host}]`).hostname.slice(1, -1);
-  const [head = [], tail = []] = plain.split('::').map((half) => (half === '' ? [] : half.split(':')));
-  const zeros = Array<string>(8 - head.length - tail.length).fill('0');
-  return [...head, ...zeros, ...tail].flatMap((group) => {
-    const value = Number.parseInt(group, 16);
-    return [value >> 8, value & 0xff];
-  });
 }

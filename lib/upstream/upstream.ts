@@ -17,6 +17,7 @@ import { Pace } from './pace.ts';
 import { Parts } from './parts.ts';
 import { Whereabouts } from './reach.ts';
 import { get } from './request.ts';
+import { names, type Resolver } from './resolve.ts';
 import type { Slots } from './slots.ts';
 import { outcomeOf, type Question } from './status.ts';
 import { USER_AGENT } from './target.ts';
@@ -31,6 +32,8 @@ export interface UpstreamOptions {
   readonly breakers: Breakers;
   /** What this service calls itself towards others of its kind. */
   readonly self?: string;
+  /** Finds the addresses of names. */
+  readonly resolver?: Resolver;
   /** Of all upstreams, if those are bounded. */
   readonly connections?: Connections;
 }
@@ -88,7 +91,7 @@ export class Upstream {
   readonly #closing = new AbortController();
 
   constructor(config: UpstreamConfig, options: UpstreamOptions) {
-    const { ca, deadlines, breakers, connections, self = newInstance() } = options;
+    const { ca, deadlines, breakers, connections, resolver = names, self = newInstance() } = options;
     this.url = config.url;
     this.#self = self;
     this.#keys = readKeys(config.publicKeys);
@@ -102,10 +105,10 @@ export class Upstream {
     }
     const timeoutMs = deadlines.connectMs;
     const { maxConnections, proxy } = config;
-    this.#whereabouts = new Whereabouts(hostOf(this.#base), proxy !== undefined);
+    this.#whereabouts = new Whereabouts(hostOf(this.#base), proxy !== undefined, resolver);
     this.#connections = new Connections(maxConnections, connections);
     this.#agent = new DialAgent(
-      (target, signal) => dial(target, { proxy, ca, timeoutMs, signal }),
+      (target, signal) => dial(target, { proxy, ca, timeoutMs, signal, resolver }),
       maxConnections,
       proxy && ` through proxy ${proxy.label}`,
     );

@@ -59,3 +59,39 @@ test('of the kept connections the one used last is used next; half a minute idle
   first.emit('timeout');
   assert.deepEqual([first.destroyed, last.destroyed], [true, false]);
 });
+
+test('a connection that has become old is not used again', async (t) => {
+  let sockets = 0;
+  const server = createServer((_, res) => res.end('x')).listen(0, '127.0.0.1');
+  server.on('connection', () => sockets++);
+  await once(server, 'listening');
+  defer(t, () => server.close());
+  const { port } = server.address() as AddressInfo;
+  let time = 0;
+  const dial = async () => {
+    const socket = connect(port, '127.0.0.1');
+    await once(socket, 'connect');
+    return socket;
+  };
+  const agent = new DialAgent(dial, 2, '', () => time);
+  defer(t, () => agent.destroy());
+  const target = { host: '127.0.0.1', port, tls: false };
+  for (const [at, expected] of [
+    [0, 1],
+    [59_000, 1],
+    [59_500, 1],
+    // Used once more, as it was kept before; now it is let go.
+    [61_000, 1],
+    [61_000, 2],
+    [61_000, 2],
+  ] as const) {
+    time = at;
+    const args = { agent, target, dialSignal: new AbortController().signal };
+    const req = request(args).end();
+    const [response] = await once(req, 'response');
+    response.resume();
+    await once(response, 'close');
+    await immediate();
+    assert.equal(sockets, expected, `${at}`);
+  }
+});

@@ -1,12 +1,11 @@
 // A public upstream must not send us into private networks; one that is in such a network may.
 import assert from 'node:assert/strict';
-import dns, { type LookupOptions } from 'node:dns';
 import type { RequestListener } from 'node:http';
-import { syncBuiltinESMExports } from 'node:module';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { isCacheError } from '../../lib/errors.ts';
 import { dial } from '../../lib/upstream/dial.ts';
-import { isPrivateByName, lookupPublic, Whereabouts } from '../../lib/upstream/reach.ts';
+import { isPrivateByName, Whereabouts } from '../../lib/upstream/reach.ts';
+import { Resolver } from '../../lib/upstream/resolve.ts';
 import { redirected } from '../../lib/upstream/urls.ts';
 import { has } from '../fixtures/lookups.ts';
 import { startOrigin } from '../fixtures/origin.ts';
@@ -64,12 +63,6 @@ test('addresses of this machine and of private networks are known in every form'
 });
 
 test('a name that leads to a private address is not connected to', async () => {
-  await new Promise<void>((resolve) => {
-    lookupPublic('localhost', { all: true }, (error) => {
-      assert.ok(isCacheError(error, 'upstream'), String(error));
-      resolve();
-    });
-  });
   const target = { host: '127.0.0.1', port: 9, tls: false, onlyPublic: true };
   const refused = (error: unknown) =>
     isCacheError(error, 'upstream') && /private network/.test(error.message);
@@ -77,39 +70,41 @@ test('a name that leads to a private address is not connected to', async () => {
   await assert.rejects(dial({ ...target, host: 'localhost' }, { timeoutMs: 1000, signal }), refused);
 });
 
-/** Has every name looked up by `address`; the names. */
-function lookedUp(t: TestContext, address: (host: string) => string): string[] {
+/** Every name is looked up by `address`; `asked` are the names. */
+function lookedUp(address: (host: string) => string) {
   const asked: string[] = [];
-  const find = (host: string) => {
+  const look = async (host: string) => {
     asked.push(host);
-    return { address: address(host), family: 4 };
+    return [{ address: address(host), family: 4 }];
   };
-  const own = [dns.lookup, dns.promises.lookup] as const;
-  dns.lookup = ((host: string, options: LookupOptions, callback: (...args: unknown[]) => void) => {
-    const found = find(host);
-    if (options.all) callback(null, [found]);
-    else callback(null, found.address, found.family);
-  }) as typeof dns.lookup;
-  dns.promises.lookup = (async (host: string) => [find(host)]) as unknown as typeof dns.promises.lookup;
-  syncBuiltinESMExports();
-  t.after(() => {
-    [dns.lookup, dns.promises.lookup] = own;
-    syncBuiltinESMExports();
-  });
-  return asked;
+  let time = 0;
+  // No answer is believed any longer when the next question comes.
+  return { asked, resolver: new Resolver({ look, now: () => (time += 3_600_000) }) };
 }
 
 test('nor when only the lookup tells, at the very moment of connecting', async (t) => {
   const { port } = await startOrigin(t);
-  const asked = lookedUp(t, () => '127.0.0.1');
+  const { asked, resolver } = lookedUp(() => '127.0.0.1');
   const target = { host: 'rebound.example.org', port, tls: false };
-  const options = { timeoutMs: 10_000, signal };
+  const options = { timeoutMs: 10_000, signal, resolver };
   (await dial(target, options)).destroy();
   await assert.rejects(
     dial({ ...target, onlyPublic: true }, options),
-    (error) => isCacheError(error, 'upstream') && /private network/.test(String(error.cause)),
+    (error) => isCacheError(error, 'upstream') && /private network/.test(error.message),
   );
   assert.deepEqual(asked, ['rebound.example.org', 'rebound.example.org']);
+});
+
+test('a name may be looked up as an address of a tunnel, where a literal one is refused', async () => {
+  const { resolver } = lookedUp(() => '198.18.0.7');
+  const options = { timeoutMs: 10, signal, resolver };
+  const target = { host: '198.18.0.7', port: 9, tls: false, onlyPublic: true };
+  await assert.rejects(dial(target, options), /private network/);
+  const place = new Whereabouts('cache.example.org', false, resolver);
+  assert.equal(await place.isPrivate(), false);
+  place.answeredOn({ remoteAddress: '198.18.0.7' });
+  assert.equal(await place.isPrivate(), false);
+  assert.equal(await new Whereabouts('198.18.0.7', false, resolver).isPrivate(), true);
 });
 
 /** The upstream answers with this redirect, everybody else that there is nothing. */
@@ -149,13 +144,13 @@ test('one to another public host is followed, and a private upstream may lead an
   assert.deepEqual(inside.targets, ['10.9.9.9:80', '127.0.0.1:1']);
 });
 
-test('an upstream is where it has answered from, whatever its name is looked up as afterwards', async (t) => {
-  const asked = lookedUp(t, () => '10.0.0.1');
-  const stranger = new Whereabouts('cache.example.org', false);
+test('an upstream is where it has answered from, whatever its name is looked up as afterwards', async () => {
+  const { asked, resolver } = lookedUp(() => '10.0.0.1');
+  const stranger = new Whereabouts('cache.example.org', false, resolver);
   assert.equal(await stranger.isPrivate(), true, 'for want of anything better');
   stranger.answeredOn({ remoteAddress: '192.0.2.1' });
   assert.equal(await stranger.isPrivate(), false);
-  assert.equal(await new Whereabouts('cache.example.org', true).isPrivate(), false);
+  assert.equal(await new Whereabouts('cache.example.org', true, resolver).isPrivate(), false);
   assert.deepEqual(asked, ['cache.example.org']);
 });
 
@@ -163,8 +158,9 @@ test('whose connection it was decides when a redirect is followed', async (t) =>
   const elsewhere = await startSite(t, has);
   const site = await startSite(t, leadingTo(`${elsewhere.url}/y`));
   let address = '127.0.0.1';
-  lookedUp(t, () => address);
-  const upstream = createWorld(t).upstream(site.url.replace('127.0.0.1', 'cache.example.org'));
+  const { resolver } = lookedUp(() => address);
+  const url = site.url.replace('127.0.0.1', 'cache.example.org');
+  const upstream = createWorld(t).upstream(url, { resolver });
   // Once it is connected to, its name leads out into the world: what it said came from this machine all the same.
   for (address of ['127.0.0.1', '192.0.2.1']) {
     const answer = await upstream.get(upstream.resolve('x.narinfo'), false, signal);
