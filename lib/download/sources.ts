@@ -20,8 +20,8 @@ export interface Source {
   ask(signal: AbortSignal, part?: Part, need?: Need): Promise<Answer | undefined>;
 }
 
-/** Attempts in a row without real progress after which a source is given up. */
-const MAX_FAILURES = 5;
+/** Attempts in a row without real progress after which a source is given up: it has almost four seconds to come back. */
+const MAX_FAILURES = 6;
 /** The same while it delivers to others: it may not take so many at once, and is not to be given up for that. */
 const MAX_REFUSALS = 50;
 /** Whoever has had nothing for so long may be waiting for what this source fails to send. */
@@ -39,6 +39,19 @@ const MAX_BACKOFF_MS = 2000;
  */
 const RETURN_MS = 15_000;
 
+/** One request to a source, from when it is clear that it will be asked until all has come or nothing more does. */
+export interface Attempt {
+  /** Which of all that were made of this source. */
+  readonly number: number;
+  /** Whether it asks for the whole, though a part is wanted. */
+  readonly whole: boolean;
+  /** Whether the source has begun to give something. */
+  answered: boolean;
+}
+
+/** After so many parts in a row of which nothing came the whole is asked for. */
+const MAX_BARREN = 2;
+
 export class SourceState {
   readonly source: Source;
   /** Whether it answers ranges; undefined until it was asked for one. Until then, and if not, one worker is enough. */
@@ -50,8 +63,9 @@ export class SourceState {
   readonly delivered = new Map<Claim, number>();
   /** Bytes it has supplied. */
   given = 0;
-  /** By the steady clock. */
+  /** When whoever has had nothing of it may ask it again, by the steady clock. */
   notBefore = 0;
+  /** In a row; those of requests that were under way together are one. */
   failures = 0;
   /** Why it is not asked again in this download. */
   out: unknown;
@@ -61,6 +75,14 @@ export class SourceState {
   #seen = false;
   /** Whether its ETag or date is known to tell nothing. */
   #varies = false;
+  #attempts = 0;
+  /** The last attempt that had begun when the last failure was counted. */
+  #counted = 0;
+  /** Failures for which its pauses have grown. */
+  #pauses = 0;
+  /** Parts in a row that were promised and of which nothing came. */
+  #barren = 0;
+  #wholes: 'untried' | 'wanted' | 'tried' = 'untried';
 
   constructor(source: Source) {
     this.source = source;
@@ -68,7 +90,7 @@ export class SourceState {
 
   /** Whether one more worker can be of use to it. */
   get free(): boolean {
-    return this.answersRanges === true || this.workers === 0;
+    return (this.answersRanges === true && !this.asksWhole) || this.workers === 0;
   }
 
   /**
@@ -96,6 +118,11 @@ export class SourceState {
     this.#validator = answer.validator;
   }
 
+  /** Whether it may be asked again where no hash can tell: it has given nothing yet, or shows which file it gives. */
+  get mayGoOn(): boolean {
+    return !this.#seen || this.recognisable;
+  }
+
   /** Whether what it gives later is of the same file as what it gave before, even if no hash can tell. */
   get recognisable(): boolean {
     return this.#validator !== undefined;
@@ -105,16 +132,38 @@ export class SourceState {
     return new CacheError('upstream', `${this.source.label}: ${what}`);
   }
 
+  /** Whether it is to be asked for the whole, because nothing comes of parts. */
+  get asksWhole(): boolean {
+    return this.#wholes === 'wanted';
+  }
+
+  begin(): Attempt {
+    return { number: ++this.#attempts, whole: this.asksWhole, answered: false };
+  }
+
   /** An attempt that brought `bytes` has failed. */
-  failed(error: unknown, bytes: number): void {
+  failed(error: unknown, bytes: number, { number, whole, answered }: Attempt): void {
     if (isCacheError(error, 'not-found')) {
       this.#absent(error);
       return;
     }
-    this.failures = bytes >= PROGRESS_BYTES ? 1 : this.failures + 1;
-    if (this.failures >= (this.#isDelivering ? MAX_REFUSALS : MAX_FAILURES)) this.out ??= error;
-    const waitMs = this.failures < 2 ? 0 : BACKOFF_MS * 2 ** (this.failures - 2);
-    this.notBefore = performance.now() + Math.min(waitMs, MAX_BACKOFF_MS);
+    const brought = bytes >= PROGRESS_BYTES;
+    if (brought) this.failures = Math.min(this.failures, 1);
+    if (whole && answered) this.#wholes = 'tried';
+    if (!whole && answered) this.#barren = bytes > 0 ? 0 : this.#barren + 1;
+    // What was under way when it failed for others has failed with them.
+    if (number > this.#counted) {
+      this.#counted = this.#attempts;
+      this.#pauses = brought ? 1 : this.#pauses + 1;
+      this.failures = brought ? 1 : this.failures + 1;
+      if (this.failures >= (this.#isDelivering ? MAX_REFUSALS : MAX_FAILURES)) this.out ??= error;
+      const waitMs = this.#pauses < 2 ? 0 : BACKOFF_MS * 2 ** (this.#pauses - 2);
+      this.notBefore = performance.now() + Math.min(waitMs, MAX_BACKOFF_MS);
+    }
+    // Whoever gives parts and is only away is not asked for what is here already.
+    const isAway = this.answersRanges === true && !answered;
+    const isFruitless = this.#barren >= MAX_BARREN || (this.failures >= MAX_FAILURES - 1 && !isAway);
+    if (isFruitless && this.#wholes === 'untried') this.#wholes = 'wanted';
   }
 
   /** What has given bytes does have it: it is asked again, after waits that grow, as long as that may pass. */
@@ -132,8 +181,13 @@ export class SourceState {
     return [...this.delivered.values()].some((at) => at > lately);
   }
 
-  succeeded(): void {
+  succeeded({ number, whole }: Attempt): void {
     this.failures = 0;
+    this.#barren = 0;
+    if (whole) this.source.upstream.parts.refused(false);
+    // What began before it failed for others proves nothing to them.
+    if (number <= this.#counted) return;
+    this.#pauses = 0;
     this.notBefore = 0;
   }
 }

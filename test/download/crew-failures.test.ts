@@ -97,13 +97,70 @@ test('a source that fails is asked again at once, then after longer and longer, 
     },
   });
   const crew = await startCrew(BODY, [failing], { connections: 4 });
-  await assert.rejects(clock.until(crew.ended), /attempt 5/);
-  assert.deepEqual(times, [0, 0, 250, 750, 1750]);
+  await assert.rejects(clock.until(crew.ended), /attempt 6/);
+  assert.deepEqual(times, [0, 0, 250, 750, 1750, 3750]);
+});
+
+for (const connections of [1, 4]) {
+  for (const [what, hashKnown, validator] of [
+    ['a hash', true, undefined],
+    ['an ETag', false, '"v1"'],
+  ] as const) {
+    test(`a restart of the only source costs nothing over ${connections} connections, with ${what}`, async (t) => {
+      const clock = stopClock(t);
+      let away = Number.POSITIVE_INFINITY;
+      const isAway = () => clock.now >= away && clock.now < away + 3000;
+      const refusals: number[] = [];
+      const source = fakeSource('source', LARGE, {
+        chunk: 65_536,
+        validator,
+        asked: () => {
+          if (isAway()) refusals.push(clock.now - away);
+          if (isAway()) throw failure('connection refused');
+          return true;
+        },
+        before: async (at) => {
+          await sleep(100);
+          // When everybody is at work; each of them notices at a moment of its own.
+          if (at >= MIB / 2) away = Math.min(away, clock.now);
+          if (isAway()) throw failure('reset');
+        },
+      });
+      const crew = await startCrew(LARGE, [source], { connections, hashKnown });
+      await clock.until(crew.ended);
+      crew.assertWhole();
+      const last = refusals.at(-1) ?? 0;
+      assert.ok(refusals.length <= 5 * connections, `${refusals.length} requests in ${last} ms`);
+    });
+  }
+}
+
+test('what fails together is one failure, however many it fails for, and who gets on makes no others hurry', async (t) => {
+  const clock = stopClock(t);
+  const times: number[] = [];
+  // One connection goes on throughout.
+  const source = fakeSource('source', LARGE, {
+    chunk: 65_536,
+    asked: (_, start) => {
+      if (start !== 0 && clock.now < 10_000) {
+        times.push(clock.now);
+        throw failure('503');
+      }
+      return true;
+    },
+    before: () => sleep(200),
+  });
+  const crew = await startCrew(LARGE, [source], { connections: 3, firstLength: MIB });
+  await clock.until(crew.ended);
+  crew.assertWhole();
+  const moments = [...new Set(times)];
+  assert.ok(moments.length >= 6, String(moments));
+  assert.ok(moments.length <= 12, String(moments));
 });
 
 for (const [bytes, attempts] of [
   [64 * 1024, LARGE.length / (64 * 1024)],
-  [64 * 1024 - 1, 5],
+  [64 * 1024 - 1, 6],
 ] as const) {
   test(`a source that breaks off after every ${bytes} bytes is asked ${attempts} times`, async (t) => {
     const clock = stopClock(t);
@@ -120,12 +177,12 @@ for (const [bytes, attempts] of [
     });
     const crew = await startCrew(LARGE, [breaking]);
     await clock.until(crew.ended).catch(() => {});
-    assert.equal(crew.ranges.complete, attempts > 5);
+    assert.equal(crew.ranges.complete, attempts > 6);
     assert.equal(breaking.asks.length, attempts);
   });
 }
 
-test('shorter parts than were asked for will do, unless they are so short that there is no end of them', async (t) => {
+test('shorter parts than were asked for will do; if they are so short that there is no end of them, the whole is asked for', async (t) => {
   const clock = stopClock(t);
   const short = fakeSource('short', LARGE, { most: 64 * 1024 });
   const crew = await startCrew(LARGE, [short], { connections: 2 });
@@ -133,8 +190,31 @@ test('shorter parts than were asked for will do, unless they are so short that t
   crew.assertWhole();
   const crumbs = fakeSource('crumbs', LARGE, { most: 64 * 1024 - 1 });
   const other = await startCrew(LARGE, [crumbs]);
-  await assert.rejects(clock.until(other.ended), /crumbs: ended at byte/);
-  assert.equal(crumbs.asks.length, 5);
+  await clock.until(other.ended);
+  other.assertWhole();
+  assert.deepEqual([crumbs.asks.length, crumbs.asks.at(-1)], [6, [undefined, undefined]]);
+});
+
+test('a source of whose parts nothing comes is asked for the whole, once, and then remembered', async (t) => {
+  const clock = stopClock(t);
+  for (const [what, ends] of [
+    ['a source that gives no parts', LARGE.length],
+    ['a source that has not got the middle', 3 * MIB],
+  ] as const) {
+    const source = fakeSource('source', LARGE, {
+      chunk: 65_536,
+      before: (at, ask) => {
+        const [start] = source.asks[ask - 1] ?? [];
+        if (at >= ends || (start !== undefined && start > 0)) throw failure('reset');
+      },
+    });
+    const crew = await startCrew(LARGE, [source], { firstLength: MIB });
+    await clock.until(crew.ended).catch(() => {});
+    assert.equal(crew.ranges.complete, ends === LARGE.length, what);
+    const starts = source.asks.map(([start]) => start);
+    assert.equal(starts.filter((start) => start === undefined).length, 1, `${what}: ${starts}`);
+    assert.ok(starts.length <= 10, `${what}: ${starts}`);
+  }
 });
 
 test('when all sources are out, the last error is told', async (t) => {
@@ -150,7 +230,7 @@ test('when all sources are out, the last error is told', async (t) => {
   await assert.rejects(clock.until(crew.ended), (error) => error === errors.at(-1));
   assert.deepEqual(
     sources.map(({ asks }) => asks.length),
-    [1, 5, 5],
+    [1, 6, 6],
   );
 });
 

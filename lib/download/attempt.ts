@@ -1,0 +1,118 @@
+// One try to get a range from a source: asks, sees that the answer fits, and writes what comes of it at its offset.
+import { CacheError } from '../errors.ts';
+import type { Answer, Part } from '../upstream/answer.ts';
+import { Meter } from './meter.ts';
+import type { Claim, Ranges } from './ranges.ts';
+import { type Attempt, PROGRESS_BYTES, type SourceState, type Sources } from './sources.ts';
+
+export interface Task {
+  readonly ranges: Ranges;
+  readonly sources: Sources;
+  /** Undefined while nobody has told. */
+  readonly size: number | undefined;
+  /** Whether a hash will tell in the end if the bytes of several answers belong together. */
+  readonly hashKnown: boolean;
+  readonly signal: AbortSignal;
+  /** @throws CacheError `storage`, which ends the download */
+  write(chunk: Buffer, at: number): Promise<void>;
+  /** Called when the front may have moved. */
+  advanced(): void;
+}
+
+/** A source, a range to get from it, and its answer if that is there already. */
+export interface Job {
+  readonly state: SourceState;
+  readonly claim: Claim;
+  readonly answer?: Answer | undefined;
+}
+
+interface Listener {
+  /** It is known by now whether the source gives parts. */
+  answered(): void;
+  /** Bytes per millisecond, of this answer so far. */
+  pace(bytesPerMs: number): void;
+}
+
+/** A source below this part of another's pace is left. */
+const CRAWL = 1 / 10;
+
+/**
+ * Gets the claim, or what is left of it when others have helped; from a whole body also what is missing beyond it. How far it
+ * has come is in the claim, whether it ends or fails.
+ * @throws CacheError of the source, `storage` or `aborted`
+ */
+export async function getRange(task: Task, job: Job, attempt: Attempt, listener: Listener): Promise<void> {
+  const { hashKnown, ranges, signal, size } = task;
+  const { state, claim, answer: given } = job;
+  const { label } = state.source;
+  const from = claim.at;
+  const answer = given ?? (await state.source.ask(signal, partOf(task, job, attempt)));
+  if (answer === undefined) throw new CacheError('not-found', `${label}: says that it has no such thing`);
+  attempt.answered = true;
+  // The first answer was asked for before there was a download that could end.
+  const cut = () => answer.body.destroy();
+  signal.addEventListener('abort', cut);
+  try {
+    signal.throwIfAborted();
+    state.accept(answer, size, hashKnown);
+    if (answer.start > claim.at) {
+      throw new CacheError(
+        'upstream',
+        `${label}: answered from byte ${answer.start}, asked from ${claim.at}`,
+      );
+    }
+    if (ranges.endless && answer.size !== undefined) ranges.endsAt(answer.size);
+    // A whole body says nothing where it was asked for.
+    if (answer.partial || (given === undefined && !attempt.whole)) state.answersRanges = answer.partial;
+    listener.answered();
+    await write(task, job, answer, listener);
+  } finally {
+    signal.removeEventListener('abort', cut);
+    answer.body.destroy();
+  }
+  if (claim.at >= claim.end) return;
+  // Less than was asked for will do, if it is all that was announced and not so little that there would be no end of it.
+  if (answer.partial && claim.at - from >= PROGRESS_BYTES && claim.at === answer.end) return;
+  if (claim.end === Number.POSITIVE_INFINITY && !answer.partial) ranges.endsAt(claim.at);
+  else throw new CacheError('upstream', `${label}: ended at byte ${claim.at}, expected ${claim.end}`);
+}
+
+/** What to ask for; undefined for all of it. */
+function partOf({ ranges }: Task, { state, claim }: Job, { whole }: Attempt): Part | undefined {
+  // Where nobody knows the end it may be just here, and behind it there is nothing to ask for.
+  const start = ranges.endless ? Math.max(claim.at - 1, 0) : claim.at;
+  const toTheEnd = whole || claim.end === Number.POSITIVE_INFINITY || state.answersRanges === false;
+  return { start, end: toTheEnd ? undefined : claim.end, whole };
+}
+
+/** Writes what of the answer is wanted: from a whole body also what is missing beyond the claim. */
+async function write(task: Task, { state, claim }: Job, answer: Answer, listener: Listener): Promise<void> {
+  const { advanced, ranges, sources } = task;
+  const meter = new Meter(state, listener.pace);
+  let at = answer.start;
+  for await (const chunk of answer.body) {
+    do {
+      const wanted = chunk.subarray(Math.max(claim.at - at, 0), Math.max(claim.end - at, 0));
+      if (wanted.length === 0) break;
+      await task.write(wanted, claim.at);
+      claim.at += wanted.length;
+      state.given += wanted.length;
+      state.delivered.set(claim, performance.now());
+      advanced();
+    } while (claim.at >= claim.end && !answer.partial && ranges.extend(claim));
+    at += chunk.length;
+    meter.note(chunk.length);
+    // Somebody else took the rest. An answer that ends here anyway is read to its end, which keeps its connection.
+    if (claim.at >= claim.end && at < (answer.end ?? Number.POSITIVE_INFINITY)) break;
+    leaveIfCrawling(sources, state, meter);
+  }
+  meter.end();
+}
+
+function leaveIfCrawling(sources: Sources, state: SourceState, { lately }: Meter): void {
+  const other = sources.paceBeside(state);
+  // Several connections share one link, while the other may have been measured alone on it.
+  if (other === undefined || lately === undefined || lately * state.workers > other * CRAWL) return;
+  state.slow = true;
+  throw new CacheError('upstream', `${state.source.label}: far slower than another source`);
+}
