@@ -231,7 +231,8 @@ export class Download {
     const isClear = givers.length === 1 && this.#begun === 0;
     if (isWrong && isClear) blame(givers[0] as Source);
     const others = all.filter((source) => !givers.includes(source));
-    const again = isClear ? [] : givers;
+    // What has only broken off may come as a whole the next time.
+    const again = isClear && isWrong ? [] : givers;
     for (const source of [...others, ...again]) {
       log.warn(`${error.message}; trying ${source.label}`);
       const spool = this.#options.spool();

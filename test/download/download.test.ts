@@ -292,7 +292,12 @@ test('without a hash, bytes of two sources or of a changed file are never joined
     },
   };
   const third = await start(t, [changed], unknown);
-  await assert.rejects(buffer(open(third.download)), /another ETag/);
+  assert.deepEqual(await buffer(open(third.download)), BODY);
+  assert.deepEqual(
+    changing.asks.map(([from]) => from),
+    [undefined, 20_000, 0],
+    'all of it, once more',
+  );
 });
 
 test('without a hash, what breaks off is had elsewhere from its start; readers do not notice', async (t) => {
@@ -308,6 +313,41 @@ test('without a hash, what breaks off is had elsewhere from its start; readers d
   assert.deepEqual(other.asks, [[0, BODY.length]]);
   assert.deepEqual(blamed, []);
   assert.equal(kept.length, 1);
+});
+
+test('without a hash, the only source that breaks off is asked for all of it again; readers do not notice', async (t) => {
+  let asks = 0;
+  const breaking = fakeSource('only', BODY, {
+    before: (at, ask) => {
+      if (ask === 1 && at >= 20_000) throw BREAK;
+    },
+    // It is away for a moment.
+    asked: () => {
+      asks++;
+      if (asks === 2 || asks === 3) throw BREAK;
+      return true;
+    },
+  });
+  const { download, kept } = await start(t, [breaking]);
+  assert.deepEqual(await buffer(open(download)), BODY);
+  await download.ended;
+  assert.equal(breaking.asks.length, 4);
+  assert.equal(kept.length, 1);
+  // A file that is another one by now is not joined to what readers have seen.
+  const other = Buffer.from(BODY).fill(7, 10, 20);
+  const first = fakeSource('first', BODY, {
+    before: (at) => {
+      if (at >= 20_000) throw BREAK;
+    },
+  });
+  const second = fakeSource('first', other);
+  const changing: Source = {
+    ...first,
+    ask: (...args) => (first.asks.length === 0 ? first : second).ask(...args),
+  };
+  const changed = await start(t, [changing]);
+  const reader = open(changed.download);
+  await assert.rejects(buffer(reader), /wrong bytes/);
 });
 
 test('wrong bytes are had elsewhere; readers who saw none of them do not notice', async (t) => {
