@@ -90,7 +90,12 @@ describe('signatures', { concurrency: availableParallelism() }, () => {
       await builder.output('nix', 'copy', '--to', 'file:///srv', closure.top);
       const copySigs = ['nix', 'store', 'copy-sigs', '--recursive', '--substituter'];
       await builder.output(...copySigs, 'file:///srv', '--store', url, closure.top);
-      assert.deepEqual(await signersStored(service, closure), ['cache.example.org-1', 'one-1', 'three-1', 'two-1']);
+      assert.deepEqual(await signersStored(service, closure), [
+        'cache.example.org-1',
+        'one-1',
+        'three-1',
+        'two-1',
+      ]);
       for (const { trust } of [own, one, two, three]) await assertSubstitutes(t, client, url, closure, trust);
 
       // And out of it, into a store that has the paths with one.
@@ -103,7 +108,12 @@ describe('signatures', { concurrency: availableParallelism() }, () => {
       // A push from a store that has the cache's own signature brings it along, and so it outlives the key.
       const fresh = await startService(t, { config: 'upstreams = []\n' });
       await pushed(builder, urlOf(fresh), closure);
-      assert.deepEqual(await signersStored(fresh, closure), ['cache.example.org-1', 'one-1', 'three-1', 'two-1']);
+      assert.deepEqual(await signersStored(fresh, closure), [
+        'cache.example.org-1',
+        'one-1',
+        'three-1',
+        'two-1',
+      ]);
       await assertSubstitutes(t, client, urlOf(fresh), closure, own.trust);
     });
 
