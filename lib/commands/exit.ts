@@ -1,13 +1,13 @@
-// The end of the process in a hurry. Before it exits, Node waits for the threads that are at work for it: if the disk hangs they
-// are for ever, and only a signal ends that.
+// The end of the process in a hurry. Before it exits, Node waits for the threads that are at work for it: if the disk or the
+// system's resolver hangs they are for long, and only a signal ends that.
 import { setTimeout as delay } from 'node:timers/promises';
 
 const LOOKS = 10;
 const LOOK_MS = 100;
 
-/** Ends the process with `code`, or, if the disk hangs, by SIGKILL. */
+/** Ends the process with `code`, or, if a thread does not end, by SIGKILL. */
 export async function exitNow(code: number): Promise<void> {
-  for (let looks = 0; isDiskBusy(); looks++) {
+  for (let looks = 0; areThreadsBusy(); looks++) {
     if (looks === LOOKS) return killSelf();
     await delay(LOOK_MS);
   }
@@ -18,7 +18,9 @@ export function killSelf(): void {
   process.kill(process.pid, 'SIGKILL');
 }
 
-/** `CloseReq` is a handle of `node:fs/promises` that is being closed. */
-function isDiskBusy(): boolean {
-  return process.getActiveResourcesInfo().some((name) => name.startsWith('FSReq') || name === 'CloseReq');
+/** `CloseReq` is a handle of `node:fs/promises` that is being closed, `GetAddrInfoReqWrap` a name that the system looks up. */
+function areThreadsBusy(): boolean {
+  return process
+    .getActiveResourcesInfo()
+    .some((name) => name.startsWith('FSReq') || name === 'CloseReq' || name === 'GetAddrInfoReqWrap');
 }

@@ -23,7 +23,11 @@ export async function serve(load: () => Promise<Config>, log: Log): Promise<void
   const stopping = stopSignal(log);
   log.info(`listening on ${service.url}, keeping ${config.cacheDir}, asking ${describeUpstreams(config)}`);
   await stopping;
-  if (await service.stop(GRACE_MS)) return log.info('stopped');
+  if (await service.stop(GRACE_MS)) {
+    log.info('stopped');
+    // Nothing of ours is left, but a question to a name server that nobody waits for any more would keep Node for seconds.
+    return exitNow(0);
+  }
   log.error('stopped without waiting any longer for the disk, which hangs');
   killSelf();
 }

@@ -1,17 +1,27 @@
-// Looks names up by the system's resolver in a process of its own, see lookup-process.ts; in this one if there can be no other.
-import { type ChildProcess, fork } from 'node:child_process';
+// Looks a name up: in /etc/hosts, then at the name servers, then, if those know no such name, by the system's resolver, which
+// knows search domains, mDNS and whatever else nsswitch.conf has.
+//
+// Not by the system's resolver alone, as node:net does: it takes one of libuv's four threads until it has an answer, for up to
+// half a minute if a name server is silent, and nothing ends that. Two such names would leave no thread for a third, and Node
+// waits for them before it ends. Questions to name servers (c-ares) take no threads.
+import { Resolver } from 'node:dns';
 import { lookup } from 'node:dns/promises';
 import { closeSync, openSync } from 'node:fs';
 import { devNull } from 'node:os';
-import { fileURLToPath } from 'node:url';
-import { lacksDescriptors } from '../errors.ts';
-import type { LookupAnswer } from './lookup-process.ts';
+import { isErrno, lacksDescriptors } from '../errors.ts';
+import { inHosts } from './hosts.ts';
+import { Slots } from './slots.ts';
 
-/** libuv gives names half of the threads, so that so many are looked up at once. */
+/** Names at once; each asks two questions. */
 export const MAX_LOOKUPS = 16;
-const THREADS = 2 * MAX_LOOKUPS;
-/** The same file, whether it was built or runs as it was written. */
-const PROGRAM = fileURLToPath(import.meta.url.replace(/lookups(\.[jt]s)$/, 'lookup-process$1'));
+/** libuv gives names half of its four threads; one of them stays free. */
+const MAX_SYSTEM_LOOKUPS = 1;
+/** As the system's resolver: two tries, the second one longer. */
+const QUESTIONS = { timeout: 3000, tries: 2 };
+/** RFC 8305, section 3: so long is the other family's answer waited for when one is here. */
+const OTHER_FAMILY_MS = 50;
+/** What a name server says of a name that does not exist, or has no such address. */
+const NO_SUCH_NAME = ['ENOTFOUND', 'ENODATA'];
 
 /** An address of a name. */
 export interface Address {
@@ -19,74 +29,63 @@ export interface Address {
   readonly family: number;
 }
 
-/** Every address of a name, in the order in which to try them; rejects with an errno (`ENOTFOUND`, `EAI_AGAIN`, …). */
+/** Every address of a name, in the order in which to try them; rejects with an errno (`ENOTFOUND`, `ETIMEOUT`, …). */
 export type Look = (host: string) => Promise<readonly Address[]>;
 
-interface Waiting {
-  readonly resolve: (found: readonly Address[]) => void;
-  readonly reject: (error: Error) => void;
+const system = new Slots(MAX_SYSTEM_LOOKUPS);
+const never = new AbortController().signal;
+
+export const lookUp: Look = async (host) => {
+  const own = await inHosts(host);
+  if (own.length > 0) return own;
+  try {
+    return await atNameServers(host);
+  } catch (error) {
+    const lack = lackOfDescriptors();
+    if (lack !== undefined) throw lack;
+    // Whoever got no answer from them would get none by another way either.
+    if (!isErrno(error, ...NO_SUCH_NAME)) throw error;
+  }
+  return bySystem(host);
+};
+
+/** IPv4 first: IPv6 is often there and leads nowhere. Whoever connects tries both soon enough. */
+function atNameServers(host: string): Promise<Address[]> {
+  return new Promise((resolve, reject) => {
+    // A new one knows what resolv.conf says now.
+    const resolver = new Resolver(QUESTIONS);
+    const found = new Map<number, string[]>();
+    const errors: Error[] = [];
+    let timer: NodeJS.Timeout | undefined;
+    const end = () => {
+      clearTimeout(timer);
+      resolver.cancel();
+      const all = [4, 6].flatMap((family) =>
+        (found.get(family) ?? []).map((address) => ({ address, family })),
+      );
+      if (all.length > 0) resolve(all);
+      // A failure may hide addresses; that there is no such name is then not known.
+      else reject(errors.find((error) => !isErrno(error, ...NO_SUCH_NAME)) ?? errors[0]);
+    };
+    const hear = (family: number) => (error: Error | null, addresses: string[] | undefined) => {
+      if (error !== null) errors.push(error);
+      else found.set(family, addresses ?? []);
+      if (found.size + errors.length === 2) end();
+      else if (error === null && found.get(family)?.length !== 0) timer = setTimeout(end, OTHER_FAMILY_MS);
+    };
+    resolver.resolve4(host, hear(4));
+    resolver.resolve6(host, hear(6));
+  });
 }
 
-export class Lookups {
-  #child: ChildProcess | undefined;
-  /** One for each name. */
-  readonly #waiting = new Map<string, Waiting>();
-
-  /** Never two at once of one name. */
-  readonly look: Look = (host) => {
-    const child = this.#child ?? this.#start();
-    if (child === undefined) return lookUpHere(host);
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(host, { resolve, reject });
-      child.send(host, (error) => {
-        if (error !== null) this.#lookUpHere(host);
-      });
-    });
-  };
-
-  /** Undefined if none can be started. It ends with this process, and keeps it from nothing. */
-  #start(): ChildProcess | undefined {
-    try {
-      const env = { ...process.env, UV_THREADPOOL_SIZE: `${THREADS}` };
-      const child = fork(PROGRAM, { execArgv: [], env, stdio: 'ignore' });
-      child.on('error', () => this.#end(child)).on('exit', () => this.#end(child));
-      // No pid: the error comes in a moment.
-      if (child.pid === undefined) return undefined;
-      child.on('message', (answer) => this.#settle(answer as LookupAnswer));
-      child.unref();
-      child.channel?.unref();
-      this.#child = child;
-      return child;
-    } catch {
-      return undefined;
-    }
-  }
-
-  #end(child: ChildProcess): void {
-    if (this.#child !== child) return;
-    this.#child = undefined;
-    for (const host of [...this.#waiting.keys()]) this.#lookUpHere(host);
-  }
-
-  #lookUpHere(host: string): void {
-    const waiting = this.#waiting.get(host);
-    this.#waiting.delete(host);
-    if (waiting !== undefined) lookUpHere(host).then(waiting.resolve, waiting.reject);
-  }
-
-  #settle(answer: LookupAnswer): void {
-    const waiting = this.#waiting.get(answer.host);
-    this.#waiting.delete(answer.host);
-    if ('found' in answer) waiting?.resolve(answer.found);
-    else waiting?.reject(Object.assign(new Error(`${answer.code} ${answer.host}`), { code: answer.code }));
-  }
-}
-
-async function lookUpHere(host: string): Promise<readonly Address[]> {
+async function bySystem(host: string): Promise<readonly Address[]> {
+  const release = await system.acquire(never);
   try {
     return await lookup(host, { all: true });
   } catch (error) {
     throw lackOfDescriptors() ?? error;
+  } finally {
+    release();
   }
 }
 

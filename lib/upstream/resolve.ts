@@ -2,7 +2,7 @@
 // while, and for longer if the name servers are late. Names that get no answer hold up no others.
 import { isIP } from 'node:net';
 import { CacheError, isErrno, lacksDescriptors } from '../errors.ts';
-import { type Address, type Look, Lookups, MAX_LOOKUPS } from './lookups.ts';
+import { type Address, type Look, lookUp, MAX_LOOKUPS } from './lookups.ts';
 import { Slots } from './slots.ts';
 
 export type { Address } from './lookups.ts';
@@ -55,7 +55,7 @@ export class Resolver {
   readonly #foreign = new Slots(MAX_LOOKUPS / 2, this.#slots);
   #queued = 0;
 
-  constructor({ look = new Lookups().look, now = () => performance.now() }: ResolverOptions = {}) {
+  constructor({ look = lookUp, now = () => performance.now() }: ResolverOptions = {}) {
     this.#look = look;
     this.#now = now;
   }
