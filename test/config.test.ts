@@ -35,7 +35,15 @@ const DEFAULTS = {
 };
 
 function upstream(url: string, ...publicKeys: string[]) {
-  return { url, credentials: undefined, proxy: undefined, caFile: undefined, publicKeys, maxConnections: 32 };
+  return {
+    url,
+    credentials: undefined,
+    proxy: undefined,
+    caFile: undefined,
+    publicKeys,
+    maxConnections: 32,
+    required: false,
+  };
 }
 
 const TOP_KEYS = 'a key that the shipped cache.toml describes';
@@ -109,6 +117,7 @@ test('every key is read', () => {
     url = "https://ci:p%40ss%3A@cache.example.org/team/"
     ca_file = "certs/ca.pem"
     max_connections = 8
+    required = true
 
     [[upstreams]]
     url = "http://10.0.0.1:5000"
@@ -176,6 +185,7 @@ test('every key is read', () => {
     caFile: '/etc/nix-cache/certs/ca.pem',
     publicKeys: [],
     maxConnections: 8,
+    required: true,
   });
   assert.deepEqual(second?.publicKeys, [`a-1:${'A'.repeat(43)}=`, NIXOS_KEY]);
   assert.equal(second?.url, 'http://10.0.0.1:5000');
@@ -293,10 +303,10 @@ test('all mistakes are reported at once, in the order of the file, each with its
       '11: upstreams[0].url: found "ftp://mirror.example.org", expected a URL such as "https://cache.nixos.org", with http:// or https://',
       '12: upstreams[0].proxy: found 3128, expected a string in quotes',
       '13: upstreams[1].url: found no such key, expected one',
-      '14: upstreams[1].proxi: found an unknown key, expected url, proxy, ca_file, public_keys or max_connections (did you mean proxy?)',
+      '14: upstreams[1].proxi: found an unknown key, expected url, proxy, ca_file, public_keys, max_connections or required (did you mean proxy?)',
       '18: upstreams[3].ca_file: found "", expected a path',
       '19: upstreams[3].url: found "https://cache.nixos.org" again, which is upstreams[2].url, expected each upstream once',
-      '20: upstreams[3].priority: found an unknown key, expected url, proxy, ca_file, public_keys or max_connections (priority belongs at the top, above the first header)',
+      '20: upstreams[3].priority: found an unknown key, expected url, proxy, ca_file, public_keys, max_connections or required (priority belongs at the top, above the first header)',
     ].join('\n'),
   );
 });

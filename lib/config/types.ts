@@ -15,13 +15,18 @@ export interface UpstreamConfig {
   readonly publicKeys: readonly PublicKey[];
   /** At once, half of them for NARs. */
   readonly maxConnections: number;
+  /** Whether nothing counts as missing while it can't be asked. */
+  readonly required: boolean;
 }
 
 /** Milliseconds an upstream may take: to be connected through all handshakes, to answer, to stay silent. */
 export interface Deadlines {
   readonly connectMs: number;
+  /** After so long the next upstream is asked for a NAR as well, and a narinfo is given up. */
   readonly firstByteMs: number;
   readonly stallMs: number;
+  /** After so long a NAR is given up if nobody else has it; 280 s if that is left out. */
+  readonly narFirstByteMs?: number;
 }
 
 /** What a token may do: `push` includes `pull`, which clients need for pushing, and `admin` includes both. */

@@ -1,5 +1,5 @@
 // The [[upstreams]] of the configuration.
-import { array, type Check, integer, string, table } from './fields.ts';
+import { array, boolean, type Check, integer, string, table } from './fields.ts';
 import { knownKeys } from './known-keys.ts';
 import { parseProxy } from './proxy.ts';
 import type { Report } from './report.ts';
@@ -15,6 +15,7 @@ export const DEFAULT_UPSTREAM: UpstreamConfig = {
   caFile: undefined,
   publicKeys: knownKeys('https://cache.nixos.org'),
   maxConnections: MAX_CONNECTIONS,
+  required: false,
 };
 
 /** One table of the array. Relative paths are read by `path`. */
@@ -26,6 +27,7 @@ export function upstream(path: Check<string>): Check<UpstreamConfig> {
     ca_file: path,
     public_keys: keys,
     max_connections: integer(2, 256),
+    required: boolean,
   };
   const check = table(fields, ['url']);
   return (value, place) => {
@@ -34,7 +36,8 @@ export function upstream(path: Check<string>): Check<UpstreamConfig> {
     if (values?.url === undefined) return undefined;
     const publicKeys = values.public_keys?.filter((key) => key !== undefined) ?? knownKeys(values.url.url);
     const { proxy, ca_file: caFile, max_connections: maxConnections = MAX_CONNECTIONS } = values;
-    return { ...values.url, proxy, caFile, publicKeys, maxConnections };
+    const { required = false } = values;
+    return { ...values.url, proxy, caFile, publicKeys, maxConnections, required };
   };
 }
 
@@ -60,6 +63,6 @@ export function upstreamAt(text: string, configured: readonly UpstreamConfig[]):
   const { url, credentials } = parseUpstreamUrl(text);
   const known = configured.find((one) => one.url === url);
   if (known !== undefined) return credentials === undefined ? known : { ...known, credentials };
-  const nothing = { proxy: undefined, caFile: undefined, publicKeys: [], maxConnections: MAX_CONNECTIONS };
-  return { url, credentials, ...nothing };
+  const nothing = { proxy: undefined, caFile: undefined, publicKeys: [], required: false };
+  return { url, credentials, maxConnections: MAX_CONNECTIONS, ...nothing };
 }

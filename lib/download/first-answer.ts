@@ -3,6 +3,7 @@
 import { CacheError, describe, isCacheError, lacksDescriptors } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Answer, Part } from '../upstream/answer.ts';
+import { isPostponement } from '../upstream/standing.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import type { Via } from '../upstream/via.ts';
 import type { Source } from './sources.ts';
@@ -45,10 +46,16 @@ export async function firstAnswer(asked: Asked, context: Context): Promise<First
   /** What names that stand alone were answered with that says nothing. */
   const strange: CacheError[] = [];
 
-  const ask = async (source: Source): Promise<Extract<First, { kind: 'here' }> | undefined> => {
+  const ask = async (
+    source: Source,
+    over: AbortSignal,
+    insist: boolean,
+  ): Promise<Extract<First, { kind: 'here' }> | undefined> => {
     const { guess, label } = source;
-    const answer = await source.ask(signal, part).catch((error) => {
-      if (guess === undefined || signal.aborted || lacksDescriptors(error)) throw error;
+    const answer = await source.ask(over, part, { insist, patient: isNar }).catch((error) => {
+      if (guess === undefined || over.aborted || lacksDescriptors(error)) throw error;
+      // It was not even asked.
+      if (isPostponement(error) && !insist) throw error;
       if (guess === 'settled') log.warn(`${describe(error)}; its own narinfo will tell`);
       else if (isCacheError(error, 'not-found')) strange.push(error);
       else throw error;
@@ -74,22 +81,31 @@ export async function firstAnswer(asked: Asked, context: Context): Promise<First
   const candidates = sources.map((source) => ({
     upstream: source.upstream,
     certain: source.certain,
-    ask: () => ask(source),
+    at: source.at,
+    ask: (over: AbortSignal, insist: boolean) => ask(source, over, insist),
   }));
   let sure = false;
   const whenMissing = () => {
     sure = askedAll;
   };
-  const first = await upstreams
-    .first(candidates, { path: askedAll ? path : undefined, hedge: false, whenMissing })
-    .catch(async (error) => {
-      if (isUnfit) await unfit();
-      throw error;
-    });
+  const wanted = {
+    kind: isNar ? ('nar' as const) : ('other' as const),
+    path: askedAll ? path : undefined,
+    whenMissing,
+    discard: ({ answer }: { answer: Answer }) => answer.body.destroy(),
+    signal,
+  };
+  const first = await upstreams.first(candidates, wanted).catch(async (error) => {
+    if (isUnfit) await unfit();
+    throw error;
+  });
   if (first !== undefined) return first;
   // Somebody must have said no, or nobody knows.
   const [error] = strange;
-  if (error !== undefined && !saysNo) upstreams.fail([new CacheError('upstream', error.message, error)]);
+  if (error !== undefined && !saysNo) {
+    const required = sources.some(({ upstream }) => upstream.required);
+    upstreams.fail([new CacheError('upstream', error.message, error)], required);
+  }
   return { kind: 'missing', sure };
 }
 

@@ -127,6 +127,7 @@ function source(upstream: Upstream, url: URL, manner: Manner): Source {
     upstream,
     certain,
     guess,
+    at: url,
     ask: (signal, part, need) =>
       upstream.get(url, large, signal, { part, foreign: guess !== undefined, via, ...need }),
   };

@@ -9,6 +9,8 @@ export interface Source {
   /** Its URL, for messages. */
   readonly label: string;
   readonly upstream: Upstream;
+  /** Where it is, if that is known: it may be another origin than the upstream's. */
+  readonly at?: URL;
   /** Whether it is known to have had it: then what it can't be asked for is not missing. */
   readonly certain: boolean;
   /**

@@ -66,10 +66,12 @@ export class Body implements Incoming {
     } catch (error) {
       const aborted = () => new CacheError('aborted', `${this.#label}: no longer wanted`, error);
       if (this.#destroyed !== undefined) throw this.#destroyed ?? aborted();
-      const failure =
-        isCacheError(error) && error.code !== 'invalid'
-          ? error
-          : new CacheError('upstream', `${this.#label}: broke off: ${describe(error)}`, error);
+      // What one body's decoding says is of that body alone.
+      if (isCacheError(error, 'invalid'))
+        throw new CacheError('upstream', `${this.#label}: ${describe(error)}`, error);
+      const failure = isCacheError(error)
+        ? error
+        : new CacheError('upstream', `${this.#label}: broke off: ${describe(error)}`, error);
       this.#watch.failed(failure);
       throw failure;
     } finally {

@@ -1,41 +1,46 @@
-// Believes somebody, an upstream or a proxy, to be dead after a few failures in a row, so that nobody waits for it any
-// more; believes it to be alive again at its first sign of life. Between the two it tells when to look again, at
-// growing distances. It has no timer: time matters only when somebody asks.
-import { type CacheError, describe } from '../errors.ts';
+// Believes somebody (an upstream, a host that its redirects lead to, a proxy) to be dead after a few failures, so that nobody
+// waits for it any more; believes it to be alive again at its first sign of life. It counts different names: one object
+// that is broken, however often it is asked for, says nothing about the others.
+import { type CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 
-/** Failures in a row that open it. */
-const FAILURES = 3;
-const FIRST_COOLDOWN_MS = 1000;
-/** A probe costs nobody anything, but until it succeeds clients may go without: so no more than this. */
-const LONGEST_COOLDOWN_MS = 60_000;
+/** So many names that failed, or connections that could not be made, with no success between them, open it. */
+export const FAILURES = 3;
+
+/** Time, which tests move by hand. */
+export interface Clock {
+  /** Milliseconds from anywhere, never backwards. */
+  now(): number;
+  /** Calls `run` after so long, unless what it answers is called before. The process lives on for it if somebody `waits`. */
+  after(ms: number, run: () => void, waits: boolean): () => void;
+}
 
 export class Breaker {
   readonly #name: string;
   readonly #log: Log;
-  readonly #now: () => number;
-  /** In a row. */
-  #failures = 0;
-  #cooldownMs = FIRST_COOLDOWN_MS;
-  /** When to look again; undefined while it is closed. */
-  #probeAt: number | undefined;
+  readonly #clock: Clock;
+  /** Of what failed since the last success; never more than open it. */
+  readonly #names = new Set<string>();
+  #unconnected = 0;
+  /** Since when; undefined while it is closed. */
+  #openSince: number | undefined;
   #why: CacheError | undefined;
   #opened = 0;
 
-  constructor(name: string, log: Log, now: () => number) {
+  constructor(name: string, log: Log, clock: Clock) {
     this.#name = name;
     this.#log = log;
-    this.#now = now;
+    this.#clock = clock;
   }
 
   /** Whether there is a reason not to ask. */
   get open(): boolean {
-    return this.#probeAt !== undefined;
+    return this.#openSince !== undefined;
   }
 
-  /** Whether it is open and has been left alone for long enough. */
-  get due(): boolean {
-    return this.#probeAt !== undefined && this.#now() >= this.#probeAt;
+  /** Since when it is open. */
+  get openSince(): number | undefined {
+    return this.#openSince;
   }
 
   /** The last failure; undefined before any. */
@@ -43,66 +48,77 @@ export class Breaker {
     return this.#why;
   }
 
+  /** Whether the last failure was a silence: then asking takes long, and is in vain for all at once. */
+  get silent(): boolean {
+    const { code, cause } = this.#why ?? {};
+    return code === 'timeout' || isCacheError(cause, 'timeout');
+  }
+
   /** How many times it has opened. */
   get opened(): number {
     return this.#opened;
   }
 
-  failed(error: CacheError): void {
-    if (this.#probeAt === undefined) {
-      this.#why = error;
-      this.#failures++;
-      if (this.#failures >= FAILURES) this.trip(error);
-    } else if (this.due) {
-      this.#why = error;
-      this.#cooldownMs = Math.min(2 * this.#cooldownMs, LONGEST_COOLDOWN_MS);
-      this.#probeAt = this.#now() + this.#cooldownMs;
-    }
-    // Else a request that was sent before it opened has failed too, which is no news.
+  /** `name` is of what was asked for; undefined if it failed before it could be asked for. */
+  failed(error: CacheError, name: string | undefined): void {
+    this.#why = error;
+    if (this.open) return;
+    if (name === undefined) this.#unconnected++;
+    else this.#names.add(name);
+    if (this.#unconnected + this.#names.size >= FAILURES) this.trip(error);
   }
 
   /** Opens it, however few failures there were. */
   trip(error: CacheError): void {
-    if (this.#probeAt !== undefined) return;
     this.#why = error;
+    if (this.open) return;
     this.#opened++;
-    this.#probeAt = this.#now() + this.#cooldownMs;
+    this.#openSince = this.#clock.now();
+    this.#forget();
     this.#log.warn(
-      `${this.#name}: believed dead and not asked for ${this.#cooldownMs} ms: ${describe(error)}`,
+      `${this.#name}: believed dead and passed over, but looked at every few seconds: ${describe(error)}`,
     );
   }
 
   succeeded(): void {
-    if (this.#probeAt === undefined) {
-      this.#failures = 0;
-      this.#cooldownMs = FIRST_COOLDOWN_MS;
-      return;
-    }
-    this.#probeAt = undefined;
-    // On probation: one sign of life closes it, but until the next one a failure opens it for longer.
-    this.#failures = FAILURES - 1;
-    this.#cooldownMs = Math.min(2 * this.#cooldownMs, LONGEST_COOLDOWN_MS);
-    this.#log.info(`${this.#name}: alive again`);
+    this.#forget();
+    if (this.#openSince === undefined) return;
+    const ms = this.#clock.now() - this.#openSince;
+    this.#openSince = undefined;
+    this.#log.info(`${this.#name}: alive again after ${Math.round(ms / 1000)} s`);
+  }
+
+  #forget(): void {
+    this.#names.clear();
+    this.#unconnected = 0;
   }
 }
 
-/** The breakers of one service: whoever asks for the same name shares one. */
+/** What the breakers of one service share. */
 export class Breakers {
-  readonly now: () => number;
+  readonly clock: Clock;
   readonly #log: Log;
-  readonly #all = new Map<string, Breaker>();
+  readonly #proxies = new Map<string, Breaker>();
 
-  /** `now`: milliseconds from anywhere, never backwards. */
-  constructor(log: Log, now: () => number = () => performance.now()) {
+  constructor(log: Log, now?: () => number, after: Clock['after'] = afterwards) {
     this.#log = log;
-    this.now = now;
+    this.clock = { now: now ?? (() => performance.now()), after };
   }
 
-  of(name: string): Breaker {
-    const known = this.#all.get(name);
-    if (known !== undefined) return known;
-    const breaker = new Breaker(name, this.#log, this.now);
-    this.#all.set(name, breaker);
-    return breaker;
+  make(name: string): Breaker {
+    return new Breaker(name, this.#log, this.clock);
   }
+
+  /** The one of a proxy, which all upstreams behind it share. */
+  ofProxy(label: string): Breaker {
+    const known = this.#proxies.get(label) ?? this.make(`proxy ${label}`);
+    this.#proxies.set(label, known);
+    return known;
+  }
+}
+
+function afterwards(ms: number, run: () => void, waits: boolean): () => void {
+  const timer = setTimeout(run, ms);
+  if (!waits) timer.unref();
+  return () => clearTimeout(timer);
 }

@@ -1,7 +1,11 @@
-// What is believed of one upstream, from what its requests experience: whether to ask it, and a few numbers. Its
-// failures are its own or those of the proxy before it, which other upstreams may share; each has its breaker.
-import { CacheError, isCacheError, lacksDescriptors } from '../errors.ts';
-import type { Breaker } from './breaker.ts';
+// What is believed of one upstream, from what its requests experience: whether to ask it, and a few numbers. Its failures are
+// its own or those of the proxy before it, which other upstreams may share; each has its breaker. While it is believed dead
+// it is looked at: see looks.ts.
+import { type CacheError, isCacheError, lacksDescriptors } from '../errors.ts';
+import { type Breaker, type Clock, FAILURES } from './breaker.ts';
+import { Looks } from './looks.ts';
+import { postponement, type Standing } from './standing.ts';
+import { Trials } from './trials.ts';
 
 /** For metrics; counted since the start. */
 interface UpstreamStats {
@@ -26,37 +30,65 @@ export class Health {
     ...{ requests: 0, bytes: 0, failures: 0, unsigned: 0, opened: 0 },
     latencyMs: { last: undefined, average: undefined },
   };
-  readonly #own: Breaker;
+  readonly standing: Standing;
   readonly #proxy: Breaker | undefined;
   readonly #probe: () => Promise<unknown>;
-  readonly #now: () => number;
+  readonly #clock: Clock;
+  readonly #looks: Looks;
   #answeredAt = Number.NEGATIVE_INFINITY;
+  /** Names that it was silent about for long, since it last answered. */
+  readonly #late = new Set<string>();
   #suspectedAt = Number.NEGATIVE_INFINITY;
   #suspected = false;
-  #probing: Promise<unknown> | undefined;
+  readonly #trials: Trials;
 
-  /** `probe` sends a request that reports here like any other. */
-  constructor(own: Breaker, proxy: Breaker | undefined, probe: () => Promise<unknown>, now: () => number) {
-    this.#own = own;
+  /** `probe` sends requests that report here only that something has come; it rejects unless that is a sign of life. */
+  constructor(standing: Standing, proxy: Breaker | undefined, probe: () => Promise<unknown>, clock: Clock) {
+    this.standing = standing;
     this.#proxy = proxy;
     this.#probe = probe;
-    this.#now = now;
+    this.#clock = clock;
+    this.#looks = new Looks(() => this.#look(), clock);
+    this.#trials = new Trials(clock);
   }
 
   /** Whether the upstream and its proxy are believed to work. */
   get good(): boolean {
-    return !this.#own.open && !this.#proxy?.open;
+    return this.goodFor(false);
+  }
+
+  /** The same for what is large, or for what is not. */
+  goodFor(large: boolean): boolean {
+    return this.reachable && !this.standing.of(large).open;
+  }
+
+  /** Whether connections to it are believed to come about. */
+  get reachable(): boolean {
+    return !this.standing.host.open && this.hasWay;
+  }
+
+  /** Whether its proxy, if it has one, is believed to work. */
+  get hasWay(): boolean {
+    return this.#proxy?.open !== true;
+  }
+
+  #worst(large: boolean): Breaker {
+    return this.#proxy?.open ? this.#proxy : this.standing.worst(large);
   }
 
   /** Why it is not {@link good}, or the last failure that told against it. */
-  get why(): CacheError | undefined {
-    return this.#proxy?.open ? this.#proxy.why : this.#own.why;
+  whyNot(large: boolean): CacheError | undefined {
+    return this.#worst(large).why;
   }
 
-  /** To be thrown instead of asking it; `name` is what it is called. */
-  refusal(name: string): CacheError {
-    const { why } = this;
-    return new CacheError(why?.code ?? 'upstream', `${name} is believed dead`, why);
+  /** To be thrown instead of asking it. */
+  refusal(large: boolean): CacheError {
+    return postponement(this.standing.name, 'is believed dead', this.whyNot(large));
+  }
+
+  /** Whether asking it in vain takes long. */
+  get silent(): boolean {
+    return this.#worst(false).silent;
   }
 
   /** Whether it is good, but being looked at because it was silent: better ask others before it. */
@@ -64,55 +96,89 @@ export class Health {
     return this.#suspected && this.good;
   }
 
-  /** Whether to ask it. If not, but it is time to look again, begins to do so; nobody need wait for that. */
-  mayAsk(): boolean {
-    if (this.good) return true;
-    const breakers = [this.#own, this.#proxy].filter((one) => one?.open);
-    if (breakers.every((one) => one?.due)) this.#look().catch(() => {});
-    return false;
-  }
-
-  /** Waits for the look that is being taken, if any; whether it is good after that. */
-  async recovers(): Promise<boolean> {
-    await this.#probing?.catch(() => {});
-    return this.good;
+  /** Whether its turn has come to show with a large answer that those come again; then nobody else's turn comes soon. */
+  tries(): boolean {
+    return this.reachable && this.#trials.take();
   }
 
   /**
-   * A request sent at `since` was given up because it took long, which proves nothing: so somebody else looks, with
-   * all the time that the deadlines allow. A dead upstream would never be known as such if others always answer first.
+   * Something to wait for, at most two seconds, after which it may be {@link good}; undefined if there is no such thing. `alone`:
+   * nobody who is believed alive could answer instead.
    */
-  suspect(since: number): void {
-    const now = this.#now();
-    if (!this.good || this.#answeredAt >= since || now - this.#suspectedAt < SUSPECT_MS) return;
+  news(alone: boolean): Promise<void> | undefined {
+    return this.#looks.news(alone || !this.silent, this.silent);
+  }
+
+  /**
+   * A request for `name` sent at `since` was given up because it took long, which proves nothing. After some such names, and
+   * without any answer since, somebody looks, with all the time that the deadlines allow: a dead upstream would never be
+   * known as such if others always answer first.
+   */
+  suspect(since: number, name: string): void {
+    if (!this.good || this.#answeredAt >= since) return;
+    this.#late.add(name);
+    const now = this.#clock.now();
+    if (this.#late.size < FAILURES || now - this.#suspectedAt < SUSPECT_MS) return;
+    this.#late.clear();
     this.#suspectedAt = now;
     this.#suspected = true;
-    this.#look()
-      .catch((error) => {
-        if (!tells(error) || this.#answeredAt >= now) return;
-        // Two requests in a row without an answer, the second with all its time.
-        this.#blamed(error).trip(error);
-        this.stats.opened = this.#own.opened;
-      })
+    this.#probe()
+      .then(
+        () => this.answered(),
+        (error) => {
+          // An answer that is no sign of life is one all the same: real requests will tell.
+          if (!tells(error) || this.#answeredAt >= now) return;
+          this.#breakerOf(error).trip(error);
+          this.#changed();
+        },
+      )
       .finally(() => {
         this.#suspected = false;
       });
   }
 
-  #look(): Promise<unknown> {
-    this.#probing ??= this.#probe().finally(() => {
-      this.#probing = undefined;
-    });
-    return this.#probing;
+  async #look(): Promise<void> {
+    // Another upstream may have found out that the proxy works.
+    if (this.good) return this.#changed();
+    try {
+      await this.#probe();
+      this.standing.revived();
+      this.#proxy?.succeeded();
+    } catch (error) {
+      if (tells(error)) this.#unrevived(error);
+      throw error;
+    } finally {
+      this.#changed();
+    }
   }
 
-  /** The head of an answer has come, whatever it says. */
-  answered(ms: number): void {
-    this.#answeredAt = this.#now();
+  #unrevived(error: CacheError): void {
+    if (error.code === 'proxy' && this.#proxy !== undefined) {
+      this.#proxy.failed(error, undefined);
+      return;
+    }
+    // Whoever came so far has come through the proxy.
+    this.#proxy?.succeeded();
+    this.standing.worst(false).failed(error, undefined);
+  }
+
+  /** The head of an answer has come, whatever it says; `ms` after it was asked for. */
+  answered(ms?: number): void {
+    this.headSeen();
+    this.standing.host.succeeded();
+    this.#proxy?.succeeded();
+    this.#changed();
+    if (ms === undefined) return;
     const { latencyMs } = this.stats;
     latencyMs.last = ms;
     latencyMs.average =
       latencyMs.average === undefined ? ms : latencyMs.average + (ms - latencyMs.average) / 10;
+  }
+
+  /** A head has come to a look. */
+  headSeen(): void {
+    this.#answeredAt = this.#clock.now();
+    this.#late.clear();
   }
 
   received(bytes: number): void {
@@ -120,27 +186,43 @@ export class Health {
   }
 
   /** An answer that can be believed has come as a whole. */
-  delivered(): void {
-    this.#own.succeeded();
-    this.#proxy?.succeeded();
+  delivered(large: boolean): void {
+    this.standing.of(large).succeeded();
+    if (large) this.#trials.calm();
+    else this.#looks.calm();
+    this.#changed();
   }
 
-  failed(error: unknown): void {
+  /** `name` is of what was asked for; undefined if no connection could be made to ask. */
+  failed(error: unknown, large: boolean, name: string | undefined): void {
     if (!tells(error)) return;
     this.stats.failures++;
-    this.#blamed(error).failed(error);
-    // Whoever came so far has come through the proxy. A connection made long ago proves nothing of it, but then its
-    // next failure opens it again.
-    if (error.code !== 'proxy' && this.#proxy?.due) this.#proxy.succeeded();
-    this.stats.opened = this.#own.opened;
+    if (this.#breakerOf(error) === this.#proxy) this.#proxy.failed(error, undefined);
+    else {
+      this.standing.failed(error, large, name);
+      // Whoever got so far has come through the proxy, if it was just now.
+      if (name === undefined) this.#proxy?.succeeded();
+    }
+    this.#changed();
   }
 
-  #blamed(error: CacheError): Breaker {
-    return error.code === 'proxy' && this.#proxy !== undefined ? this.#proxy : this.#own;
+  #breakerOf(error: CacheError): Breaker {
+    return error.code === 'proxy' && this.#proxy !== undefined ? this.#proxy : this.standing.host;
+  }
+
+  #changed(): void {
+    this.stats.opened = this.standing.opened;
+    if (this.good) this.#looks.end();
+    else this.#looks.begin();
+  }
+
+  /** For good. */
+  close(): void {
+    this.#looks.close();
   }
 }
 
 /** Whether it tells against somebody else. */
-function tells(error: unknown): error is CacheError {
+export function tells(error: unknown): error is CacheError {
   return isCacheError(error) && error.code !== 'aborted' && !lacksDescriptors(error);
 }

@@ -1,69 +1,81 @@
-// Asking several in their order of preference, without waiting long for any: the next is asked too when one fails,
-// says no, or lets the hedge delay pass. The first good answer wins, and the others are given up.
+// Asking several in their order of preference, without waiting long for any: the next is asked too when one fails, says no, or
+// lets its delay pass. The first good answer wins, and the others are given up.
 
 /**
- * Undefined for no; rejects if that can't be told. Ends early, by rejecting, when the signal is aborted. `insist`: also of
- * somebody who is believed dead, as nobody else is left.
+ * Undefined for no; rejects if that can't be told. Ends early, by rejecting, when the signal is aborted, which that of the
+ * winner never is. `insist`: also of somebody who is believed dead, as nobody else is left.
  */
 export type Ask<T> = (signal: AbortSignal, insist: boolean) => Promise<T | undefined>;
 
 interface Outcome<T> {
   /** The first good answer; undefined if there is none, or it was given up. */
   readonly found: T | undefined;
-  /** Why those of the others failed that did. */
-  readonly failures: readonly unknown[];
+  /** Why those of the others failed that did, with their places in the order. */
+  readonly failures: readonly Failure[];
 }
 
-interface RaceOptions {
-  /** Milliseconds; Infinity for one after the other. */
-  readonly hedgeDelayMs: number;
+interface Failure {
+  readonly index: number;
+  readonly error: unknown;
+}
+
+interface RaceOptions<T> {
+  /** Milliseconds, or those of each; Infinity for one after the other. */
+  readonly hedgeDelayMs: number | ((index: number) => number);
   readonly signal: AbortSignal;
   /** See {@link Ask}. */
   readonly insist?: boolean;
   /** Told of each failure as it happens. */
   readonly onFailure: (index: number, error: unknown) => void;
+  /** Gets a good answer that came too late, for it to be cleaned up. */
+  readonly discard?: (answer: T) => void;
 }
 
 /** Never rejects. */
-export function race<T>(asks: readonly Ask<T>[], options: RaceOptions): Promise<Outcome<T>> {
-  const { hedgeDelayMs, insist = false, signal, onFailure } = options;
+export function race<T>(asks: readonly Ask<T>[], options: RaceOptions<T>): Promise<Outcome<T>> {
+  const { discard, hedgeDelayMs, insist = false, signal, onFailure } = options;
+  const delayOf = typeof hedgeDelayMs === 'number' ? () => hedgeDelayMs : hedgeDelayMs;
   return new Promise((resolve) => {
-    const failures: unknown[] = [];
-    const over = new AbortController();
+    const failures: Failure[] = [];
+    const running = new Set<AbortController>();
     let asked = 0;
-    let running = 0;
+    let over = false;
     let timer: NodeJS.Timeout | undefined;
 
     const finish = (found: T | undefined) => {
+      over = true;
       clearTimeout(timer);
       signal.removeEventListener('abort', giveUp);
       resolve({ found, failures });
-      over.abort(new Error('another has answered'));
+      for (const loser of running) loser.abort(new Error('another has answered'));
     };
     const giveUp = () => {
-      failures.push(signal.reason);
       finish(undefined);
     };
     const next = () => {
       clearTimeout(timer);
       const ask = asks[asked];
       if (ask === undefined) {
-        if (running === 0) finish(undefined);
+        if (running.size === 0) finish(undefined);
         return;
       }
       const index = asked++;
-      running++;
-      if (asked < asks.length && hedgeDelayMs !== Number.POSITIVE_INFINITY)
-        timer = setTimeout(next, hedgeDelayMs);
+      const controller = new AbortController();
+      running.add(controller);
+      const delayMs = delayOf(index);
+      if (asked < asks.length && delayMs !== Number.POSITIVE_INFINITY) timer = setTimeout(next, delayMs);
       const settle = (answer: T | undefined) => {
-        if (over.signal.aborted) return;
-        running--;
+        if (over) {
+          if (answer !== undefined) discard?.(answer);
+          return;
+        }
+        running.delete(controller);
         if (answer !== undefined) finish(answer);
         else next();
       };
-      ask(over.signal, insist).then(settle, (error: unknown) => {
-        if (over.signal.aborted) return;
-        failures.push(error);
+      ask(controller.signal, insist).then(settle, (error: unknown) => {
+        if (over) return;
+        failures.push({ index, error });
         onFailure(index, error);
         settle(undefined);
       });

@@ -11,6 +11,8 @@ interface RequestOptions {
   readonly slots: Slots;
   /** Called when the slot is there; may throw instead of letting the request be sent. */
   readonly admit: () => void;
+  /** Called when there is a connection to send it over. */
+  readonly connected: () => void;
   readonly headers: Readonly<Record<string, string>>;
   /** Milliseconds from the finished connection to the answer's headers. */
   readonly firstByteMs: number;
@@ -57,7 +59,7 @@ async function sendAfresh(url: URL, options: RequestOptions): Promise<IncomingMe
 }
 
 function send(url: URL, options: RequestOptions, attempt: { reused: boolean }): Promise<IncomingMessage> {
-  const { agent, headers, firstByteMs, onlyPublic, signal } = options;
+  const { agent, connected, headers, firstByteMs, onlyPublic, signal } = options;
   return new Promise((resolve, reject) => {
     const tls = url.protocol === 'https:';
     const port = Number(url.port) || (tls ? 443 : 80);
@@ -82,6 +84,7 @@ function send(url: URL, options: RequestOptions, attempt: { reused: boolean }): 
     };
     signal.addEventListener('abort', abort, { once: true });
     req.once('socket', () => {
+      connected();
       timer = setTimeout(() => {
         req.destroy(
           new CacheError(

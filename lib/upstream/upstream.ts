@@ -5,24 +5,21 @@ import type { Deadlines, UpstreamConfig } from '../config.ts';
 import { CacheError, isCacheError } from '../errors.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
 import { checkSigned, type Keys, type PublicKey, readKeys } from '../nix/signature.ts';
-import { collect } from '../streams.ts';
-import { DialAgent } from './agent.ts';
-import { type Answer, extentOf, isContinuation, type Part, rangeHeader, validatorOf } from './answer.ts';
+import { type Answer, extentOf, type Part, validatorOf } from './answer.ts';
 import { Body, discard, type Watch } from './body.ts';
 import type { Breakers } from './breaker.ts';
-import { Connections } from './connections.ts';
-import { dial } from './dial.ts';
+import type { Connections } from './connections.ts';
+import { banIn, isWebPage } from './forbidden.ts';
 import { Health } from './health.ts';
 import { Pace } from './pace.ts';
 import { Parts } from './parts.ts';
-import { Whereabouts } from './reach.ts';
-import { get } from './request.ts';
+import { race } from './race.ts';
 import { names, type Resolver } from './resolve.ts';
-import type { Slots } from './slots.ts';
-import { outcomeOf, type Question } from './status.ts';
-import { USER_AGENT } from './target.ts';
-import { hostOf, httpUrl, redirected } from './urls.ts';
-import { NOBODY, newInstance, type Via, viaHeader, viaOf } from './via.ts';
+import { isRedirect, Sender, type Way } from './sender.ts';
+import { isPostponement, postponed, Standing } from './standing.ts';
+import { outcomeOf } from './status.ts';
+import { httpUrl } from './urls.ts';
+import { NOBODY, newInstance, type Via, viaOf } from './via.ts';
 
 export interface UpstreamOptions {
   /** PEM authorities to trust for this upstream in addition to the usual ones. */
@@ -56,17 +53,10 @@ export interface Manner extends Need {
   readonly via?: Via | undefined;
 }
 
-/** How a request goes out. */
-interface Way extends Question {
-  readonly slots: Slots;
-  /** Throws if it is not to be sent after all. */
-  readonly admit: () => void;
-  readonly signal: AbortSignal;
-  readonly part: Part | undefined;
-  readonly via: Via;
-}
-
-const MAX_CACHE_INFO_BYTES = 64 * 1024;
+/** A store hash that nobody has: what is answered to it tells whether narinfos are answered at all. */
+const NO_PATH = '0'.repeat(32);
+/** How long the file that every cache has may take before something else is asked as well. */
+const LOOK_HEDGE_MS = 1000;
 
 export class Upstream {
   /** Without a trailing slash; also its name in messages and the origin of what came from it. */
@@ -79,45 +69,34 @@ export class Upstream {
   readonly parts: Parts;
   /** What it calls itself, if it is another instance of this service and has answered already. */
   instance: string | undefined;
+  /** Whether something is never missing while this one can't be asked. */
+  readonly required: boolean;
   #keys: Keys;
-  readonly #self: string;
-  readonly #base: URL;
-  readonly #whereabouts: Whereabouts;
-  readonly #authorization: string | undefined;
   readonly #deadlines: Deadlines;
-  readonly #agent: DialAgent;
-  readonly #connections: Connections;
-  readonly #now: () => number;
-  readonly #closing = new AbortController();
+  readonly #sender: Sender;
 
   constructor(config: UpstreamConfig, options: UpstreamOptions) {
     const { ca, deadlines, breakers, connections, resolver = names, self = newInstance() } = options;
     this.url = config.url;
-    this.#self = self;
+    this.required = config.required;
     this.#keys = readKeys(config.publicKeys);
-    this.#base = new URL(config.url);
     this.#deadlines = deadlines;
-    this.#now = breakers.now;
-    this.parts = new Parts(breakers.now);
-    if (config.credentials !== undefined) {
-      const { username, password } = config.credentials;
-      this.#authorization = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
-    }
-    const timeoutMs = deadlines.connectMs;
-    const { maxConnections, proxy } = config;
-    this.#whereabouts = new Whereabouts(hostOf(this.#base), proxy !== undefined, resolver);
-    this.#connections = new Connections(maxConnections, connections);
-    this.#agent = new DialAgent(
-      (target, signal) => dial(target, { proxy, ca, timeoutMs, signal, resolver }),
-      maxConnections,
-      proxy && ` through proxy ${proxy.label}`,
-    );
+    this.parts = new Parts(breakers.clock.now);
+    const { proxy } = config;
+    const through = proxy === undefined ? '' : ` through proxy ${proxy.label}`;
     this.health = new Health(
-      breakers.of(`upstream ${config.url}`),
-      proxy && breakers.of(`proxy ${proxy.label}`),
+      new Standing(`upstream ${config.url}${through}`, breakers),
+      proxy && breakers.ofProxy(proxy.label),
       () => this.#probe(),
-      breakers.now,
+      breakers.clock,
     );
+    const { health } = this;
+    const seen = (response: IncomingMessage, own: boolean) => {
+      const instance = viaOf(response.headers.via).at(-1);
+      if (own || instance !== undefined) this.instance = instance;
+    };
+    const shared = { ca, deadlines, breakers, connections, resolver, self };
+    this.#sender = new Sender(config, { ...shared, health, seen });
   }
 
   /**
@@ -149,50 +128,58 @@ export class Upstream {
     return httpUrl(reference, `${this.url}/`, `${this.url}: refers to`);
   }
 
+  /** Whether whoever answers for this address, or the upstream itself, is believed to work. */
+  believes(at: URL | undefined, large: boolean): boolean {
+    return at === undefined ? this.health.goodFor(large) : this.#sender.believes(at, large);
+  }
+
   /**
    * Asks for `url`, following redirects. `large` answers do not hold up small ones.
    * @returns undefined if the upstream says that it has no such thing
    * @throws CacheError `not-found` if it does not know what a foreign URL means; `upstream`, `refused`, `proxy`, `timeout` or
-   * `aborted`; at once if the upstream is believed dead
+   * `aborted`; at once if it is believed dead
    */
   get(
     url: URL,
     large: boolean,
     signal: AbortSignal,
-    { part, foreign = false, insist = false, via = NOBODY }: Manner = {},
+    { part, foreign = false, insist = false, patient = false, via = NOBODY }: Manner = {},
   ): Promise<Answer | undefined> {
     // It asks us because it has no such thing.
     if (this.instance !== undefined && via.includes(this.instance)) return Promise.resolve(undefined);
-    const insists = insist || isContinuation(part);
-    // Called again when a slot is there: whoever waited for one need not try what others have tried in vain.
-    const admit = () => {
-      if (!this.health.good && !insists) throw this.health.refusal(this.url);
+    const ask = (asked: Part | undefined) => {
+      // What it says to the whole, which is asked for then, tells whether it fails.
+      const excuses = (error: unknown) => this.parts.asksAgain(asked, error);
+      const way = { large, signal, part: asked, insist, patient, via, excuses, looking: false };
+      return this.#get(url, way, foreign);
     };
-    const { [large ? 'large' : 'small']: slots } = this.#connections;
-    const ask = (asked: Part | undefined) =>
-      this.#get(url, { slots, admit, signal, part: asked, foreign, via });
     return part === undefined ? ask(undefined) : this.parts.ask(part, ask);
   }
 
-  async #get(url: URL, way: Way): Promise<Answer | undefined> {
-    way.admit();
+  async #get(url: URL, way: Way, foreign: boolean): Promise<Answer | undefined> {
+    const { response, party } = await this.#sender.follow(url, way);
     const { health } = this;
-    const { response, own } = await this.#follow(url, way);
+    const { through } = this.#sender;
     // What another origin does, which a narinfo's URL or a redirect may name, does not tell against this upstream.
-    const asked = url.origin === this.#base.origin;
+    const asked = this.#sender.isOwn(url);
     const watch: Watch = {
       received: (bytes) => health.received(bytes),
-      delivered: () => asked && health.delivered(),
-      failed: (error) => own && !isContinuation(way.part) && health.failed(error),
+      delivered: () => {
+        party.delivered();
+        if (asked && !party.own && !way.looking) health.delivered(way.large);
+      },
+      failed: (error) => party.failed(error),
     };
-    const name = `${url.href}${this.#agent.through}`;
+    const name = `${url.href}${through}`;
     const refuse = (problem: string, code: 'upstream' | 'refused' | 'not-found' = 'refused') => {
       discard(response);
       return new CacheError(code, `${name}: ${problem}`);
     };
     const { statusCode: status = 0, statusMessage } = response;
-    const question = way.part?.whole === true ? { ...way, part: undefined } : way;
-    const outcome = outcomeOf(status, { ...question, proxied: this.#agent.through !== '' });
+    const part = way.part?.whole === true ? undefined : way.part;
+    let outcome = outcomeOf(status, { part, foreign, proxied: through !== '' });
+    const ban = outcome === 'missing' && status === 403 ? await banIn(response) : undefined;
+    if (ban !== undefined) outcome = foreign ? 'busy' : 'broken';
     if (outcome === 'missing') {
       discard(response);
       watch.delivered();
@@ -200,15 +187,18 @@ export class Upstream {
     }
     if (outcome !== 'here') {
       const code = outcome === 'refused' ? outcome : outcome === 'strange' ? 'not-found' : 'upstream';
-      const error = refuse(`answered ${status} ${statusMessage}${hintAt(status, this.#agent.through)}`, code);
-      if (outcome === 'broken' && !this.parts.asksAgain(way.part, error)) watch.failed(error);
-      else if (status < 500) watch.delivered();
-      throw error;
+      const answered = `answered ${status} ${statusMessage}${ban === undefined ? '' : ` (${ban})`}`;
+      const error = refuse(`${answered}${hintAt(status, through)}`, code);
+      if (outcome === 'broken' && !way.excuses(error)) watch.failed(error);
+      else if (status < 500 && ban === undefined) watch.delivered();
+      throw status === 429 ? postponed(error) : error;
     }
-    if (response.headers['content-type']?.startsWith('text/html')) {
+    if (isWebPage(response)) {
       const error = refuse('answered with a web page, expected a file of a binary cache', 'upstream');
+      if (!foreign) watch.failed(error);
       // Also at the end of a redirect: so networks answer that want a login first.
-      if (asked && !way.foreign) health.failed(error);
+      if (asked && !party.own && !foreign && !way.looking)
+        health.failed(error, way.large, url.pathname + url.search);
       throw error;
     }
     const extent = extentOf(response, way.part);
@@ -217,84 +207,51 @@ export class Upstream {
     return { body, ...extent, validator: validatorOf(response) };
   }
 
-  /** The answer at the end of all redirects; `own` if it is this upstream's and not that of another origin. */
-  async #follow(start: URL, way: Way): Promise<{ response: IncomingMessage; own: boolean }> {
-    let url = start;
-    for (let redirects = 0; ; redirects++) {
-      const own = url.origin === this.#base.origin;
-      const response = await this.#ask(url, own, way);
-      const { location } = response.headers;
-      if (![301, 302, 303, 307, 308].includes(response.statusCode ?? 0) || location === undefined)
-        return { response, own };
-      discard(response);
-      url = redirected(start, url, location, redirects);
-    }
-  }
-
-  async #ask(url: URL, own: boolean, { slots, admit, signal, part, via }: Way): Promise<IncomingMessage> {
-    const { health } = this;
-    const headers: Record<string, string> = {
-      'accept-encoding': 'identity',
-      'user-agent': USER_AGENT,
-      via: viaHeader([...via, this.#self]),
-    };
-    if (part !== undefined && part.whole !== true) headers.range = rangeHeader(part);
-    // Credentials are this upstream's: another origin never sees them.
-    if (this.#authorization !== undefined && own) headers.authorization = this.#authorization;
-    const started = this.#now();
-    let sent = false;
-    const send = () => {
-      admit();
-      sent = true;
-      health.stats.requests++;
-    };
-    const { firstByteMs } = this.#deadlines;
-    const onlyPublic = !own && !(await this.#whereabouts.isPrivate());
-    try {
-      const response = await get(url, {
-        agent: this.#agent,
-        slots,
-        admit: send,
-        headers,
-        firstByteMs,
-        onlyPublic,
-        signal,
-      });
-      const instance = viaOf(response.headers.via).at(-1);
-      if (own || instance !== undefined) this.instance = instance;
-      if (own) {
-        this.#whereabouts.answeredOn(response.socket);
-        health.answered(this.#now() - started);
-      }
-      return response;
-    } catch (error) {
-      const tells = own || isCacheError(error, 'proxy');
-      // What it says to the whole, which is asked for then, tells whether it fails.
-      if (sent && tells && !isContinuation(part) && !this.parts.asksAgain(part, error)) health.failed(error);
-      throw error;
-    }
-  }
-
-  /** Asks for the one thing that every cache has, whatever it answers. */
+  /**
+   * Whether it is alive: rejects if not. It asks for the one file that every cache has, and for a narinfo that none has: either
+   * may be broken where the other works.
+   */
   async #probe(): Promise<void> {
-    const url = this.resolve('nix-cache-info');
-    const way = {
-      slots: this.#connections.small,
-      admit: () => {},
-      signal: this.#closing.signal,
-      part: undefined,
-      foreign: false,
-      via: NOBODY,
-    };
-    const answer = await this.#get(url, way);
-    const tooLong = () => new CacheError('upstream', `${this.url}/nix-cache-info: is too long`);
-    if (answer !== undefined) await collect(answer.body, MAX_CACHE_INFO_BYTES, tooLong);
+    const { closing: signal } = this.#sender;
+    const excuses = () => false;
+    const manner = { part: undefined, insist: true, patient: false, looking: true };
+    const way = { large: false, via: NOBODY, excuses, ...manner };
+    const asks = [
+      async (over: AbortSignal) => {
+        const response = await this.#sender.ask(this.resolve('nix-cache-info'), { ...way, signal: over });
+        return await this.#isLife(response);
+      },
+      async (over: AbortSignal) => {
+        const url = this.resolve(`${NO_PATH}.narinfo`);
+        const answer = await this.#get(url, { ...way, signal: over }, false).catch((error) => {
+          // That it won't is a sign of life, or that it was asked too often.
+          if (isCacheError(error, 'refused') || isPostponement(error)) return undefined;
+          throw error;
+        });
+        answer?.body.destroy();
+        return true;
+      },
+    ];
+    const onFailure = () => {};
+    const { found, failures } = await race(asks, { hedgeDelayMs: LOOK_HEDGE_MS, signal, onFailure });
+    if (found === undefined) throw failures.at(-1)?.error ?? signal.reason;
+  }
+
+  /** What a head says of whoever sent it: true for a cache, and a failure for what anybody on the way may have sent. */
+  async #isLife(response: IncomingMessage): Promise<true> {
+    const { statusCode: status = 0 } = response;
+    const ban = status === 403 ? await banIn(response) : undefined;
+    const isPage = status === 200 && isWebPage(response);
+    discard(response);
+    if (status < 500 && !isRedirect(response) && ban === undefined && !isPage) return true;
+    const what = isPage ? 'a web page' : `${status}`;
+    throw new CacheError('upstream', `${this.url}/nix-cache-info${this.#sender.through}: answered ${what}`);
   }
 
   /** Closes idle connections; busy ones end with their requests. */
   close(): void {
-    this.#closing.abort(new CacheError('aborted', 'the service is stopping'));
-    this.#agent.destroy();
+    this.health.close();
+    this.#sender.close();
   }
 }
 

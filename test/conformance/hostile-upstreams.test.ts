@@ -14,7 +14,7 @@ import { type Handler, raw, startUpstream, whole } from '../fixtures/upstream.ts
 const one = makePackage('of-an-enemy', { size: 50_000 });
 const LOG = `/log/${one.base}.drv`;
 const MIB = 2 ** 20;
-const DEADLINES = { connectMs: 5000, firstByteMs: 1000, stallMs: 1000 };
+const DEADLINES = { connectMs: 5000, firstByteMs: 1000, stallMs: 1000, narFirstByteMs: 1000 };
 
 function start(t: TestContext, ...urls: string[]) {
   const options: TestServiceOptions = { upstreams: urls, deadlines: DEADLINES };

@@ -21,7 +21,7 @@ import {
 import { upstreamConfig } from '../fixtures/upstream-config.ts';
 
 const one = makePackage('one');
-const SHORT = { connectMs: 1000, firstByteMs: 1000, stallMs: 1000 };
+const SHORT = { connectMs: 1000, firstByteMs: 1000, stallMs: 1000, narFirstByteMs: 1000 };
 const S3 = '<?xml version="1.0"?><Error><Code>SlowDown</Code></Error>';
 
 /** Ways to fail at answering. */

@@ -20,7 +20,7 @@ async function fetching(t: Owner, ...urls: string[]) {
   const shared = {
     ...{ store, upstreams: world.upstreams(urls.map((url) => world.upstream(url))), storeDir: '/nix/store' },
     ...{ log: { info: () => {}, warn: () => {}, error: () => {} }, signing: undefined },
-    ...{ signal: world.stopping.signal, now: world.breakers.now },
+    ...{ signal: world.stopping.signal, now: world.breakers.clock.now },
   };
   const narInfos = new NarInfos(shared);
   const limits = { connections: 1, maxDownloads: 4, maxSpoolBytes: 2 ** 30 };

@@ -22,7 +22,7 @@ const target = {
   // A digit that the signature covers; elsewhere a wrong byte may be one that nobody reads.
   half: narInfo.indexOf('NarHash: sha256:') + 20,
 };
-const deadlines = { connectMs: 5000, firstByteMs: 3000, stallMs: 500 };
+const deadlines = { connectMs: 5000, firstByteMs: 3000, stallMs: 500, narFirstByteMs: 3000 };
 const HEDGE_MS = 50;
 
 describe('a narinfo from faulty sources', { concurrency: 16 }, () => {

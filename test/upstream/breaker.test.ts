@@ -2,93 +2,82 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CacheError } from '../../lib/errors.ts';
 import { createLog } from '../../lib/log.ts';
-import { type Breaker, Breakers } from '../../lib/upstream/breaker.ts';
+import { Breakers } from '../../lib/upstream/breaker.ts';
+import { handClock } from '../fixtures/hand-clock.ts';
 
 const ERROR = new CacheError('upstream', 'connection refused');
 
 function setUp() {
-  const clock = { now: 0 };
+  const clock = handClock();
   const lines: string[] = [];
   const log = createLog((line) => lines.push(line.replace(/^\S+ /, '').trimEnd()));
-  const breakers = new Breakers(log, () => clock.now);
-  return { clock, lines, breakers, breaker: breakers.of('upstream https://a') };
+  const breakers = new Breakers(log, clock.now, clock.after);
+  return { clock, lines, breakers, breaker: breakers.make('upstream https://a') };
 }
 
-function fail(breaker: Breaker, times: number): void {
-  for (let i = 0; i < times; i++) breaker.failed(ERROR);
-}
-
-test('three failures in a row open it, and a success in between starts the count again', () => {
+test('failures of three names open it, and a success in between starts the count again', () => {
   const { breaker } = setUp();
-  fail(breaker, 2);
+  for (const name of ['a', 'b']) breaker.failed(ERROR, name);
   breaker.succeeded();
-  fail(breaker, 2);
+  for (const name of ['c', 'd']) breaker.failed(ERROR, name);
   assert.equal(breaker.open, false);
-  fail(breaker, 1);
+  breaker.failed(ERROR, 'e');
   assert.equal(breaker.open, true);
   assert.equal(breaker.why, ERROR);
   assert.equal(breaker.opened, 1);
 });
 
-test('the time between two looks doubles from a second to a minute', () => {
-  const { breaker, clock } = setUp();
-  fail(breaker, 3);
-  const waits: number[] = [];
-  for (let round = 0; round < 9; round++) {
-    const from = clock.now;
-    assert.equal(breaker.due, false);
-    while (!breaker.due) clock.now += 500;
-    waits.push(clock.now - from);
-    fail(breaker, 1);
-  }
-  assert.deepEqual(waits, [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000]);
-});
-
-test('failures of requests that were sent before it opened are no news', () => {
-  const { breaker, clock } = setUp();
-  fail(breaker, 25);
-  clock.now = 1000;
-  assert.equal(breaker.due, true);
-  assert.equal(breaker.opened, 1);
-});
-
-test('a success closes it on probation: the next failure opens it for longer, the next success clears it', () => {
-  const { breaker, clock } = setUp();
-  fail(breaker, 3);
-  clock.now = 1000;
-  breaker.succeeded();
+test('one name, or two, may fail for ever', () => {
+  const { breaker } = setUp();
+  for (let i = 0; i < 1000; i++) breaker.failed(ERROR, i % 2 === 0 ? 'a' : 'b');
   assert.equal(breaker.open, false);
-  fail(breaker, 1);
+});
+
+test('connections that can not be made count each, whatever they were for', () => {
+  const { breaker } = setUp();
+  breaker.failed(ERROR, 'a');
+  breaker.failed(ERROR, undefined);
+  assert.equal(breaker.open, false);
+  breaker.failed(ERROR, undefined);
   assert.equal(breaker.open, true);
-  clock.now += 1999;
-  assert.equal(breaker.due, false);
-  clock.now += 1;
-  assert.equal(breaker.due, true);
+});
+
+test('after it was closed it takes as much to open it as before', () => {
+  const { breaker } = setUp();
+  breaker.trip(ERROR);
   breaker.succeeded();
-  breaker.succeeded();
-  fail(breaker, 2);
+  for (const name of ['a', 'b']) breaker.failed(ERROR, name);
   assert.equal(breaker.open, false);
-  fail(breaker, 1);
-  clock.now += 1000;
-  assert.equal(breaker.due, true);
+});
+
+test('it tells whether the last failure was a silence, also a silent proxy', () => {
+  const { breaker } = setUp();
+  assert.equal(breaker.silent, false);
+  const late = new CacheError('timeout', 'not done within 5000 ms');
+  for (const error of [late, new CacheError('proxy', 'connecting', late)]) {
+    breaker.failed(error, 'a');
+    assert.equal(breaker.silent, true);
+    breaker.failed(ERROR, 'a');
+    assert.equal(breaker.silent, false);
+  }
 });
 
 test('every change of state is one line that names it, and nothing else is a line', () => {
   const { breaker, clock, lines } = setUp();
-  fail(breaker, 10);
-  clock.now = 1000;
-  fail(breaker, 10);
-  clock.now = 5000;
+  for (let i = 0; i < 10; i++) breaker.failed(ERROR, `${i}`);
+  clock.pass(5000);
+  for (let i = 0; i < 10; i++) breaker.failed(ERROR, `${i}`);
   breaker.succeeded();
   breaker.succeeded();
   assert.deepEqual(lines, [
-    'warn upstream https://a: believed dead and not asked for 1000 ms: connection refused',
-    'info upstream https://a: alive again',
+    'warn upstream https://a: believed dead and passed over, but looked at every few seconds: connection refused',
+    'info upstream https://a: alive again after 5 s',
   ]);
 });
 
-test('whoever has the same name shares a breaker', () => {
-  const { breaker, breakers } = setUp();
-  assert.equal(breakers.of('upstream https://a'), breaker);
-  assert.notEqual(breakers.of('upstream https://b'), breaker);
+test('whoever has the same proxy shares its breaker', () => {
+  const { breakers } = setUp();
+  assert.equal(breakers.ofProxy('http://p'), breakers.ofProxy('http://p'));
+  assert.notEqual(breakers.ofProxy('http://p'), breakers.ofProxy('http://q'));
+  assert.notEqual(breakers.make('x'), breakers.make('x'));
 });

@@ -9,7 +9,7 @@ function question() {
   const asked = new Promise<void>((resolve) => {
     given = resolve;
   });
-  const state = { asked: false, over: false };
+  const state = { asked: false, over: false, stubborn: false };
   const ask: Ask<string> = (signal) =>
     new Promise((resolve, reject) => {
       state.asked = true;
@@ -17,7 +17,7 @@ function question() {
       settle = { resolve, reject };
       signal.addEventListener('abort', () => {
         state.over = true;
-        reject(new Error('given up'));
+        if (!state.stubborn) reject(new Error('given up'));
       });
     });
   return {
@@ -29,14 +29,24 @@ function question() {
   };
 }
 
-function start(questions: readonly ReturnType<typeof question>[], hedgeDelayMs: number) {
+function start(
+  questions: readonly ReturnType<typeof question>[],
+  hedgeDelayMs: number | ((index: number) => number),
+) {
   const failed: number[] = [];
   const stop = new AbortController();
+  const discarded: string[] = [];
   const outcome = race(
     questions.map(({ ask }) => ask),
-    { hedgeDelayMs, signal: stop.signal, onFailure: (index) => failed.push(index) },
-  );
-  return { outcome, failed, stop };
+    {
+      ...{ hedgeDelayMs, signal: stop.signal, onFailure: (index: number) => failed.push(index) },
+      discard: (answer: string) => discarded.push(answer),
+    },
+  ).then(({ found, failures }) => ({
+    found,
+    failures: failures.map(({ index, error }) => `${index}: ${error}`),
+  }));
+  return { outcome, failed, discarded, stop };
 }
 
 const soon = () => new Promise(setImmediate);
@@ -56,7 +66,7 @@ test('the next is asked when one says no or fails, and only then', async () => {
   c.answer('c');
   const { found, failures } = await outcome;
   assert.equal(found, 'c');
-  assert.deepEqual(failures.map(String), ['Error: broken']);
+  assert.deepEqual(failures, ['1: Error: broken']);
   assert.deepEqual(failed, [1]);
 });
 
@@ -93,7 +103,7 @@ test('nothing is found when all have said no or failed, and not before', async (
   await soon();
   assert.equal(over, false);
   a.fail('late');
-  assert.deepEqual((await outcome).failures.map(String), ['Error: late']);
+  assert.deepEqual((await outcome).failures, ['0: Error: late']);
   assert.deepEqual(await start([], 0).outcome, { found: undefined, failures: [] });
 });
 
@@ -103,10 +113,44 @@ test('it ends when it is no longer wanted', async () => {
   stop.abort(new Error('stopping'));
   const { found, failures } = await outcome;
   assert.equal(found, undefined);
-  assert.deepEqual(failures.map(String), ['Error: stopping']);
+  assert.deepEqual(failures, []);
   assert.equal(a.state.over, true);
   const never = question();
   const late = race([never.ask], { hedgeDelayMs: 0, signal: stop.signal, onFailure: () => {} });
   assert.equal((await late).found, undefined);
   assert.equal(never.state.asked, false);
+});
+
+test('a good answer that comes too late is handed over to be cleaned up, a late no or failure is not', async () => {
+  const [a, b, c, d] = [question(), question(), question(), question()];
+  for (const { state } of [a, b, c]) state.stubborn = true;
+  const { outcome, discarded, failed } = start([a, b, c, d], 0);
+  await d.asked;
+  d.answer('d');
+  assert.equal((await outcome).found, 'd');
+  a.answer('a');
+  b.answer(undefined);
+  c.fail('late');
+  await soon();
+  assert.deepEqual([discarded, failed], [['a'], []]);
+});
+
+test('the signal of the winner is never aborted: its answer goes on', async () => {
+  const [a, b] = [question(), question()];
+  const { outcome, stop } = start([a, b], 0);
+  await b.asked;
+  a.answer('a');
+  await outcome;
+  stop.abort(new Error('stopping'));
+  await soon();
+  assert.deepEqual([a.state.over, b.state.over], [false, true]);
+});
+
+test('each has a delay of its own', async () => {
+  const [a, b, c] = [question(), question(), question()];
+  const { stop } = start([a, b, c], (index) => (index === 0 ? 1 : NEVER));
+  await b.asked;
+  await soon();
+  assert.equal(c.state.asked, false);
+  stop.abort(new Error('stopping'));
 });

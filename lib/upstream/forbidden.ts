@@ -1,0 +1,58 @@
+// What a 403 means. Buckets that nobody may list say it of what they do not have, and that is a miss; but a server that has
+// banned us says it of everything, with a web page, and so does a bucket whose credentials or clocks do not fit.
+import type { IncomingMessage } from 'node:http';
+import { discard } from './body.ts';
+
+/** Where such a page or XML says what it is. */
+const BEGINNING_BYTES = 4096;
+const BEGINNING_MS = 2000;
+
+/** Codes of S3 that say something of the request and nothing of the object. */
+const OF_THE_REQUEST =
+  /^(?:RequestTimeTooSkewed|RequestExpired|ExpiredToken|InvalidToken|TokenRefreshRequired|SignatureDoesNotMatch|InvalidAccessKeyId|AuthFailure|AuthorizationHeaderMalformed|MissingSecurityHeader|InvalidSecurity|InvalidPayer|NotSignedUp|AccountProblem|InvalidObjectState|.*QuotaExceeded.*)$/;
+
+/** Why the 403 is no miss, in words; undefined if it is one. The answer is let go of. */
+export async function banIn(response: IncomingMessage): Promise<string | undefined> {
+  const isPage = isWebPage(response);
+  if (isPage) {
+    discard(response);
+    return 'with a web page';
+  }
+  const text = await beginningOf(response);
+  if (/^\s*(?:<!doctype html|<html)/i.test(text)) return 'with a web page';
+  const [, code = ''] = /<Code>\s*([^<\s]+)\s*<\/Code>/i.exec(text) ?? [];
+  if (OF_THE_REQUEST.test(code)) return code;
+  // A signed URL that is too old.
+  return /<Message>[^<]*\bexpired\b/i.test(text) ? 'as the request has expired' : undefined;
+}
+
+/** Whether its type says that it is for people. */
+export function isWebPage({ headers }: IncomingMessage): boolean {
+  return /^\s*(?:text\/html|application\/xhtml\+xml)\b/i.test(headers['content-type'] ?? '');
+}
+
+/** As much of the body as came soon. Never rejects. */
+function beginningOf(response: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  return new Promise((resolve) => {
+    let ended = false;
+    const end = () => {
+      if (ended) return;
+      ended = true;
+      clearTimeout(timer);
+      response.off('data', take);
+      // What is still to come is of no interest.
+      discard(response);
+      resolve(Buffer.concat(parts).toString('latin1', 0, BEGINNING_BYTES));
+    };
+    const take = (chunk: Buffer) => {
+      parts.push(chunk);
+      bytes += chunk.length;
+      if (bytes >= BEGINNING_BYTES) end();
+    };
+    const timer = setTimeout(end, BEGINNING_MS);
+    response.on('error', () => {}).on('data', take);
+    response.once('end', end).once('close', end);
+  });
+}

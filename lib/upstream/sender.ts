@@ -1,0 +1,304 @@
+// Sends the requests of one upstream, over its connections and through its proxy, and follows where they are redirected to.
+// Whoever fails at that, the upstream, its proxy or another origin, is told so: each has a standing of its own.
+import type { IncomingMessage } from 'node:http';
+import type { Deadlines, UpstreamConfig } from '../config.ts';
+import { CacheError, isCacheError } from '../errors.ts';
+import { DialAgent } from './agent.ts';
+import { isContinuation, type Part, rangeHeader } from './answer.ts';
+import { discard } from './body.ts';
+import type { Breakers } from './breaker.ts';
+import { Connections } from './connections.ts';
+import { dial } from './dial.ts';
+import { isWebPage } from './forbidden.ts';
+import type { Health } from './health.ts';
+import { Whereabouts } from './reach.ts';
+import { get } from './request.ts';
+import type { Resolver } from './resolve.ts';
+import { Slots } from './slots.ts';
+import { postponement, type Standing } from './standing.ts';
+import { USER_AGENT } from './target.ts';
+import { Target, Targets } from './targets.ts';
+import type { Throttle } from './throttle.ts';
+import { hostOf, redirected, shown } from './urls.ts';
+import { NOBODY, type Via, viaHeader } from './via.ts';
+
+/** How a request goes out. */
+export interface Way {
+  readonly large: boolean;
+  readonly part: Part | undefined;
+  /** See {@link Need}. */
+  readonly insist: boolean;
+  readonly patient: boolean;
+  /** Whether it is to find out if the upstream is alive: then its head alone proves nothing yet. */
+  readonly looking: boolean;
+  /** Whom the request that needs it has come through. */
+  readonly via: Via;
+  /** Whether a failure before any answer says nothing of whoever is asked. */
+  readonly excuses: (error: unknown) => boolean;
+  readonly signal: AbortSignal;
+}
+
+/** Who has answered. */
+export interface Party {
+  /** Whether it is the upstream, and not another origin. */
+  readonly own: boolean;
+  /** `connected`: not at connecting, but at what was asked for. */
+  failed(error: CacheError, connected?: boolean): void;
+  delivered(): void;
+  readonly standing: Standing;
+}
+
+interface SenderOptions {
+  readonly ca: readonly string[] | undefined;
+  readonly deadlines: Deadlines;
+  readonly breakers: Breakers;
+  readonly connections: Connections | undefined;
+  readonly health: Health;
+  /** Finds the addresses of names. */
+  readonly resolver: Resolver;
+  /** What this service calls itself towards others of its kind. */
+  readonly self: string;
+  /** Told of every answer, and whether it is the upstream's own. */
+  readonly seen: (response: IncomingMessage, own: boolean) => void;
+}
+
+/** How long a NAR may take to begin: some are packed only then, and clients wait for 300 s. */
+const NAR_FIRST_BYTE_MS = 280_000;
+/** How long a request may be held back as the upstream was asked too often: what is large, and what is not. */
+const MOST_HELD_MS = { large: 30_000, small: 10_000 };
+
+export class Sender {
+  /** For messages: ` through proxy http://…`, or nothing. */
+  readonly through: string;
+  readonly #base: URL;
+  readonly #authorization: string | undefined;
+  readonly #whereabouts: Whereabouts;
+  readonly #connections: Connections;
+  /** A look does not queue behind requests that hang. */
+  readonly #lookSlots = new Slots(4);
+  readonly #agent: DialAgent;
+  readonly #deadlines: Deadlines;
+  readonly #health: Health;
+  readonly #targets: Targets;
+  readonly #self: string;
+  readonly #seen: SenderOptions['seen'];
+  readonly #now: () => number;
+  readonly #closing = new AbortController();
+
+  constructor({ url, credentials, maxConnections, proxy }: UpstreamConfig, options: SenderOptions) {
+    const { ca, deadlines, breakers, connections, health, resolver, self, seen } = options;
+    this.#self = self;
+    this.#seen = seen;
+    this.#base = new URL(url);
+    if (credentials !== undefined) {
+      const { username, password } = credentials;
+      this.#authorization = `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+    }
+    this.through = proxy === undefined ? '' : ` through proxy ${proxy.label}`;
+    this.#whereabouts = new Whereabouts(hostOf(this.#base), proxy !== undefined, resolver);
+    this.#connections = new Connections(maxConnections, connections);
+    const timeoutMs = deadlines.connectMs;
+    this.#agent = new DialAgent(
+      (target, signal) => dial(target, { proxy, ca, timeoutMs, signal, resolver }),
+      maxConnections,
+      this.through,
+    );
+    this.#deadlines = deadlines;
+    this.#health = health;
+    this.#targets = new Targets(
+      (origin) => new Target(`${origin}${this.through}, where ${url} leads`, breakers),
+    );
+    this.#now = breakers.clock.now;
+  }
+
+  /** Whether it is an address of the upstream itself. */
+  isOwn(url: URL): boolean {
+    return url.origin === this.#base.origin;
+  }
+
+  /** Whether whoever answers for this address first is believed to work. */
+  believes(url: URL, large: boolean): boolean {
+    if (this.isOwn(url)) return this.#health.goodFor(large);
+    return this.#health.hasWay && this.#targets.at(url).standing.good(large);
+  }
+
+  /** The answer at the end of all redirects, and whose it is. */
+  async follow(start: URL, way: Way): Promise<{ response: IncomingMessage; party: Party }> {
+    let url = start;
+    for (let redirects = 0; ; redirects++) {
+      const party = this.#partyAt(url, start, way);
+      const response = await this.#ask(url, party, way);
+      const { location } = response.headers;
+      if (!isRedirect(response) || location === undefined) return { response, party };
+      discard(response);
+      url = redirected(start, url, location, redirects);
+    }
+  }
+
+  /** The first answer, be it a redirect. */
+  ask(url: URL, way: Way): Promise<IncomingMessage> {
+    return this.#ask(url, this.#partyAt(url, url, way), way);
+  }
+
+  #partyAt(url: URL, start: URL, { large, looking, part }: Way): Party {
+    const own = this.isOwn(url);
+    const health = this.#health;
+    // What is wanted, and not where it was led to: one name that fails at several places is one failure.
+    const name = start.pathname + start.search;
+    // The rest of something that broke off is no failure of its own.
+    const counts = !looking && !isContinuation(part);
+    return {
+      own,
+      standing: this.#tellerAt(url).standing,
+      failed: (error, connected = true) => {
+        const teller = isCacheError(error, 'proxy') ? health : this.#tellerAt(url);
+        if (counts) teller.failed(error, large, connected ? name : undefined);
+      },
+      delivered: () => {
+        if (!looking) this.#tellerAt(url).delivered(large);
+      },
+    };
+  }
+
+  #tellerAt(url: URL): Health | Target {
+    return this.isOwn(url) ? this.#health : this.#targets.at(url);
+  }
+
+  /** Whoever insists waits, and asks again, for as long as the other side wants to be left alone. */
+  async #ask(url: URL, party: Party, way: Way): Promise<IncomingMessage> {
+    const insists = way.insist || isContinuation(way.part);
+    const heldMs = insists ? MOST_HELD_MS[way.large ? 'large' : 'small'] : 0;
+    const until = this.#now() + heldMs;
+    for (;;) {
+      const leftMs = until - this.#now();
+      const response = await this.#askOnce(url, party, way, leftMs);
+      if (response.statusCode !== 429 || way.looking || party.standing.throttle.leftMs > leftMs)
+        return response;
+      discard(response);
+    }
+  }
+
+  async #askOnce(url: URL, party: Party, way: Way, heldMs: number): Promise<IncomingMessage> {
+    const { large, signal } = way;
+    const { throttle } = party.standing;
+    this.#admit(url, way);
+    const leave = way.looking ? () => {} : await this.#turn(throttle, heldMs, url, signal);
+    const sent = { at: undefined as number | undefined, connected: false };
+    const { firstByteMs } = this.#deadlines;
+    try {
+      const onlyPublic = !party.own && !(await this.#whereabouts.isPrivate());
+      const response = await get(url, {
+        agent: this.#agent,
+        slots: way.looking ? this.#lookSlots : this.#connections[large ? 'large' : 'small'],
+        // Called when a slot is there: whoever waited for one need not try what others have tried in vain.
+        admit: () => {
+          this.#admit(url, way);
+          sent.at = this.#now();
+          this.#health.stats.requests++;
+        },
+        connected: () => {
+          sent.connected = true;
+        },
+        headers: this.#headers(party.own, way),
+        firstByteMs: way.patient
+          ? Math.max(this.#deadlines.narFirstByteMs ?? NAR_FIRST_BYTE_MS, firstByteMs)
+          : firstByteMs,
+        onlyPublic,
+        signal,
+      });
+      this.#seen(response, party.own);
+      if (party.own) this.#whereabouts.answeredOn(response.socket);
+      this.#answered(party, response, way, this.#now() - (sent.at ?? 0));
+      return response;
+    } catch (error) {
+      if (sent.at !== undefined) this.#failed(error, url, party, way, { ...sent, ms: this.#now() - sent.at });
+      throw error;
+    } finally {
+      leave();
+    }
+  }
+
+  async #turn(throttle: Throttle, ms: number, url: URL, signal: AbortSignal): Promise<() => void> {
+    const leave = await throttle.turn(ms, signal).catch((cause) => {
+      throw new CacheError('aborted', `${shown(url)}: no longer wanted`, cause);
+    });
+    const name = `${shown(url)}${this.through}`;
+    if (leave === undefined) throw postponement(name, 'is not asked now: too many requests', undefined);
+    return leave;
+  }
+
+  /** @throws CacheError if whoever is there is believed dead, and nobody insists */
+  #admit(url: URL, way: Way): void {
+    const { insist, large, looking, part } = way;
+    if (insist || looking || isContinuation(part)) return;
+    const health = this.#health;
+    if (this.isOwn(url)) {
+      if (!health.goodFor(large)) throw health.refusal(large);
+    } else this.#targets.at(url).admit(large, () => this.#peek(url));
+  }
+
+  #headers(own: boolean, { part, via }: Way): Record<string, string> {
+    const headers: Record<string, string> = {
+      'accept-encoding': 'identity',
+      'user-agent': USER_AGENT,
+      via: viaHeader([...via, this.#self]),
+    };
+    if (part !== undefined && part.whole !== true) headers.range = rangeHeader(part);
+    // Credentials are this upstream's: another origin never sees them.
+    if (this.#authorization !== undefined && own) headers.authorization = this.#authorization;
+    return headers;
+  }
+
+  #answered({ own, standing }: Party, response: IncomingMessage, { looking }: Way, ms: number): void {
+    if (response.statusCode === 429) standing.throttle.refused(response.headers['retry-after']);
+    else standing.throttle.succeeded();
+    if (!own) standing.host.succeeded();
+    else if (looking) this.#health.headSeen();
+    else this.#health.answered(ms);
+  }
+
+  #failed(
+    error: unknown,
+    url: URL,
+    party: Party,
+    { excuses, large }: Way,
+    { connected, ms }: { connected: boolean; ms: number },
+  ): void {
+    if (!isCacheError(error, 'aborted')) {
+      if (isCacheError(error) && !excuses(error)) party.failed(error, connected);
+      return;
+    }
+    // Somebody else had it first, or its readers have left. It has had its time all the same.
+    if (!large || !connected || ms < this.#deadlines.firstByteMs || this.#closing.signal.aborted) return;
+    const seconds = Math.round(ms / 1000);
+    party.failed(new CacheError('timeout', `${shown(url)}${this.through}: no answer within ${seconds} s`));
+  }
+
+  /** Asks for one byte of what somebody wants of an origin that is believed dead. */
+  async #peek(url: URL): Promise<void> {
+    const { signal } = this.#closing;
+    const part = { start: 0, end: 1 };
+    const manner = { part, insist: false, patient: false, looking: true, excuses: () => false };
+    const way = { large: false, via: NOBODY, signal, ...manner };
+    const response = await this.ask(url, way);
+    discard(response);
+    const { statusCode: status = 0 } = response;
+    if (status >= 500 || isWebPage(response))
+      throw new CacheError('upstream', `${shown(url)}${this.through}: answered ${status} to a look`);
+  }
+
+  /** Of what nobody else waits for. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
+  }
+
+  /** Closes idle connections; busy ones end with their requests. */
+  close(): void {
+    this.#closing.abort(new CacheError('aborted', 'the service is stopping'));
+    this.#agent.destroy();
+  }
+}
+
+export function isRedirect({ statusCode = 0 }: IncomingMessage): boolean {
+  return [301, 302, 303, 307, 308].includes(statusCode);
+}

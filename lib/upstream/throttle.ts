@@ -1,0 +1,103 @@
+// Keeps to what a host asks of whoever asks it too often (429): nothing is sent before its time has come, and then one request,
+// from which the number of those at once grows again.
+import type { Clock } from './breaker.ts';
+
+/** What a Retry-After may come to. */
+const LEAST_MS = 250;
+const MOST_MS = 60_000;
+/** Without one: this, doubled each time. */
+const FIRST_MS = 1000;
+/** So many at once are no bound any more. */
+const ENOUGH = 32;
+
+export class Throttle {
+  readonly #clock: Clock;
+  #until = Number.NEGATIVE_INFINITY;
+  #limit = Number.POSITIVE_INFINITY;
+  #busy = 0;
+  #nextMs = FIRST_MS;
+  #wakers: (() => void)[] = [];
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Whether nothing is to be sent now. */
+  get holds(): boolean {
+    return this.leftMs > 0 || this.#busy >= this.#limit;
+  }
+
+  /** For how long nothing is to be sent. */
+  get leftMs(): number {
+    return this.#until - this.#clock.now();
+  }
+
+  /**
+   * A turn to send one request, to be given back when its answer begins; undefined if there is none within `ms`. Rejects with
+   * the signal's reason.
+   */
+  async turn(ms: number, signal: AbortSignal): Promise<(() => void) | undefined> {
+    const deadline = this.#clock.now() + ms;
+    while (this.holds) {
+      const patience = deadline - this.#clock.now();
+      if (patience <= 0 || this.leftMs > patience) return undefined;
+      await this.#change(this.leftMs > 0 ? this.leftMs : patience, signal);
+    }
+    this.#busy++;
+    let held = true;
+    return () => {
+      if (!held) return;
+      held = false;
+      this.#busy--;
+      this.#wake();
+    };
+  }
+
+  /** It has said that it was asked too often, and perhaps for how long to wait. */
+  refused(retryAfter: string | undefined): void {
+    const ms = millisecondsOf(retryAfter) ?? this.#nextMs;
+    this.#nextMs = Math.min(2 * this.#nextMs, MOST_MS);
+    const until = this.#clock.now() + Math.min(Math.max(ms, LEAST_MS), MOST_MS);
+    this.#until = Math.max(this.#until, until);
+    this.#limit = 1;
+  }
+
+  /** It has answered otherwise. */
+  succeeded(): void {
+    if (this.#limit === Number.POSITIVE_INFINITY || this.leftMs > 0) return;
+    this.#nextMs = FIRST_MS;
+    // One more after as many answers as were allowed at once.
+    this.#limit += 1 / Math.floor(this.#limit);
+    if (this.#limit >= ENOUGH) this.#limit = Number.POSITIVE_INFINITY;
+    this.#wake();
+  }
+
+  #wake(): void {
+    const wakers = this.#wakers;
+    this.#wakers = [];
+    for (const wake of wakers) wake();
+  }
+
+  async #change(ms: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    let wake = () => {};
+    const changed = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+    this.#wakers.push(wake);
+    const cancel = this.#clock.after(ms, wake, true);
+    signal.addEventListener('abort', wake, { once: true });
+    await changed;
+    cancel();
+    signal.removeEventListener('abort', wake);
+    signal.throwIfAborted();
+  }
+}
+
+/** Seconds, or a date: RFC 9110, 10.2.3. */
+function millisecondsOf(retryAfter: string | undefined): number | undefined {
+  const text = retryAfter?.trim() ?? '';
+  if (/^\d+$/.test(text)) return Number(text) * 1000;
+  const date = Date.parse(text);
+  return Number.isNaN(date) ? undefined : date - Date.now();
+}
