@@ -15,6 +15,7 @@ export class TransferProgress implements TransferWatch {
   readonly #line: ProgressLine;
   #bytes = 0;
   #total = 0;
+  #besides = 0;
 
   constructor(out: Terminal) {
     this.#out = out;
@@ -35,6 +36,14 @@ export class TransferProgress implements TransferWatch {
   done(how: 'taken' | 'there'): void {
     this[how]++;
     this.#show();
+  }
+
+  besides(): void {
+    this.#besides++;
+  }
+
+  looked(objects: number): void {
+    this.#line.update(1, () => `looking for what belongs to the paths, in ${objects} objects so far`);
   }
 
   failed(label: string, why: string): void {
@@ -63,6 +72,7 @@ export class TransferProgress implements TransferWatch {
   /** What was done, for people; `verb` is `exported`, `imported`, … */
   summary(verb: string): string {
     const parts = [`${verb} ${this.taken} paths, ${formatBytes(this.#bytes)}`];
+    if (this.#besides > 0) parts.push(`${this.#besides} listings, logs and the like`);
     if (this.there > 0) parts.push(`${this.there} were there already`);
     if (this.failures > 0) parts.push(`${this.failures} could not be had`);
     return parts.join('; ');

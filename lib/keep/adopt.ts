@@ -1,6 +1,6 @@
 // Takes over what the Go service left: flat files named by the SHA-256 of the request path, without a header. Narinfos are
 // known by their contents, and lead to their NARs. They are checked, which that service never did, and become objects.
-import { readdir, realpath, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, realpath, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDecodable } from '../codings.ts';
 import { CacheError, describe, isErrno } from '../errors.ts';
@@ -15,6 +15,7 @@ import type { FolderStore } from '../store/folder-store.ts';
 import type { ObjectMeta, PutOptions, Spool, StoredObject } from '../store/store.ts';
 import { storeBytes } from '../store/store-body.ts';
 import { piecesOf } from '../streams.ts';
+import { bodyFor, MOST_BYTES, namesFor } from './besides.ts';
 import { readPieces } from './import-source.ts';
 import { attempt, checkAborted, counted, type TransferWatch } from './transfer.ts';
 
@@ -94,6 +95,7 @@ class Run {
         return;
       }
       const put = await this.#takeText(info, text);
+      await this.#takeBesides(info);
       if (this.#inPlace) await this.#clear(file, flat === idOf(narPath) ? flat : undefined);
       watch.done(how === 'exists' && put === 'exists' ? 'there' : 'taken');
     });
@@ -172,6 +174,28 @@ class Run {
     if ((await store.put(spool, meta, KEEP)) === 'stored') return 'stored';
     if (await isWhole(await store.open(meta.path))) return 'exists';
     return store.put(spool, meta, { ...KEEP, existing: 'replace' });
+  }
+
+  /** That service kept whatever was asked for, and its files have names that only those of their objects lead to. */
+  async #takeBesides(info: NarInfo): Promise<void> {
+    const { folder, store, watch } = this.#options;
+    for (const name of namesFor(info)) {
+      const id = idOf(pathOf(name));
+      if (!this.unnamed.has(id)) continue;
+      const file = join(folder, id);
+      const stats = await stat(file).catch(() => undefined);
+      if (stats?.isFile() !== true || stats.size > MOST_BYTES) continue;
+      const body = await attempt(this.#options, pathOf(name), async () => {
+        const found = await readFile(file).catch((error) => {
+          throw new CacheError('damaged', `can't read ${file}`, error);
+        });
+        return bodyFor(name, found);
+      });
+      if (body === undefined) continue;
+      this.unnamed.delete(id);
+      if ((await storeBytes(store, name, body, 'unknown', KEEP)) === 'stored') watch.besides();
+      if (this.#inPlace) await this.#clear(id);
+    }
   }
 
   async #takeText(info: NarInfo, text: string): Promise<'stored' | 'exists'> {

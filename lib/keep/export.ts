@@ -1,5 +1,5 @@
 // Writes what the cache has, or can get, as the folder that every Nix client and static web server understands:
-// nix-cache-info, <hash>.narinfo and nar/<name>. NAR before narinfo and references before referrers, so that a folder
+// nix-cache-info, <hash>.narinfo and nar/<name>, and what else is here of the paths. NAR before narinfo and references before referrers, so that a folder
 // whose export was interrupted lacks paths and is otherwise right.
 import { join } from 'node:path';
 import { isDecodable } from '../codings.ts';
@@ -15,7 +15,9 @@ import { checkUnpacked, Digest } from '../nix/unpacked.ts';
 import { sizeOf } from '../store/files.ts';
 import type { Store } from '../store/store.ts';
 import { piecesOf, type Reader } from '../streams.ts';
+import type { Besides } from './besides.ts';
 import type { Engine } from './engine.ts';
+import { ExportedBesides } from './export-besides.ts';
 import { placeFile, prepareTarget, readIfThere, type Write, writeText } from './place.ts';
 import { attempt, checkAborted, counted, type TransferWatch } from './transfer.ts';
 import { inOrder, type Load, lookAhead, referencesFirst } from './walk.ts';
@@ -41,7 +43,9 @@ export async function exportTo(options: ExportOptions): Promise<void> {
   await prepareTarget(folder);
   await writeCacheInfo(folder, config);
   await prepareTarget(join(folder, 'nar'));
-  const wanted = options.roots ?? (await allHere(engine.store));
+  const { besides: all, paths: wanted } =
+    options.roots === undefined ? await allHere(engine.store) : { besides: undefined, paths: options.roots };
+  const besides = new ExportedBesides(options);
   const load = options.roots === undefined ? loadHere(engine) : loadAnywhere(engine);
   const reporting: Load<KnownNarInfo> = async (hash, label) => {
     checkAborted(signal);
@@ -61,8 +65,10 @@ export async function exportTo(options: ExportOptions): Promise<void> {
       const there = (await readIfThere(file)) === text;
       if (!there) await writeText(file, text);
       watch.done(there && how === 'there' ? 'there' : 'taken');
+      await besides.ofPath(known, known.narName);
     };
   });
+  await besides.rest(all);
 }
 
 /** Another store's is left as it is. */
@@ -79,13 +85,16 @@ async function writeCacheInfo(folder: string, config: ExportOptions['config']): 
   }
 }
 
-async function allHere(store: Store): Promise<Map<StoreHash, string>> {
-  const all = new Map<StoreHash, string>();
+async function allHere(store: Store): Promise<{ paths: Map<StoreHash, string>; besides: Besides[] }> {
+  const paths = new Map<StoreHash, string>();
+  const besides: Besides[] = [];
   for await (const { path = '' } of store.list()) {
     const name = parseObjectName(path.slice(1), '');
-    if (name?.kind === 'narinfo') all.set(name.hash, path);
+    if (name?.kind === 'narinfo') paths.set(name.hash, path);
+    // A listing goes out with its path; of the others not all tell whose they are.
+    else if (name !== undefined && name.kind !== 'nar' && name.kind !== 'listing') besides.push(name);
   }
-  return all;
+  return { paths, besides };
 }
 
 function loadHere({ narInfos, store }: Engine): Load<KnownNarInfo> {

@@ -5,9 +5,13 @@ import { join, resolve, sep } from 'node:path';
 import { readNarInfo } from '../download/narinfo-text.ts';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
 import { MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
+import { parseObjectName, pathOf } from '../nix/object-name.ts';
 import { isStoreHash, type StoreHash } from '../nix/store-path.ts';
+import { collect } from '../streams.ts';
+import type { Answer } from '../upstream/answer.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { parseUrl } from '../url.ts';
+import { type Besides, MOST_BYTES } from './besides.ts';
 
 export interface ImportSource {
   /** Undefined if it has none. */
@@ -17,6 +21,10 @@ export interface ImportSource {
    * @throws CacheError `not-found` if there is nothing
    */
   nar(url: string): Promise<AsyncIterable<Buffer>>;
+  /** What it has of a path besides; undefined if there is no such thing. */
+  besides(name: Besides): Promise<Buffer | undefined>;
+  /** All of that which can be listed: a cache over HTTP lists none. */
+  list(): AsyncIterable<Besides>;
 }
 
 const PIECE_BYTES = 1 << 20;
@@ -61,11 +69,48 @@ export class FolderSource implements ImportSource {
     }
     throw new CacheError('not-found', `the narinfo's NAR ${JSON.stringify(url)} is not in ${this.#folder}`);
   }
+
+  async besides(name: Besides): Promise<Buffer | undefined> {
+    for (const path of namesOf(name)) {
+      const file = join(this.#folder, path);
+      const stats = await stat(file).catch((error) => {
+        if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
+        throw unreadable(file, error);
+      });
+      if (stats?.isFile() !== true) continue;
+      if (stats.size > MOST_BYTES) throw tooLong(file);
+      return readFile(file).catch((error) => {
+        throw unreadable(file, error);
+      });
+    }
+    return undefined;
+  }
+
+  async *list(): AsyncGenerator<Besides> {
+    for (const folder of ['log', 'realisations', 'build-trace-v2', 'debuginfo']) {
+      const entries = await readdir(join(this.#folder, folder), { recursive: true }).catch(() => []);
+      for (const entry of entries.sort()) {
+        const name =
+          parseObjectName(`${folder}/${entry}`, '') ?? parseObjectName(`${folder}/${entry}.debug`, '');
+        if (name !== undefined && name.kind !== 'narinfo' && name.kind !== 'nar') yield name;
+      }
+    }
+  }
+}
+
+/** The files that may have this name: some tools leave out the ending. */
+function namesOf(name: Besides): string[] {
+  const path = pathOf(name);
+  return name.kind === 'debug-info' ? [path, path.replace(/\.debug$/, '')] : [path];
 }
 
 /** One bad place on a stick says nothing of the next file. */
 function unreadable(file: string, cause: unknown): CacheError {
   return new CacheError('damaged', `can't read ${file}`, cause);
+}
+
+function tooLong(label: string): CacheError {
+  return new CacheError('too-large', `${label} is longer than ${MOST_BYTES} bytes`);
 }
 
 /** @throws CacheError `damaged` where the file can't be read */
@@ -121,11 +166,32 @@ export class UpstreamSource implements ImportSource {
   }
 
   async #askNarInfo(hash: StoreHash): Promise<string | undefined> {
-    const url = this.#upstream.resolve(`${hash}.narinfo`);
+    return this.#askSmall(this.#upstream.resolve(`${hash}.narinfo`), readNarInfo);
+  }
+
+  async besides(name: Besides): Promise<Buffer | undefined> {
+    for (const path of namesOf(name)) {
+      // The one character of our names that a URL would take for something else.
+      const url = this.#upstream.resolve(path.slice(1).replaceAll('?', '%3F'));
+      const found = await this.#askSmall(url, (answer, label) =>
+        collect(answer.body, MOST_BYTES, () => tooLong(label)),
+      ).catch((error) => {
+        // Not every cache knows such addresses.
+        if (isCacheError(error, 'refused') || isCacheError(error, 'not-found')) return undefined;
+        throw error;
+      });
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  async *list(): AsyncGenerator<Besides> {}
+
+  async #askSmall<T>(url: URL, read: (answer: Answer, label: string) => Promise<T>): Promise<T | undefined> {
     for (let attempt = 1; ; attempt++) {
       try {
         const answer = await this.#upstream.get(url, false, this.#signal);
-        return answer && (await readNarInfo(answer, url.href));
+        return answer && (await read(answer, url.href));
       } catch (error) {
         if (attempt === ATTEMPTS || this.#signal.aborted || !isPassing(error)) throw error;
       }

@@ -10,6 +10,7 @@ import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import { checkSigned, readKeys } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Engine } from './engine.ts';
+import { ImportedBesides } from './import-besides.ts';
 import type { ImportSource } from './import-source.ts';
 import { attempt, checkAborted, counted, type TransferWatch } from './transfer.ts';
 import { inOrder, type Load, lookAhead, referencesFirst } from './walk.ts';
@@ -53,15 +54,19 @@ export async function importFrom(options: ImportOptions): Promise<void> {
     // What is left out because it is here counts too, and is none of the paths to come.
     watch.total(await lookAhead(roots, quietly));
   } else watch.total(roots.size);
+  const besides = new ImportedBesides(options);
   await inOrder(referencesFirst(roots, reporting), AT_ONCE, async (one) => {
     const { storePath } = one.info;
     const narName = await attempt(options, storePath, () => takeNar(one, options));
     return async () => {
       if (narName === undefined) return;
       const how = await attempt(options, storePath, () => takeNarInfo(one, narName, options));
-      if (how !== undefined) watch.done(how);
+      if (how === undefined) return;
+      watch.done(how);
+      await besides.ofPath(one.info);
     };
   });
+  await besides.rest(!closures);
 }
 
 function offered(hash: StoreHash, text: string, { config }: ImportOptions): Offered {

@@ -8,6 +8,10 @@ export interface TransferWatch {
   bytes(count: number): void;
   /** A path is there: it was taken, or had been before. */
   done(how: 'taken' | 'there'): void;
+  /** Something else of a path was taken: a listing, a log, … */
+  besides(): void;
+  /** So many objects of the cache have been looked at, for what belongs to the paths. */
+  looked(objects: number): void;
   /** That path could not be taken. */
   failed(label: string, why: string): void;
 }

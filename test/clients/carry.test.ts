@@ -1,6 +1,6 @@
 // What one cache exports a real client reads as files, nginx serves as it is, and another cache takes in.
 import assert from 'node:assert/strict';
-import { cp } from 'node:fs/promises';
+import { cp, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { describe, test } from 'node:test';
 import { commandsOn } from '../fixtures/command.ts';
@@ -10,7 +10,16 @@ import { serveFolder } from '../fixtures/nginx.ts';
 import { startService } from '../fixtures/service.ts';
 import { readCache } from '../fixtures/static-cache.ts';
 import { clients } from './client.ts';
-import { assertHolds, buildClosure, hashPart } from './closure.ts';
+import {
+  assertHolds,
+  buildClosure,
+  contentAddressed,
+  contents,
+  hashPart,
+  instantiateClosure,
+} from './closure.ts';
+
+const unsigned = ['--option', 'require-sigs', 'false'];
 
 describe('a closure on a stick', { concurrency: availableParallelism() }, () => {
   for (const { name, skip, machine: makeMachine } of clients) {
@@ -45,6 +54,66 @@ describe('a closure on a stick', { concurrency: availableParallelism() }, () => 
         assert.deepEqual(await readCache(back), found);
       });
     }
+
+    test(`${name} finds what is content-addressed where it was taken in from a stick`, {
+      skip,
+    }, async (t) => {
+      const [builder, reader, other] = [await makeMachine(t), await makeMachine(t), await makeMachine(t)];
+      const [first, second] = [await startService(t), await startService(t)];
+      const features = ['--option', 'experimental-features', 'nix-command ca-derivations'];
+      for (const machine of [builder, reader, other])
+        await writeFile(machine.path('/root/ca.nix'), contentAddressed);
+      await writeFile(builder.path('/root/may-build'), '');
+      const built = await builder.output('nix-build', '--no-out-link', '/root/ca.nix', ...features);
+      await builder.output('nix', 'copy', '--to', first.url, '--file', '/root/ca.nix', ...features);
+      const stick = await temporaryFolder(t, 'stick');
+      for (const [service, command] of [
+        [first, 'export'],
+        [second, 'import'],
+      ] as const) {
+        const done = await (await commandsOn(t, service.dir)).run(command, stick, built);
+        assert.deepEqual([done.code, done.stderr], [0, ''], command);
+      }
+      await cp(stick, other.path('/stick'), { recursive: true });
+      for (const [machine, from] of [
+        [reader, second.url],
+        [other, 'file:///stick'],
+      ] as const) {
+        const substitute = ['--option', 'substituters', from, ...unsigned, ...features];
+        const found = await machine.output('nix-build', '--no-out-link', '/root/ca.nix', ...substitute);
+        assert.equal(found, built, from);
+        assert.deepEqual(await contents(machine, [found]), await contents(builder, [built]));
+      }
+    });
+
+    test(`${name} finds listing, log and debug information where they were taken in from a stick`, {
+      skip,
+    }, async (t) => {
+      const [builder, reader] = [await makeMachine(t), await makeMachine(t)];
+      const [first, second] = [await startService(t), await startService(t)];
+      const closure = await buildClosure(builder, 1);
+      const tool = [...closure.paths.keys()].find((path) => path.endsWith('-tool+g++_1.0')) ?? '';
+      const settings = 'write-nar-listing=true&index-debug-info=true';
+      await builder.output('nix', 'copy', '--to', `${first.url}?${settings}`, tool);
+      const deriver = await builder.output('nix-store', '--query', '--deriver', tool);
+      await builder.output('nix', 'store', 'copy-log', '--to', first.url, deriver);
+      const stick = await temporaryFolder(t, 'stick');
+      for (const [service, command] of [
+        [first, 'export'],
+        [second, 'import'],
+      ] as const) {
+        const done = await (await commandsOn(t, service.dir)).run(command, stick, tool);
+        assert.deepEqual([done.code, done.stderr], [0, ''], command);
+      }
+      await instantiateClosure(reader, 1);
+      const log = await reader.output('nix', 'log', deriver, '--option', 'substituters', second.url);
+      assert.equal(log, 'making tool+g++_1.0');
+      assert.equal((await fetch(`${second.url}/${hashPart(tool)}.ls`)).status, 200);
+      const debug = await fetch(`${second.url}/debuginfo/abcdef0123456789abcdef0123456789abcdef01.debug`);
+      const { archive } = (await debug.json()) as { archive: string };
+      const nar = await fetch(new URL(archive, `${second.url}/debuginfo/`));
+      assert.equal(nar.status, 200);
+    });
 
     test(`${name} writes a folder, and a cache takes it in and serves it`, { skip }, async (t) => {
       const [builder, other] = [await makeMachine(t), await makeMachine(t)];

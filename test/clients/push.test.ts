@@ -10,6 +10,7 @@ import {
   assertHolds,
   assertLacks,
   buildClosure,
+  contentAddressed,
   contents,
   hashPart,
   instantiateClosure,
@@ -236,17 +237,3 @@ describe('a push', { concurrency: availableParallelism() }, () => {
     });
   }
 });
-
-const contentAddressed = `let
-  make = name: script: inputs: derivation (inputs // {
-    inherit name;
-    system = builtins.currentSystem;
-    builder = "/bin/sh";
-    args = [ "-c" "[ -e /root/may-build ] || exit 9; \${script}" ];
-    __contentAddressed = true;
-    outputHashMode = "recursive";
-    outputHashAlgo = "sha256";
-  });
-  base = make "base" "echo base > $out" { };
-in make "dependent" "echo $base > $out" { inherit base; }
-`;

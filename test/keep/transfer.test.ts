@@ -8,6 +8,8 @@ function watching(): { told: string[]; watch: TransferWatch } {
   const watch: TransferWatch = {
     total: () => {},
     bytes: (count) => told.push(`${count} bytes`),
+    besides: () => {},
+    looked: () => {},
     done: () => {},
     failed: (label, why) => told.push(`${label}: ${why}`),
   };
