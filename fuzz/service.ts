@@ -116,7 +116,7 @@ stall_timeout = "600ms"
 connect_timeout = "400ms"
 negative_ttl = "0s"
 max_upload_size = "32 MiB"
-trusted_proxies = ["127.0.0.1"]
+trusted_proxies = ["127.0.0.9"]
 [push]
 from = ["127.0.0.0/8"]
 [[tokens]]

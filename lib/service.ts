@@ -5,6 +5,7 @@ import type { Config } from './config.ts';
 import { CacheError } from './errors.ts';
 import { Access } from './http/auth.ts';
 import { createHandler } from './http/handler.ts';
+import { PushToken } from './http/push-token.ts';
 import { startServer } from './http/server.ts';
 import { Collector } from './keep/collector.ts';
 import { createEngine, pushRulesOf, signingOf } from './keep/engine.ts';
@@ -56,13 +57,19 @@ export async function startService(
   await orLetGo(store.prepare(hold.isSole));
   await hold.settle();
   const collector = new Collector({ store, config, log, signal: stopping.signal });
-  const access = new Access(config.access, secrets.tokens, stopping.signal);
+  const pushToken = new PushToken({
+    ...{ folder: config.cacheDir, host: config.listen.host },
+    ...{ log, signal: stopping.signal },
+  });
+  await pushToken.use(config.access);
+  const access = new Access(config.access, secrets.tokens, stopping.signal, pushToken);
   const { stallMs } = config.deadlines;
   const handler = createHandler({
     ...{ cache, uploads, cacheInfo: config, log, access, stallMs },
     self: upstreams.self,
   });
   const server = await orLetGo(startServer(config.listen, handler, secrets.tls));
+  pushToken.introduce(server.url);
   const scrub =
     config.scrubMs === undefined
       ? undefined
@@ -80,6 +87,7 @@ export async function startService(
       }
       if (fresh.tls !== undefined) server.replaceTls(fresh.tls);
       access.replace(next.access, fresh.tokens);
+      await pushToken.use(next.access);
       uploads.replace(pushRulesOf(next));
       narInfos.resign(signingOf(next, fresh));
       scrub?.trust(next);

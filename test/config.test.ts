@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { LOOPBACK } from '../lib/addresses.ts';
 import { loadConfig, parseConfig } from '../lib/config.ts';
 import { CacheError } from '../lib/errors.ts';
 import { FILE, mistakes, NIXOS_KEY } from './fixtures/config-text.ts';
@@ -18,7 +17,7 @@ const DEFAULTS = {
   maxConnections: 128,
   maxDownloads: 64,
   maxSpoolBytes: 32 * 2 ** 30,
-  access: { tokens: [], read: 'anyone', pushFrom: LOOPBACK, trustedProxies: [] },
+  access: { tokens: [], read: 'anyone', pushFrom: [], ownToken: true, trustedProxies: [] },
   trustedKeys: [],
   maxUploadBytes: 32 * 2 ** 30,
   gc: {
@@ -152,6 +151,7 @@ test('every key is read', () => {
           },
         ],
         read: 'token',
+        ownToken: false,
         pushFrom: [{ address: '10.0.0.0', prefix: 8, family: 'ipv4' }],
         trustedProxies: [
           { address: '10.0.0.1', prefix: 32, family: 'ipv4' },

@@ -1,5 +1,5 @@
 // Who may do what: [[tokens]], [push], `read` and `trusted_proxies`.
-import { type AddressRange, LOOPBACK, parseAddressRange } from '../addresses.ts';
+import { type AddressRange, parseAddressRange } from '../addresses.ts';
 import { CacheError } from '../errors.ts';
 import { array, type Check, choice, string, table } from './fields.ts';
 import type { Report } from './report.ts';
@@ -64,11 +64,12 @@ export function accessOf(
   });
   const read = values.read ?? 'anyone';
   if (read === 'token' && (values.tokens ?? []).length === 0) {
-    report.add(['read'], 'found "token" but no [[tokens]], expected one: nobody could read anything');
+    report.add(['read'], 'found "token" but no [[tokens]], expected one for those who may read');
   }
-  // Whoever gives out tokens means them to be needed, also on this machine, where a reverse proxy may run.
-  const from = values.from ?? (tokens.length > 0 ? [] : LOOPBACK);
-  return { tokens, read, pushFrom: defined(from), trustedProxies: defined(values.trustedProxies ?? []) };
+  // Nobody is let in by address unless that is said: behind a reverse proxy everybody comes from this machine.
+  const pushFrom = defined(values.from ?? []);
+  const ownToken = tokens.length === 0 && values.from === undefined;
+  return { tokens, read, pushFrom, ownToken, trustedProxies: defined(values.trustedProxies ?? []) };
 }
 
 function defined<T>(values: readonly (T | undefined)[]): T[] {

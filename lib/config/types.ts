@@ -46,6 +46,8 @@ export interface AccessConfig {
   readonly read: 'anyone' | 'token';
   /** Who may push, and read, without a token. */
   readonly pushFrom: readonly AddressRange[];
+  /** Whether the service makes a token for pushing itself, because nobody else is named who may push. */
+  readonly ownToken: boolean;
   /** Reverse proxies, whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly AddressRange[];
 }

@@ -7,6 +7,7 @@ import type { AccessConfig, Right } from '../config.ts';
 import { CacheError } from '../errors.ts';
 import { digestOf, type Token } from '../secrets.ts';
 import { Guesses } from './guesses.ts';
+import type { OwnToken } from './push-token.ts';
 
 /** What each right is worth: it includes those before it. */
 const RIGHTS: readonly Right[] = ['pull', 'push', 'admin'];
@@ -24,10 +25,17 @@ interface Policy {
 export class Access {
   #policy: Policy;
   readonly #guesses: Guesses;
+  readonly #own: OwnToken;
 
-  /** `signal` ends the waiting of those who guess. */
-  constructor(config: AccessConfig, tokens: readonly Token[], signal: AbortSignal) {
+  /** `signal` ends the waiting of those who guess; `own` is looked at anew for each request. */
+  constructor(
+    config: AccessConfig,
+    tokens: readonly Token[],
+    signal: AbortSignal,
+    own: OwnToken = { token: undefined, lack: undefined },
+  ) {
     this.#policy = policyOf(config, tokens);
+    this.#own = own;
     this.#guesses = new Guesses(signal);
   }
 
@@ -58,10 +66,10 @@ export class Access {
     if (right !== 'admin' && !hidden && this.#policy.pushFrom.has(address)) return undefined;
     const secret = secretIn(req.headers.authorization);
     if (secret !== undefined) return this.#checkToken(address, secret, right);
-    const hint = hidden ? ' on behalf of another' : '';
+    const hint = hidden ? ', which may speak for another' : '';
     throw new CacheError(
       'unauthorized',
-      `expected a token that may ${right}, found none in the request from ${address}${hint}`,
+      `expected a token that may ${right}, found none in the request from ${address}${hint}${this.#advice()}`,
     );
   }
 
@@ -71,7 +79,10 @@ export class Access {
     const token = this.#tokenOf(secret);
     if (token === undefined) {
       this.#guesses.wrong(address);
-      throw new CacheError('unauthorized', `the token in the request from ${address} is none of ours`);
+      throw new CacheError(
+        'unauthorized',
+        `the token in the request from ${address} is none of ours${this.#advice()}`,
+      );
     }
     this.#guesses.right(address, token.name);
     const most = Math.max(...token.allow.map((one) => RIGHTS.indexOf(one)));
@@ -82,18 +93,31 @@ export class Access {
     );
   }
 
+  /** Where the token is, or why there is none: of the cache's own only its users on this machine can know that. */
+  #advice(): string {
+    const { lack, token } = this.#own;
+    if (lack !== undefined) return `; ${lack}`;
+    return token === undefined
+      ? ''
+      : '; the token is in push.netrc in the cache folder (nix: --option netrc-file)';
+  }
+
   /** Compares with every one, so that the time it takes tells nothing. */
   #tokenOf(secret: string): Token | undefined {
     const digest = digestOf(secret);
     let found: Token | undefined;
-    for (const token of this.#policy.tokens) if (timingSafeEqual(token.digest, digest)) found = token;
+    const own = this.#own.token;
+    const tokens = own === undefined ? this.#policy.tokens : [...this.#policy.tokens, own];
+    for (const token of tokens) if (timingSafeEqual(token.digest, digest)) found = token;
     return found;
   }
 
-  /** Whether its address says nothing: a proxy that nobody vouches for, or a browser, speaks for somebody. */
+  /** Whether its address says nothing: a proxy that names no client, one that nobody vouches for, or a browser. */
   #isHidden(req: IncomingMessage): boolean {
     // A web page that a user of an allowed machine looks at must not push in its name.
     if (req.headers.origin !== undefined) return true;
+    // The last of a chain of trusted proxies may have been told nothing by the one before it.
+    if (this.#policy.trustedProxies.has(this.addressOf(req))) return true;
     if (this.#hopBehind(peerOf(req), req) !== undefined) return false;
     return SPOKEN_FOR.some((name) => req.headers[name] !== undefined);
   }

@@ -1,7 +1,7 @@
 // What the README says under "Push to it", done to the letter by real clients: only the port is another, the token is the one
 // that was made and the key the one that was printed.
 import assert from 'node:assert/strict';
-import { readFile, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { temporaryFolder } from '../fixtures/defer.ts';
@@ -10,7 +10,7 @@ import { program, projectRoot } from '../fixtures/project.ts';
 import { output } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
 import { clients, type Machine } from './client.ts';
-import { assertHolds, buildClosure } from './closure.ts';
+import { assertHolds, buildClosure, type Closure, hashPart } from './closure.ts';
 import { realise, teamMachine } from './trust.ts';
 
 /** The blocks of the README under a heading, each as `language\ntext`. */
@@ -28,6 +28,7 @@ for (const client of clients) {
     const blocks = await blocksUnder('Push to it');
     const [
       copyHere = '',
+      compose = '',
       keys = '',
       image = '',
       config = '',
@@ -36,16 +37,22 @@ for (const client of clients) {
       nixConf = '',
       hook = '',
     ] = blocks;
-    assert.equal(blocks.length, 8, 'the README is what this test is about');
+    assert.equal(blocks.length, 9, 'the README is what this test is about');
     assert.match(image, /^sh\ndocker run /, 'which container.test does');
+    assert.match(compose, /^sh\ndocker compose exec cache cat \/data\/push\.netrc /, 'so does this');
     assert.match(hook, /OUT_PATHS/);
 
     const builder = await teamMachine(t, client);
     const closure = await buildClosure(builder, 1);
     await symlink(closure.top, builder.path('/root/result'));
     await writeFile(builder.path('/etc/hosts'), '127.0.0.1 localhost cache.example.org\n');
-    const bare = await startService(t);
+    const bare = await startService(t, { closed: true });
+    const refused = await builder.run(['nix', 'copy', '--to', bare.url, closure.top]);
+    assert.notEqual(refused.code, 0, 'a push without the token');
+    await mkdir(builder.path('/root/cache'));
+    await copyFile(join(bare.dir, 'push.netrc'), builder.path('/root/cache/push.netrc'));
     await shell(builder, commands(copyHere).replace(':8080', `:${bare.port}`));
+    await assertPushedAll(bare.url, closure);
 
     const home = await temporaryFolder(t, 'home');
     const bin = `nix-binary-cache() { '${process.execPath}' '${program}' "$@"; }\n`;
@@ -75,6 +82,14 @@ for (const client of clients) {
     assert.equal(code, 0, stderr);
     await assertHolds(reader, closure);
   });
+}
+
+/** Sees that every path of the closure was pushed to the cache. */
+async function assertPushedAll(url: string, { paths }: Closure): Promise<void> {
+  for (const path of paths.keys()) {
+    const { status } = await fetch(`${url}/upload/${hashPart(path)}.narinfo`);
+    assert.equal(status, 200, path);
+  }
 }
 
 /** A block of commands, without its language. */

@@ -1,7 +1,6 @@
 // Who may do what, as the configuration says it; and secrets from the environment, which no message repeats.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LOOPBACK } from '../../lib/addresses.ts';
 import { parseConfig } from '../../lib/config.ts';
 import { isCacheError } from '../../lib/errors.ts';
 
@@ -24,10 +23,18 @@ function mistakes(text: string, env: Record<string, string> = {}): string {
 
 const token = (more = '') => `[[tokens]]\nname = "a"\ntoken = "${SECRET}"\nallow = ["push"]\n${more}`;
 
-test('without tokens this machine may push, with tokens nobody without one, unless the file says so', () => {
-  assert.deepEqual(parse('').access.pushFrom, LOOPBACK);
-  assert.deepEqual(parse(token()).access.pushFrom, []);
-  assert.deepEqual(parse('[push]\nfrom = []').access.pushFrom, []);
+test('nobody may push without a token unless the file says so; without both the service makes one', () => {
+  for (const [text, ownToken] of [
+    ['', true],
+    ['tokens = []', true],
+    ['[push]\ntrusted_keys = []', true],
+    [token(), false],
+    ['[push]\nfrom = []', false],
+    ['[push]\nfrom = ["10.0.0.0/8"]', false],
+  ] as const) {
+    assert.equal(parse(text).access.ownToken, ownToken, text);
+    assert.equal(parse(text).access.pushFrom.length, text.includes('10.') ? 1 : 0, text);
+  }
   const both = parse(`${token()}[push]\nfrom = ["127.0.0.1"]`).access;
   assert.deepEqual(both.pushFrom, [{ address: '127.0.0.1', prefix: 32, family: 'ipv4' }]);
 });

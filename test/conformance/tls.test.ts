@@ -184,6 +184,7 @@ test('what is no TLS gets nowhere, hurts nobody and leaves nothing', async (t) =
   const good = await secureConnect(t, service.url, TRUST);
   await good.get(INFO);
   const before = openThings();
+  const said = service.log.length;
   const attempts: (string | Buffer)[] = [
     requestText(`GET ${INFO} HTTP/1.1`),
     `${requestText(`PUT ${one.narPath} HTTP/1.1`, { 'Content-Length': '3' })}abc`,
@@ -212,7 +213,8 @@ test('what is no TLS gets nowhere, hurts nobody and leaves nothing', async (t) =
   assert.deepEqual(await openedSince(before), []);
   assert.equal((await good.get(INFO)).status, 200);
   assert.equal(
-    service.log.filter((line) => !line.startsWith('info 127.0.0.1 GET /nix-cache-info 200')).length,
+    service.log.slice(said).filter((line) => !line.startsWith('info 127.0.0.1 GET /nix-cache-info 200'))
+      .length,
     0,
   );
 });

@@ -76,11 +76,14 @@ test('the container image', { skip }, async (t) => {
       const { status, body } = await first.request('GET', '/nix-cache-info');
       assert.equal(status, 200);
       assert.match(body, /^StoreDir: \/nix\/store$/m);
-      assert.match(String((await first.request('PUT', name, 'a build log')).status), /^20[014]$/);
+      assert.equal((await first.request('PUT', name, 'a build log')).status, 401);
+      const token = await pushToken(data);
+      assert.match(String((await first.request('PUT', name, 'a build log', token)).status), /^20[014]$/);
       assert.deepEqual(await first.request('GET', name), { status: 200, body: 'a build log' });
       assert.equal(await first.stop(), 0);
 
       const second = await startContainer(t, config, { data });
+      assert.equal(await pushToken(data), token);
       assert.deepEqual(await second.request('GET', name), { status: 200, body: 'a build log' });
       assert.equal(await second.stop(), 0);
     },
@@ -155,8 +158,10 @@ test('the container image', { skip }, async (t) => {
   });
 
   await t.test('runs and stops as process 1 of a read-only root', async (t) => {
-    const service = await startAsInit(t, config, await dataFolder(t));
+    const data = await dataFolder(t);
+    const service = await startAsInit(t, config, data);
     assert.equal((await service.request('GET', '/nix-cache-info')).status, 200);
+    assert.match(await pushToken(data), /^\w{48}$/);
     assert.equal(await service.stop(), 0);
   });
 });
@@ -188,6 +193,14 @@ async function dataFolder(t: Owner): Promise<string> {
   return folder;
 }
 
+/** The token in the push.netrc that the service made, which nobody but its user and root may read. */
+async function pushToken(data: string): Promise<string> {
+  const file = join(data, 'push.netrc');
+  const { mode, uid } = await stat(file);
+  assert.deepEqual([mode & 0o7777, uid], [0o600, 1000]);
+  return /^machine localhost login push password (\w+)$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? '';
+}
+
 function healthCommand({ Healthcheck: { Test } }: ImageConfig, container: string): string[] {
   const [, ...command] = Test;
   return ['buildah', 'run', ...isolation, container, '--', ...command];
@@ -196,7 +209,13 @@ function healthCommand({ Healthcheck: { Test } }: ImageConfig, container: string
 interface Service {
   /** The user that the process has in fact. */
   readonly uid: number;
-  request(method: string, path: string, body?: string): Promise<{ status: number; body: string }>;
+  /** With the token as a Bearer if there is one. */
+  request(
+    method: string,
+    path: string,
+    body?: string,
+    token?: string,
+  ): Promise<{ status: number; body: string }>;
   /** The exit code of the image's health check. */
   health(): Promise<number | null>;
   /** SIGTERM to the service; its exit code. */
@@ -266,7 +285,7 @@ async function startInNetwork(
   const pid = await findNode(child.pid as number);
   return {
     uid: Number(/^Uid:\t(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]),
-    request: (method, path, body) => request(pid, method, path, body),
+    request: (method, path, body, token) => request(pid, method, path, body, token),
     health: () => health(pid),
     stop: async () => {
       process.kill(pid, 'SIGTERM');
@@ -305,14 +324,15 @@ async function findNode(pid: number): Promise<number> {
 }
 
 const requester = `
-  const [method, path, body] = process.argv.slice(1);
+  const [method, path, body, token] = process.argv.slice(1);
   const url = 'http://127.0.0.1:8080' + path;
-  fetch(url, body ? { method, body } : { method })
+  const headers = token ? { authorization: 'Bearer ' + token } : {};
+  fetch(url, body ? { method, headers, body } : { method, headers })
     .then(async (answer) => console.log(JSON.stringify({ status: answer.status, body: await answer.text() })));
 `;
 
 /** A request from within the network of that process. */
-async function request(pid: number, method: string, path: string, body = '') {
-  const node = [process.execPath, '-e', requester, method, path, body];
+async function request(pid: number, method: string, path: string, body = '', token = '') {
+  const node = [process.execPath, '-e', requester, method, path, body, token];
   return JSON.parse(await output('nsenter', ['--net', '--target', String(pid), ...node]));
 }

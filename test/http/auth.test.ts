@@ -57,8 +57,16 @@ const ELSEWHERE = [
   ...[undefined, ''],
 ];
 
-test('without configuration this machine may push, nobody else, and everybody may read', async () => {
+test('without configuration nobody may push without a token, and everybody may read', async () => {
   const access = accessBy('');
+  for (const address of [...LOCAL, ...ELSEWHERE]) {
+    assert.equal(await verdict(access, from(address), 'push'), 'unauthorized', address);
+    assert.equal(access.check(from(address), 'pull'), undefined, 'reading an open cache waits for nothing');
+  }
+});
+
+test('where [push] from names this machine, it may push, nobody else', async () => {
+  const access = accessBy('[push]\nfrom = ["127.0.0.0/8", "::1"]');
   for (const address of LOCAL) {
     assert.equal(await verdict(access, from(address), 'push'), 'may', address);
     assert.equal(await verdict(access, from(address), 'admin'), 'unauthorized', address);
@@ -69,7 +77,6 @@ test('without configuration this machine may push, nobody else, and everybody ma
   }
   for (const address of ELSEWHERE) {
     assert.equal(await verdict(access, from(address), 'push'), 'unauthorized', address);
-    assert.equal(access.check(from(address), 'pull'), undefined, 'reading an open cache waits for nothing');
   }
 });
 
@@ -147,14 +154,19 @@ test('a trusted proxy says who its client is; the client can make up nothing', a
     [through('127.0.0.1', '10.1.1.1, 192.0.2.1'), '192.0.2.1', 'unauthorized'],
     [through('127.0.0.1', '192.0.2.1, 10.1.1.1'), '10.1.1.1', 'may'],
     [through('127.0.0.1', '192.0.2.1,10.9.1.1 , 127.0.0.1'), '192.0.2.1', 'unauthorized'],
-    [through('127.0.0.1', '10.9.1.1'), '10.9.1.1', 'may'],
+    // No client is named: the proxy nearest to it may be told nothing by one that nobody knows of.
+    [through('127.0.0.1', '10.9.1.1'), '10.9.1.1', 'unauthorized'],
+    [through('127.0.0.1', '127.0.0.1'), '127.0.0.1', 'unauthorized'],
+    [through('127.0.0.1', '10.1.1.1, 127.0.0.1'), '10.1.1.1', 'may'],
     [through('127.0.0.1', '[::ffff:10.1.1.1]:999'), '10.1.1.1', 'may'],
     [through('127.0.0.1', '10.1.1.1:999'), '10.1.1.1', 'may'],
     [through('127.0.0.1', 'unknown'), '127.0.0.1', 'unauthorized'],
     [through('127.0.0.1', ''), '127.0.0.1', 'unauthorized'],
     [through('10.1.1.1', '10.1.1.2'), '10.1.1.1', 'unauthorized'],
     [from('127.0.0.1', { via: '1.1 x' }), '127.0.0.1', 'unauthorized'],
-    [from('127.0.0.1'), '127.0.0.1', 'may'],
+    [from('127.0.0.1'), '127.0.0.1', 'unauthorized'],
+    [from('10.9.1.1'), '10.9.1.1', 'unauthorized'],
+    [from('10.1.1.1'), '10.1.1.1', 'may'],
   ];
   for (const [request, address, expected] of cases) {
     const label = `${request.socket.remoteAddress} for ${request.headers['x-forwarded-for']}`;
