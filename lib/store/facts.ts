@@ -11,6 +11,7 @@ import {
   storeDirIn,
 } from '../nix/narinfo.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
+import { hashPartOf } from '../nix/store-path.ts';
 import { idOf, isUnreadable, QUIETLY, TO_READ } from './files.ts';
 import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
 import type { ObjectMeta } from './store.ts';
@@ -64,6 +65,25 @@ function factsIn({ file, flat }: FolderFile, storeDir: string): Facts | undefine
     throw error;
   } finally {
     closeSync(fd);
+  }
+}
+
+/** The ids of the narinfos of what the narinfo in that file refers to; none where that can't be told. */
+export function readReferences({ file }: Pick<FolderFile, 'file'>, storeDir: string): string[] {
+  try {
+    const fd = openQuietly(file);
+    if (fd === undefined) return [];
+    try {
+      const head = readAt(fd, 0, Math.min(MAX_HEADER_BYTES + MAX_NARINFO_BYTES, fstatSync(fd).size));
+      const text = head.toString('utf8', decodeHeader(head).length);
+      const { references } = parseNarInfo(text, storeDirIn(text) ?? storeDir);
+      return references.map((one) => idOf(pathOf({ kind: 'narinfo', hash: hashPartOf(one) })));
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    if (isCacheError(error, 'damaged') || isCacheError(error, 'invalid') || isUnreadable(error)) return [];
+    throw error;
   }
 }
 

@@ -23,6 +23,7 @@ export interface Limits {
   readonly alsoKeep: readonly Stretch[];
   /** Now. What was used later than that was used before the clock was set back. */
   readonly nowMs: number;
+  /** Where it does not stay, what was used lately keeps what it refers to all the same. */
   readonly keepPushed: boolean;
   /** A pushed NAR that no narinfo has named since then is no package: its upload was never finished, or replaced. */
   readonly orphanBeforeMs: number;
@@ -63,7 +64,12 @@ interface Relations {
   readonly listings: Uint32Array;
 }
 
-export function planRemovals(catalogue: Catalogue, limits: Limits): Plan {
+/** `referencesOf` a narinfo are the ids of the narinfos of what it refers to. */
+export function planRemovals(
+  catalogue: Catalogue,
+  limits: Limits,
+  referencesOf: (row: number) => Iterable<string> = () => [],
+): Plan {
   const relations = relationsOf(catalogue);
   const kept = { pushed: 0, pinned: 0, used: 0 };
   let totalBytes = 0;
@@ -74,17 +80,23 @@ export function planRemovals(catalogue: Catalogue, limits: Limits): Plan {
     return catalogue.bytes(part);
   };
   const lastUse = new Float64Array(catalogue.size);
-  const candidates: number[] = [];
+  const possible: number[] = [];
+  const young: number[] = [];
   for (let row = 0; row < catalogue.size; row++) {
     totalBytes += catalogue.bytes(row);
     if (isPart(catalogue, relations, row)) continue;
     const parts = partsOf(catalogue, relations, row);
     const usedMs = Math.max(...parts.map((part) => meaning(catalogue.usedMs(part), limits)));
     const why = whyKept(catalogue, limits, row, parts, usedMs);
-    if (why === undefined) candidates.push(row);
+    if (why === undefined) possible.push(row);
     else for (const part of parts) kept[why] += onceOnly(part);
+    if (why === 'used' && isPushedPath(catalogue, row)) young.push(row);
     lastUse[row] = usedMs;
   }
+  const needed = neededBy(catalogue, young, referencesOf);
+  const candidates = possible.filter((row) => needed[row] === 0);
+  for (const row of possible)
+    if (needed[row] === 1) for (const part of partsOf(catalogue, relations, row)) kept.used += onceOnly(part);
   const at = (row: number) => lastUse[row] as number;
   candidates.sort((a, b) => at(a) - at(b));
   const freeBytes = Math.max(limits.freeBytes, totalBytes - limits.mostBytes);
@@ -98,6 +110,33 @@ export function planRemovals(catalogue: Catalogue, limits: Limits): Plan {
     }
   };
   return { units: units(), totalBytes, objects: catalogue.size, kept };
+}
+
+function isPushedPath(catalogue: Catalogue, row: number): boolean {
+  return catalogue.kind(row) === 'narinfo' && catalogue.pushed(row);
+}
+
+/**
+ * By row, 1 for what these paths refer to, and what that refers to, as far as it was pushed: nobody else has it, and without it they
+ * are of no use. What came from an upstream comes again.
+ */
+function neededBy(
+  catalogue: Catalogue,
+  paths: readonly number[],
+  referencesOf: (row: number) => Iterable<string>,
+): Uint8Array {
+  const needed = new Uint8Array(catalogue.size);
+  const waiting = [...paths];
+  for (const row of waiting) needed[row] = 1;
+  for (let row = waiting.pop(); row !== undefined; row = waiting.pop()) {
+    for (const id of referencesOf(row)) {
+      const other = catalogue.find(id);
+      if (other === undefined || needed[other] === 1 || !isPushedPath(catalogue, other)) continue;
+      needed[other] = 1;
+      waiting.push(other);
+    }
+  }
+  return needed;
 }
 
 /** The narinfo of this row with what goes with it, given that those before it are gone. */

@@ -4,9 +4,9 @@ import { type Stats, statSync, utimesSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { describe, isErrno } from '../errors.ts';
-import { breathing } from './breath.ts';
+import { breathing, sleep } from './breath.ts';
 import { Catalogue } from './catalogue.ts';
-import { readFacts } from './facts.ts';
+import { readFacts, readReferences } from './facts.ts';
 import { fileOf, isUnreadable } from './files.ts';
 import { astray, type Limits, planRemovals, type Unit } from './plan.ts';
 import { putBackLeft, removeUnits } from './removal.ts';
@@ -31,7 +31,12 @@ function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generat
     // A narinfo may be among them: then a pushed NAR that none seems to name may be named all the same.
     limits.orphanBeforeMs = Number.NEGATIVE_INFINITY;
   }
-  const { units, ...summary } = planRemovals(catalogue, limits);
+  let looked = 0;
+  const { units, ...summary } = planRemovals(catalogue, limits, (row) => {
+    if (++looked % BREATH_FILES === 0) sleep(1);
+    const place = { id: catalogue.id(row), flat: catalogue.flat(row) };
+    return readReferences({ file: fileOf(folder, place) }, storeDir);
+  });
   yield { kind: 'summary', ...summary };
   const staying = new Set<string>();
   for (const batch of batches(units)) {

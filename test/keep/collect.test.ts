@@ -12,7 +12,7 @@ import { Pins } from '../../lib/store/pins.ts';
 import type { Unit } from '../../lib/store/plan.ts';
 import { countFolder } from '../../lib/store/scan.ts';
 import { age, fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
-import { get, head } from '../fixtures/client.ts';
+import { get, head, push } from '../fixtures/client.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, makePackage, type Package } from '../fixtures/nar.ts';
@@ -239,4 +239,29 @@ test('a clock that was ahead protects nothing for ever', async (t) => {
   await utimes(fileOf(service.dir, used.narInfoPath), new Date(), new Date());
   const stays = async () => (await collectIn(service.dir, { maxBytes: 1 }, true)).removedObjects === 0;
   await until(stays, 'its use to be noted');
+});
+
+test('without keep_pushed a path that was used lately keeps what it refers to', async (t) => {
+  const service = await startTestService(t);
+  const base = await pushed(service, 'base', 100);
+  const middle = makePackage('middle', { references: [base.base] });
+  await push(service.url, middle);
+  await age(service.dir, middle, 100);
+  const top = makePackage('top', { references: [middle.base] });
+  await push(service.url, top);
+  // The push itself has looked for what it refers to.
+  for (const one of [base, middle]) await age(service.dir, one, 100);
+  const unrelated = await pushed(service, 'unrelated', 100);
+  const limits = { maxAgeMs: 50 * HOUR, keepPushed: false };
+  assert.equal((await collectIn(service.dir, limits)).removedObjects, 2);
+  for (const [one, stays] of [
+    [base, true],
+    [middle, true],
+    [top, true],
+    [unrelated, false],
+  ] as const)
+    for (const path of [one.narInfoPath, one.narPath])
+      assert.equal(await isStored(service.dir, path), stays, path);
+  await age(service.dir, top, 2);
+  assert.equal((await collectIn(service.dir, limits)).removedObjects, 4, 'when it is young no more they go');
 });

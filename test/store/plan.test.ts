@@ -46,6 +46,50 @@ function plan(things: readonly Thing[], limits: Partial<Limits>): Unit[] {
   return [...planRemovals(catalogue, { ...LIMITS, ...limits }).units];
 }
 
+test('what a pushed path refers to stays with it, as far as it was pushed, and as long as it is young', () => {
+  const pushed = { pushed: true };
+  const things = [
+    ...path('young', 0.5, pushed),
+    ...path('old', 50, pushed),
+    ...path('older', 100, pushed),
+    ...path('fetched', 100),
+    ...path('behind', 100, pushed),
+    ...path('unrelated', 100, pushed),
+    ...path('of unrelated', 100, pushed),
+    ...path('young, fetched', 0.5),
+    ...path('of that', 100, pushed),
+  ];
+  const references: Record<string, string[]> = {
+    young: ['young', 'old', 'fetched', 'absent'],
+    old: ['older', 'young'],
+    fetched: ['behind'],
+    unrelated: ['of unrelated'],
+    'young, fetched': ['of that'],
+  };
+  const catalogue = new Catalogue(2);
+  for (const { id, ...facts } of things) catalogue.add(id, false, facts);
+  const byId = new Map(Object.entries(references).map(([name, all]) => [idOf(name), all.map(idOf)]));
+  const limits = { ...LIMITS, keepPushed: false, expireBeforeMs: NOW };
+  const asked: string[] = [];
+  const { kept, units } = planRemovals(catalogue, limits, (row) => {
+    asked.push(catalogue.id(row));
+    return byId.get(catalogue.id(row)) ?? [];
+  });
+  const gone = new Set([...units].flat().map(({ id }) => id));
+  const stay = things.filter(({ id }) => !gone.has(id)).map(({ id }) => id);
+  const expected = ['young', 'old', 'older', 'young, fetched'].flatMap((name) => [
+    idOf(name),
+    idOf(`${name}.nar`),
+  ]);
+  assert.deepEqual(stay, expected);
+  assert.equal(kept.used, 4 * 110);
+  assert.deepEqual(
+    asked.sort(),
+    ['young', 'old', 'older'].map(idOf).sort(),
+    'each is read once, and no other',
+  );
+});
+
 const names = (things: readonly Thing[], units: readonly Unit[]) => {
   const gone = new Set(units.flat().map(({ id }) => id));
   return things.filter(({ id }) => gone.has(id)).length;
