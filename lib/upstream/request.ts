@@ -2,9 +2,12 @@
 // is held until the body has ended, so that no more connections are open than there are slots.
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
-import type { DialAgent, DialArgs } from './agent.ts';
+import { type DialAgent, type DialArgs, MAX_HEAD } from './agent.ts';
 import type { Slots } from './slots.ts';
 import { hostOf, shown } from './urls.ts';
+
+/** `5` twice, and `5, 5`. */
+const TWO_LENGTHS = ['HPE_UNEXPECTED_CONTENT_LENGTH', 'HPE_INVALID_CONTENT_LENGTH'];
 
 interface RequestOptions {
   readonly agent: DialAgent;
@@ -46,20 +49,33 @@ export async function get(url: URL, options: RequestOptions): Promise<IncomingMe
   }
 }
 
-/** A kept connection may have been closed by the other side just now: that says nothing about the upstream, so ask again. */
+/**
+ * A kept connection may have been closed by the other side just now: that says nothing about the upstream, so ask again. So
+ * does an answer whose length is said twice, which takes another way to read.
+ */
 async function sendAfresh(url: URL, options: RequestOptions): Promise<IncomingMessage> {
+  const { agent } = options;
+  let { tidy } = agent;
   for (;;) {
-    const attempt = { reused: false };
+    const attempt = { reused: false, tidy };
     try {
-      return await send(url, options, attempt);
+      const response = await send(url, options, attempt);
+      agent.tidy = tidy;
+      return response;
     } catch (error) {
-      if (!attempt.reused || !isErrno(error, 'ECONNRESET', 'EPIPE')) throw error;
+      if (isErrno(error, ...TWO_LENGTHS) && !tidy) tidy = true;
+      else if (!attempt.reused || !isErrno(error, 'ECONNRESET', 'EPIPE')) throw error;
     }
   }
 }
 
-function send(url: URL, options: RequestOptions, attempt: { reused: boolean }): Promise<IncomingMessage> {
+function send(
+  url: URL,
+  options: RequestOptions,
+  attempt: { reused: boolean; readonly tidy: boolean },
+): Promise<IncomingMessage> {
   const { agent, connected, headers, firstByteMs, onlyPublic, signal } = options;
+  const { tidy } = attempt;
   return new Promise((resolve, reject) => {
     const tls = url.protocol === 'https:';
     const port = Number(url.port) || (tls ? 443 : 80);
@@ -70,11 +86,15 @@ function send(url: URL, options: RequestOptions, attempt: { reused: boolean }): 
       host: url.hostname,
       port,
       path: url.pathname + url.search,
-      headers: { host: url.host, ...headers },
+      headers: { host: url.host, ...headers, ...(tidy ? { connection: 'close' } : {}) },
+      maxHeaderSize: MAX_HEAD,
+      tidy,
       target: { host: hostOf(url), port, tls, onlyPublic },
       dialSignal: signal,
     };
     const req = httpRequest(args);
+    // Their bytes are bounded; of more than some number Node would drop the rest in silence.
+    req.maxHeadersCount = 0;
     let timer: NodeJS.Timeout | undefined;
     const abort = () =>
       req.destroy(new CacheError('aborted', `${shown(url)}: no longer wanted`, signal.reason));

@@ -29,11 +29,21 @@ export function redirected(start: URL, from: URL, location: string, before: numb
   if (before === MAX_REDIRECTS) {
     throw new CacheError('refused', `${start.href}: redirected more than ${MAX_REDIRECTS} times`);
   }
-  const to = httpUrl(location, from.href, `${start.href}: redirected to`);
+  const to = httpUrl(decoded(location), from.href, `${start.href}: redirected to`);
   if (from.protocol === 'https:' && to.protocol === 'http:') {
     throw new CacheError('upstream', `${start.href}: redirected from https to plain ${to.origin}`);
   }
   return to;
+}
+
+/** Header values come as Latin-1; some servers write UTF-8 in them, where nothing but ASCII should be. */
+function decoded(header: string): string {
+  if (/^[\0-\x7f]*$/.test(header)) return header;
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(header, 'latin1'));
+  } catch {
+    return header;
+  }
 }
 
 /** For messages: what is behind the question mark may be a signature with which anybody may fetch it. */
