@@ -88,7 +88,9 @@ function eventLine(event: VerifyEvent): string {
   switch (event.kind) {
     case 'found': {
       const { kind, label, reason } = event.finding;
-      return kind === 'doubtful' ? `doubtful: ${label}: ${reason}; it stays` : `damaged: ${label}: ${reason}`;
+      const where = event.aside === true ? 'lies in' : kind === 'damaged' ? 'moved to' : undefined;
+      if (kind === 'doubtful') return `doubtful: ${label}: ${reason}; it stays`;
+      return `damaged: ${label}: ${reason}${where === undefined ? '' : `; ${where} quarantine/`}`;
     }
     case 'repaired':
       return `repaired: ${event.label}`;

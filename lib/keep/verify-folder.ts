@@ -1,9 +1,11 @@
 // One check of all of the folder, or of a sample of it: sets aside what is damaged, and has it fetched anew where that is
 // wished. Works beside a service, from which it takes nothing but time of the disk.
 import type { Config } from '../config.ts';
-import { type ObjectName, pathOf } from '../nix/object-name.ts';
+import { type ObjectName, parseObjectName, pathOf } from '../nix/object-name.ts';
 import { fileOf, idOf } from '../store/files.ts';
 import type { FolderStore } from '../store/folder-store.ts';
+import { putBack } from '../store/put-back.ts';
+import { dropQuarantined, listQuarantined } from '../store/quarantine.ts';
 import { countFolder, type Totals } from '../store/scan.ts';
 import { type FolderFile, walkFolder } from '../store/walk.ts';
 import { checkAny } from './check-any.ts';
@@ -12,6 +14,7 @@ import type { Finding } from './finding.ts';
 import { KnownKeys } from './known-keys.ts';
 import { narInfosOf } from './narinfos-of.ts';
 import type { Repairer } from './repair.ts';
+import { isDangling, isThere } from './set-aside.ts';
 
 interface VerifyOptions {
   readonly store: FolderStore;
@@ -37,7 +40,8 @@ export interface Progress {
 }
 
 export type VerifyEvent =
-  | { readonly kind: 'found'; readonly finding: Finding }
+  /** `aside` is what had been set aside before. */
+  | { readonly kind: 'found'; readonly finding: Finding; readonly aside?: boolean }
   | { readonly kind: 'repaired'; readonly label: string }
   | { readonly kind: 'not repaired'; readonly label: string; readonly why: string };
 
@@ -58,6 +62,7 @@ export interface Verified {
 export async function verifyFolder(options: VerifyOptions): Promise<Verified> {
   const run = new Verification(options);
   try {
+    await run.takeUp();
     await run.checkAll();
     await run.settle();
   } catch (error) {
@@ -76,6 +81,8 @@ class Verification {
   readonly #checker: Checker;
   /** Set aside. */
   readonly #lost: Finding[] = [];
+  /** Ids of those that were set aside before. */
+  readonly #aside = new Set<string>();
   /** By the id of the narinfo. */
   readonly #dangling = new Map<string, Finding>();
   #read = 0;
@@ -98,6 +105,31 @@ class Verification {
       keys: () => keys,
       pause,
     });
+  }
+
+  /** What an earlier check, or whoever read it, has set aside is to be had again too. */
+  async takeUp(): Promise<void> {
+    const { repairer, signal, store } = this.#options;
+    if (repairer === undefined) return;
+    for (const { file, id, label, reason } of await listQuarantined(store.folder)) {
+      signal.throwIfAborted();
+      const source: FolderFile = { id, flat: false, file: fileOf(store.folder, { id, flat: false }) };
+      // Another one has come in its place, which is checked like all others.
+      if (await isThere(store.folder, id)) await dropQuarantined(store.folder, id);
+      else if (await isDangling(file, id, reason)) {
+        // What is the matter with it may be over, or be mended.
+        await putBack(file, source.file);
+        await dropQuarantined(store.folder, id);
+        for (const finding of (await checkAny(this.#checker, source)).findings) await this.#act(finding);
+      } else if (!this.#aside.has(id)) {
+        this.#aside.add(id);
+        const name = label.startsWith('/') ? parseObjectName(label.slice(1), '') : undefined;
+        const finding: Finding = { source, version: '', name, label, reason, kind: 'damaged' };
+        this.result.damaged++;
+        this.#lost.push(finding);
+        this.#options.onEvent({ kind: 'found', finding, aside: true });
+      }
+    }
   }
 
   async checkAll(): Promise<void> {
@@ -196,7 +228,7 @@ class Verification {
 
   /** `name` is better than what the finding knows. */
   async #repair(finding: Finding, name = finding.name): Promise<void> {
-    const { repairer, signal } = this.#options;
+    const { repairer, signal, store } = this.#options;
     if (repairer === undefined) return;
     signal.throwIfAborted();
     const label = name === undefined ? finding.label : pathOf(name);
@@ -204,8 +236,10 @@ class Verification {
       name === undefined
         ? 'nobody can tell what it was'
         : ((await repairer.fetch(name)) ?? (await this.#whyNotRight(pathOf(name))));
-    if (why === undefined) this.#repaired(label);
-    else this.#options.onEvent({ kind: 'not repaired', label, why });
+    if (why === undefined) {
+      this.#repaired(label);
+      if (this.#aside.has(finding.source.id)) await dropQuarantined(store.folder, finding.source.id);
+    } else this.#options.onEvent({ kind: 'not repaired', label, why });
   }
 
   #repaired(label: string): void {

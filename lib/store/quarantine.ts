@@ -4,7 +4,7 @@ import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { describe, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { fileOf, storageError, versionOf } from './files.ts';
+import { fileOf, isId, storageError, versionOf } from './files.ts';
 import { give, makeFolderIn } from './own.ts';
 import { putBack } from './put-back.ts';
 import { rename, unlink, writing } from './writing.ts';
@@ -40,6 +40,30 @@ export async function moveAside(folder: string, id: string): Promise<void> {
   } catch (error) {
     throw storageError(`can't move ${id} to ${aside}`, error);
   }
+}
+
+/** Something that was found damaged and set aside, with what was said of it then. */
+export interface Quarantined {
+  readonly id: string;
+  readonly file: string;
+  /** Its path, or whatever else it was called. */
+  readonly label: string;
+  readonly reason: string;
+}
+
+/** All that lies there because it was damaged; what an interrupted removal has left there has nothing beside it that says why. */
+export async function listQuarantined(folder: string): Promise<Quarantined[]> {
+  const aside = quarantineFolder(folder);
+  const names = await readdir(aside).catch(() => []);
+  const all = names.sort().map(async (name) => {
+    const id = name.slice(0, 64);
+    if (!isId(id) || !/^-\d+\.reason$/.test(name.slice(64))) return [];
+    const file = join(aside, name.slice(0, -'.reason'.length));
+    const text = await readFile(join(aside, name), 'utf8').catch(() => '');
+    const [label = '', ...reason] = text.trimEnd().split('\n');
+    return [{ id, file, label, reason: reason.join(' ') }];
+  });
+  return (await Promise.all(all)).flat();
 }
 
 async function filesOf(folder: string, id: string): Promise<string[]> {

@@ -49,7 +49,7 @@ test('0 for all right, 3 for damage, 0 for all repaired, 3 again for what nobody
   assert.deepEqual([damaged.code, damaged.stderr], [3, '']);
   assert.match(
     damaged.stdout,
-    new RegExp(`^damaged: ${one.narPath}: the SHA-256 .*\nchecked 4 .* 1 damaged\n$`),
+    new RegExp(`^damaged: ${one.narPath}: the SHA-256 .*; moved to quarantine/\nchecked 4 .* 1 damaged\n$`),
   );
   const [[label] = []] = await holdings.quarantined();
   assert.equal(label, one.narPath);

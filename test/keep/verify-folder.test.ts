@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { parseSample } from '../../lib/commands/verify.ts';
 import { chooser } from '../../lib/keep/verify-folder.ts';
+import { moveAside } from '../../lib/store/quarantine.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
 import { makePackage, type Package } from '../fixtures/nar.ts';
 import { randomSource } from '../fixtures/random.ts';
@@ -171,4 +172,58 @@ test('a file that can not be read is said, and the others are checked all the sa
     events.join('\n'),
   );
   assert.deepEqual(await holdings.ids(), [idOf(loop.narPath)]);
+});
+
+test('what a check without --repair has set aside is had again by one with it', async (t) => {
+  const all = ['nar', 'info', 'both', 'only pushed'].map((name) => makePackage(name.replace(' ', '-')));
+  const [nar, info, both, alone] = all as [Package, Package, Package, Package];
+  const { config, upstream } = await withUpstream(t, nar, info, both);
+  const holdings = await Holdings.create(t);
+  for (const one of [nar, info, both]) await holdings.package(one, upstream.url);
+  await holdings.package(alone, 'push');
+  for (const path of [nar.narPath, info.narInfoPath, both.narPath, both.narInfoPath, alone.narPath])
+    await holdings.edit(path, flip);
+  const first = await verifyHoldings(holdings, { config });
+  assert.deepEqual([first.result.damaged, first.result.repaired], [6, 0], first.events.join('\n'));
+  const { events, result } = await verifyHoldings(holdings, { config, repair: true });
+  assert.deepEqual([result.damaged, result.repaired], [6, 4], events.join('\n'));
+  for (const path of [alone.narPath, alone.narInfoPath])
+    assert.ok(events.includes(`not repaired ${path} no upstream has it`), events.join('\n'));
+  for (const one of [nar, info, both])
+    for (const path of [one.narInfoPath, one.narPath]) await stat(holdings.file(path));
+  const left = (await holdings.quarantined()).map(([label]) => label);
+  assert.deepEqual(left, [alone.narPath, alone.narInfoPath].sort());
+  const again = await verifyHoldings(holdings, { config, repair: true });
+  assert.deepEqual([again.result.damaged, again.result.repaired], [2, 0], 'it goes on being said');
+  await holdings.package(alone, 'push');
+  const mended = await verifyHoldings(holdings, { config, repair: true });
+  assert.deepEqual([mended.result.damaged, mended.events], [0, []], 'until it is pushed again');
+  assert.deepEqual(await holdings.quarantined(), []);
+});
+
+test('a pushed narinfo that was set aside for its NAR alone comes back with that', async (t) => {
+  const one = makePackage('one');
+  const { config } = await withUpstream(t, one);
+  const holdings = await Holdings.create(t);
+  await holdings.package(one, 'push');
+  await holdings.edit(one.narPath, flip);
+  assert.equal((await verifyHoldings(holdings)).result.damaged, 2);
+  await assert.rejects(stat(holdings.file(one.narInfoPath)));
+  const { events, result } = await verifyHoldings(holdings, { config, repair: true });
+  assert.deepEqual([result.damaged, result.repaired], [2, 2], events.join('\n'));
+  const object = await holdings.store.open(one.narInfoPath);
+  assert.equal(object?.meta.origin, 'push', 'it is the pushed one, not what the upstream has');
+  await object?.close();
+  assert.deepEqual(await holdings.quarantined(), []);
+});
+
+test('what an interrupted rm has left in quarantine does not come back', async (t) => {
+  const one = makePackage('one');
+  const { config, upstream } = await withUpstream(t, one);
+  const holdings = await Holdings.create(t);
+  await holdings.package(one, upstream.url);
+  await moveAside(holdings.dir, idOf(one.narInfoPath));
+  const { events } = await verifyHoldings(holdings, { config, repair: true });
+  assert.deepEqual(events, []);
+  await assert.rejects(stat(holdings.file(one.narInfoPath)));
 });
