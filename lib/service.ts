@@ -13,6 +13,7 @@ import { Scrub } from './keep/scrub.ts';
 import type { Log } from './log.ts';
 import { loadSecrets, type Secrets } from './secrets.ts';
 import { Hold } from './store/hold.ts';
+import type { Resolver } from './upstream/resolve.ts';
 
 export interface Service {
   /** Where it listens, e.g. `http://127.0.0.1:8080`. */
@@ -34,19 +35,20 @@ const DISK_MS = 5_000;
 
 /**
  * Starts the service; it listens when this has resolved. `now` is its clock for what it believes for a while: milliseconds
- * from anywhere, never backwards.
+ * from anywhere, never backwards; `resolver` finds the addresses of names, if not the usual one.
  * @throws CacheError `config` or `startup`
  */
 export async function startService(
   config: Config,
   log: Log,
   now: () => number = () => performance.now(),
+  resolver?: Resolver,
 ): Promise<Service> {
   const secrets = await loadSecrets(config);
   const stopping = new AbortController();
   // Everything under way listens to it: that is no leak.
   setMaxListeners(0, stopping.signal);
-  const engine = await createEngine(config, secrets, log, { signal: stopping.signal, now });
+  const engine = await createEngine(config, secrets, log, { signal: stopping.signal, now, resolver });
   const { cache, narInfos, store, uploads, upstreams } = engine;
   const hold = await Hold.take(config.cacheDir, { log, onForget: () => narInfos.recheck() });
   const orLetGo = <T>(work: Promise<T>): Promise<T> =>

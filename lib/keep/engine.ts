@@ -7,6 +7,7 @@ import type { Secrets } from '../secrets.ts';
 import { FolderStore } from '../store/folder-store.ts';
 import { type PushRules, Uploads } from '../upload.ts';
 import { createUpstreams } from '../upstream/configured.ts';
+import type { Resolver } from '../upstream/resolve.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 
 export interface Engine {
@@ -23,6 +24,8 @@ interface EngineContext {
   readonly signal: AbortSignal;
   /** Milliseconds from anywhere, never backwards. */
   readonly now: () => number;
+  /** Finds the addresses of names, if not the usual one. */
+  readonly resolver?: Resolver | undefined;
   /** Has what is read not count as used. */
   readonly quiet?: boolean;
 }
@@ -35,10 +38,10 @@ export async function createEngine(
   config: Config,
   secrets: Secrets,
   log: Log,
-  { signal, now, quiet = false }: EngineContext,
+  { signal, now, quiet = false, resolver }: EngineContext,
 ): Promise<Engine> {
   const { storeDir } = config;
-  const upstreams = await createUpstreams(config, { log, signal, now });
+  const upstreams = await createUpstreams(config, { log, signal, now, resolver });
   const store = new FolderStore(config.cacheDir, log, { ...config, quiet });
   const options = { store, upstreams, storeDir, log, now, signing: signingOf(config, secrets), signal };
   const narInfos = new NarInfos(options);

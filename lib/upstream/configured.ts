@@ -12,13 +12,14 @@ import { newInstance } from './via.ts';
 /** @throws CacheError `config` for certificates that can't be used */
 export async function createUpstreams(
   config: Config,
-  context: Pick<UpstreamsOptions, 'log' | 'signal' | 'now'>,
+  context: Pick<UpstreamsOptions, 'log' | 'signal' | 'now'> & Pick<UpstreamOptions, 'resolver'>,
 ): Promise<Upstreams> {
   const { deadlines, maxConnections } = config;
   const self = newInstance();
   const shared = {
     deadlines,
     self,
+    resolver: context.resolver,
     breakers: new Breakers(context.log, context.now),
     connections: new Connections(maxConnections),
   };

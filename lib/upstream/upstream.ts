@@ -30,7 +30,7 @@ export interface UpstreamOptions {
   /** What this service calls itself towards others of its kind. */
   readonly self?: string;
   /** Finds the addresses of names. */
-  readonly resolver?: Resolver;
+  readonly resolver?: Resolver | undefined;
   /** Of all upstreams, if those are bounded. */
   readonly connections?: Connections;
 }

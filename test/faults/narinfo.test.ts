@@ -8,6 +8,7 @@ import {
   assertWhole,
   CELLS,
   makeStock,
+  NAME_CELLS,
   oneSuffices,
   startScene,
 } from '../fixtures/fault-cell.ts';
@@ -26,7 +27,7 @@ const deadlines = { connectMs: 5000, firstByteMs: 3000, stallMs: 500, narFirstBy
 const HEDGE_MS = 50;
 
 describe('a narinfo from faulty sources', { concurrency: 16 }, () => {
-  for (const cell of CELLS) {
+  for (const cell of [...CELLS, ...NAME_CELLS]) {
     test(`a narinfo: ${cell.name}`, { timeout: 60_000 }, async (t) => {
       const { service, spoil, mend, end, stop } = await startScene(t, cell, stock, deadlines, HEDGE_MS);
       await spoil(target);
