@@ -55,6 +55,8 @@ export class Hold {
   #timer: NodeJS.Timeout | undefined;
   #checking: Promise<void> | undefined;
   #released = false;
+  /** Whether it has been said that another one has it, too. */
+  #isShared = false;
 
   private constructor(folder: string, options: HoldOptions) {
     this.#folder = folder;
@@ -219,10 +221,12 @@ export class Hold {
     }
     if (tried.kind === 'held') {
       this.#held = tried;
+      this.#isShared = false;
       await held?.listening.close();
-    } else if (tried.kind === 'taken' && held !== undefined) {
+    } else if (tried.kind === 'taken' && !this.#isShared) {
       this.#held = undefined;
-      await held.listening.close();
+      this.#isShared = true;
+      await held?.listening.close();
       this.#options.log.error(
         `${tried.by} has the cache folder ${this.#folder} now, too: end one of the two`,
       );
