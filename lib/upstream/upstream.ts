@@ -243,7 +243,9 @@ export class Upstream {
     const ban = status === 403 ? await banIn(response) : undefined;
     const isPage = status === 200 && isWebPage(response);
     discard(response);
-    if (status < 500 && !isRedirect(response) && ban === undefined && !isPage) return true;
+    // No cache says 400 to this, but the other end of a proxy may say it to everything.
+    const isStranger = status === 400 && this.#sender.through !== '';
+    if (status < 500 && !isRedirect(response) && ban === undefined && !isPage && !isStranger) return true;
     const what = isPage ? 'a web page' : `${status}`;
     throw new CacheError('upstream', `${this.url}/nix-cache-info${this.#sender.through}: answered ${what}`);
   }
