@@ -184,9 +184,11 @@ export class SourceState {
   }
 
   succeeded({ number, whole }: Attempt): void {
+    const { parts } = this.source.upstream;
+    if (whole) parts.refused(this.#barren >= MAX_BARREN);
+    else if (this.answersRanges === true) parts.gave();
     this.failures = 0;
     this.#barren = 0;
-    if (whole) this.source.upstream.parts.refused(false);
     // What began before it failed for others proves nothing to them.
     if (number <= this.#counted) return;
     this.#pauses = 0;

@@ -30,7 +30,6 @@ export class Parts {
     let sure = false;
     try {
       const answer = await ask(part);
-      if (answer?.partial === true) this.#note(true);
       if (answer !== undefined) return answer;
     } catch (error) {
       if (!this.asksAgain(part, error)) throw error;
@@ -48,6 +47,11 @@ export class Parts {
     // Whoever gives parts to others may fail like anybody, and whoever waited in vain need not wait once more.
     if (isCacheError(error, 'upstream')) return this.given !== true;
     return isCacheError(error, 'refused') || isCacheError(error, 'not-found');
+  }
+
+  /** A part has come, and not only been promised. */
+  gave(): void {
+    this.#note(true);
   }
 
   /** The whole was there, and the part was not; `sure` if it was that of which there is none. */

@@ -66,6 +66,8 @@ test('whoever has not the whole either is not remembered, and says what it says 
 test('whoever gives parts may fail like anybody, and is asked for the whole only where it says no', async () => {
   const parts = new Parts(() => 0);
   assert.equal((await parts.ask(PART, upstream(answer(true), undefined).ask))?.partial, true);
+  assert.equal(parts.given, undefined, 'it may be a promise only');
+  parts.gave();
   assert.equal(parts.given, true);
   const failing = upstream(FAILED, answer(false));
   await assert.rejects(parts.ask(PART, failing.ask), FAILED);
