@@ -4,7 +4,8 @@ import type { Download } from './download/download.ts';
 import { Fetcher, type FetcherOptions } from './download/fetcher.ts';
 import type { KnownNarInfo, NarInfos } from './download/narinfos.ts';
 import { CacheError } from './errors.ts';
-import { mimeOf, type ObjectKind, type ObjectName, pathOf } from './nix/object-name.ts';
+import { mimeOf, type ObjectKind, type ObjectName, pathOf, pathsOf } from './nix/object-name.ts';
+import { openPlain } from './store/packed-files.ts';
 import type { Store, StoredObject } from './store/store.ts';
 import type { Reader } from './streams.ts';
 import { NOBODY, type Via } from './upstream/via.ts';
@@ -22,6 +23,8 @@ export interface Found {
   readonly modified: Date | undefined;
   /** Whether the bytes under its name never change. */
   readonly lasting: boolean;
+  /** What it is packed in, where this Node can't undo that. */
+  readonly coding?: string | undefined;
   /** For the log: served from here, fetched for this request, or fetched for another one. */
   readonly how: 'hit' | 'miss' | 'joined';
   /** The whole body, where it is in memory anyway. */
@@ -85,15 +88,25 @@ export class Cache {
       const nar = await this.#store.version(pathOf({ kind: 'nar', name: known.narName, hash: undefined }));
       return nar === undefined ? undefined : foundInMemory(known, 'hit');
     }
-    const object = await this.#store.open(pathOf(name));
-    if (object === undefined || object.meta.origin === 'push') return object && foundInStore(object);
-    await object.close();
+    const stored = await this.#open(name);
+    if (stored === undefined || stored.object.meta.origin === 'push')
+      return stored && foundInStore(stored.object, stored.coding);
+    await stored.object.close();
     return undefined;
   }
 
   async #stored(name: FileName): Promise<Found | undefined> {
-    const object = await this.#store.open(pathOf(name));
-    return object && foundInStore(object);
+    const stored = await this.#open(name);
+    return stored && foundInStore(stored.object, stored.coding);
+  }
+
+  /** Of a log whose derivation has a `?` in its name also under the name that a client tells of it. */
+  async #open(name: FileName): Promise<Awaited<ReturnType<typeof openPlain>>> {
+    for (const path of pathsOf(name)) {
+      const found = await openPlain(this.#store, path);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 
   /** When nothing is being fetched. */
@@ -119,7 +132,7 @@ function foundInMemory({ body, sha256, modified }: KnownNarInfo, how: Found['how
   };
 }
 
-function foundInStore(object: StoredObject): Found {
+function foundInStore(object: StoredObject, coding: string | undefined): Found {
   const { kind, size, sha256, storedAt } = object.meta;
   return {
     mime: mimeOf(kind),
@@ -128,6 +141,7 @@ function foundInStore(object: StoredObject): Found {
     sha256,
     modified: storedAt,
     lasting: isLasting(kind, sha256),
+    coding,
     how: 'hit',
     body: undefined,
     open: (start, end) => object.reader(start, end ?? size),
@@ -144,6 +158,7 @@ function foundInDownload(download: Download, kind: ObjectKind, how: Found['how']
     sha256: download.sha256,
     modified: undefined,
     lasting: isLasting(kind, download.sha256),
+    coding: download.coding,
     how,
     body: undefined,
     open: (start, end) => download.reader(start, end),

@@ -28,10 +28,30 @@ if (createZstdDecompress !== undefined) {
 /** The names of the codings that {@link decode} undoes. */
 export const DECODABLE: readonly string[] = [...DECODERS.keys()];
 
+/** What servers write that leave the body as it is: S3 repeats what the uploader said, or how the upload was signed. */
+const NO_CODINGS = new Set(['', 'identity', 'none', 'utf-8', 'utf8', 'aws-chunked']);
+
 /** A Content-Encoding header's coding; undefined if it leaves the body as it is. */
 export function codingOf(header: string | undefined): string | undefined {
-  const coding = header?.trim().toLowerCase();
-  return coding === undefined || coding === '' || coding === 'identity' ? undefined : coding;
+  const codings = (header ?? '').split(',').map((one) => one.trim().toLowerCase());
+  return codings.filter((one) => !NO_CODINGS.has(one)).join(', ') || undefined;
+}
+
+const MAGIC: readonly (readonly [coding: string, hex: string])[] = [
+  ['zstd', '28b52ffd'],
+  ['xz', 'fd377a585a00'],
+  ['gzip', '1f8b08'],
+];
+
+/** The coding that these first bytes are of; undefined for a text. Some servers do not name it. */
+export function sniffCoding(head: Buffer): string | undefined {
+  const hex = head.toString('hex', 0, 8);
+  return MAGIC.find(([, magic]) => hex.startsWith(magic))?.[0];
+}
+
+/** Whether whoever asks for logs and listings knows it, whatever they say: it may be passed on. */
+export function isPassable(coding: string): boolean {
+  return ['zstd', 'xz', 'bzip2'].includes(coding);
 }
 
 /** Whether {@link decode} undoes `coding`. */

@@ -5,7 +5,7 @@ import { CacheError, isCacheError } from './errors.ts';
 import type { Log } from './log.ts';
 import { type Sha256, sha256FromBytes } from './nix/hash.ts';
 import { MAX_NARINFO_BYTES } from './nix/narinfo.ts';
-import { hashInNarName, type NarName, type ObjectName, pathOf } from './nix/object-name.ts';
+import { hashInNarName, type NarName, type ObjectName, pathOf, told } from './nix/object-name.ts';
 import { type Keys, type PublicKey, readKeys } from './nix/signature.ts';
 import { type Circumstances, PUSHED, PushedNarInfos, tooLarge } from './pushed-narinfos.ts';
 import { isFull } from './store/files.ts';
@@ -80,11 +80,12 @@ export class Uploads {
    * @throws CacheError `invalid`, `too-large`, `full`, `storage`, or what reading `body` throws
    */
   async put(
-    name: ObjectName,
+    offered: ObjectName,
     body: AsyncIterable<Buffer>,
     signal: AbortSignal,
     alone = false,
   ): Promise<void> {
+    const name = told(offered);
     this.#checkName(name);
     try {
       await this.#put(name, body, { signal, alone });

@@ -36,8 +36,10 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   await moveAside(store.folder, idOf(narInfoPath));
   await syncPlaces(store.folder, narInfoPath);
   const heard = heeded(store.folder);
-  const listingPath = pathOf({ kind: 'listing', hash });
-  if (await store.delete(listingPath)) await syncPlaces(store.folder, listingPath);
+  for (const kind of ['listing', 'packed-listing'] as const) {
+    const listingPath = pathOf({ kind, hash });
+    if (await store.delete(listingPath)) await syncPlaces(store.folder, listingPath);
+  }
   out.write(`removed ${whole}\n`);
   const unreadable = new Set<string>();
   for (const name of narNames) {

@@ -48,6 +48,8 @@ export class Download {
   readonly sure: boolean;
   /** In hexadecimal, if it was known beforehand. */
   readonly sha256: string | undefined;
+  /** What it is packed in. */
+  readonly coding: string | undefined;
   /** Settles, and never rejects, when the last of it is done: everything kept, or given up. */
   readonly ended: Promise<void>;
   readonly #options: DownloadOptions;
@@ -63,6 +65,7 @@ export class Download {
   constructor(options: DownloadOptions, spool: Spool, begun = 0) {
     const { expected, first } = options;
     this.size = first.answer.size ?? expected.fileSize;
+    this.coding = first.answer.coding;
     this.sure = expected.fileSize !== undefined;
     this.sha256 = expected.fileHash === undefined ? undefined : sha256ToHex(expected.fileHash);
     this.#options = options;

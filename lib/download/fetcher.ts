@@ -127,7 +127,9 @@ export class Fetcher {
     const path = pathOf(name);
     const sources = this.#narSources;
     const wanted =
-      name.kind === 'nar' ? await sources.forNar(name.name, name.hash, via) : sources.forPath(path, via);
+      name.kind === 'nar'
+        ? await sources.forNar(name.name, name.hash, via)
+        : await sources.forFile(name, via);
     const release = await this.#admit(wanted.expected);
     const download = await this.#start(name, wanted, via).catch((error) => {
       release();
@@ -188,7 +190,7 @@ export class Fetcher {
     const part: Part | undefined = inParts || begun > 0 ? { start: begun, end } : undefined;
     const doubt = () => this.#doubt(name);
     const first = await firstAnswer(
-      { sources, path: isNar ? undefined : path, expected, part, via },
+      { sources, path: isNar || isUncertain(name) ? undefined : path, expected, part, via },
       { upstreams, log, signal, unfit: doubt, gaveLately: ({ label }) => this.#gave.has(label) },
     ).catch(async (error) => {
       await this.#putBack(path, expected, partial);
@@ -200,7 +202,9 @@ export class Fetcher {
     }
     return new Download(
       {
-        ...{ path, expected, sources, first, log, signal, unfit: doubt },
+        ...{ path, expected, first, log, signal, unfit: doubt },
+        // Another may have it packed otherwise.
+        sources: first.answer.coding === undefined ? sources : [first.source],
         connections: inParts ? connections : 1,
         spool: () => store.spool(),
         warnDisk: (message) => this.#warnDisk('disk', message),
@@ -263,4 +267,9 @@ export class Fetcher {
   idle(): Promise<void> {
     return this.#downloads.idle();
   }
+}
+
+/** Whether others may have it under a name that this request does not tell. */
+function isUncertain(name: ObjectName): boolean {
+  return name.kind === 'log' && !name.drv.endsWith('.drv');
 }

@@ -1,14 +1,14 @@
 // Who may supply a body, in the order in which they are asked.
 import { isDecodable } from '../codings.ts';
-import { CacheError, describe, lacksDescriptors } from '../errors.ts';
+import { describe, lacksDescriptors } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { type NarInfo, narPromisedBy } from '../nix/narinfo.ts';
-import { hashInNarName, type NarName } from '../nix/object-name.ts';
-import type { StoreHash } from '../nix/store-path.ts';
-import { atMost } from '../streams.ts';
+import { hashInNarName, type NarName, type ObjectName, pathsOf } from '../nix/object-name.ts';
+import { hashPartOf, type StoreHash } from '../nix/store-path.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via } from '../upstream/via.ts';
+import { fileSource } from './file-sources.ts';
 import type { NarInfos } from './narinfos.ts';
 import type { Source } from './sources.ts';
 import type { Expected } from './verify.ts';
@@ -18,9 +18,6 @@ export interface Wanted {
   readonly sources: readonly Source[];
   readonly expected: Expected;
 }
-
-/** Of a log and the like, unpacked: nothing says beforehand how long it is, or when an upstream should have ended. */
-const MAX_OTHER_BYTES = 256 << 20;
 
 const NOTHING: Expected = { fileHash: undefined, fileSize: undefined, nar: undefined };
 
@@ -35,14 +32,27 @@ export class NarSources {
     this.#log = log;
   }
 
-  /** Of any object but a NAR: the same path at every upstream. */
-  forPath(path: string, via: Via = NOBODY): Wanted {
-    // The one character of our names that a URL would take for something else.
-    const reference = path.slice(1).replaceAll('?', '%3F');
-    return {
-      sources: this.#upstreams.all.map((one) => bounded(source(one, one.resolve(reference), { via }))),
-      expected: NOTHING,
-    };
+  /** Of any object but a NAR: the same paths at every upstream. */
+  async forFile(name: Exclude<ObjectName, { kind: 'narinfo' | 'nar' }>, via: Via = NOBODY): Promise<Wanted> {
+    const paths = pathsOf(name.kind === 'log' ? await this.#wholeName(name, via) : name);
+    const sources = this.#upstreams.all.flatMap((upstream) =>
+      paths.map((path) => {
+        // The one character of our names that a URL would take for something else.
+        const url = upstream.resolve(path.slice(1).replaceAll('?', '%3F'));
+        return fileSource(source(upstream, url, { packed: true, via }), name.kind);
+      }),
+    );
+    return { sources, expected: NOTHING };
+  }
+
+  /** What newer clients leave out of a derivation's name, narinfos tell: that of its output, asked a moment ago, or its own. */
+  async #wholeName(name: ObjectName & { kind: 'log' }, via: Via): Promise<ObjectName> {
+    if (name.drv.endsWith('.drv')) return name;
+    const hash = hashPartOf(name.drv);
+    const deriver = this.#narInfos.derivers.get(hash);
+    if (deriver !== undefined) return { kind: 'log', drv: deriver };
+    const own = await this.#narInfos.find(hash, via).catch(() => undefined);
+    return own === undefined ? name : { kind: 'log', drv: own.known.info.storePath.replace(/^.*\//, '') };
   }
 
   /**
@@ -117,11 +127,12 @@ export class NarSources {
 interface Manner extends Partial<Pick<Source, 'certain' | 'guess'>> {
   /** See {@link Upstream.get}. */
   readonly large?: boolean;
+  readonly packed?: boolean;
   readonly via: Via;
 }
 
 function source(upstream: Upstream, url: URL, manner: Manner): Source {
-  const { certain = false, guess, large = false, via } = manner;
+  const { certain = false, guess, large = false, packed, via } = manner;
   return {
     label: url.href,
     upstream,
@@ -129,23 +140,7 @@ function source(upstream: Upstream, url: URL, manner: Manner): Source {
     guess,
     at: url,
     ask: (signal, part, need) =>
-      upstream.get(url, large, signal, { part, foreign: guess !== undefined, via, ...need }),
-  };
-}
-
-/** The same source, whose answers come to an end. */
-function bounded(source: Source): Source {
-  const { label } = source;
-  const tooLong = () => new CacheError('upstream', `${label}: is longer than ${MAX_OTHER_BYTES} bytes`);
-  return {
-    ...source,
-    ask: async (...args) => {
-      const answer = await source.ask(...args);
-      if (answer === undefined) return undefined;
-      const { body } = answer;
-      const chunks = () => atMost(body, MAX_OTHER_BYTES, tooLong);
-      return { ...answer, body: { destroy: (error) => body.destroy(error), [Symbol.asyncIterator]: chunks } };
-    },
+      upstream.get(url, large, signal, { part, foreign: guess !== undefined, packed, via, ...need }),
   };
 }
 

@@ -8,7 +8,7 @@ import { mended, type NarInfo, narNameOf, parseNarInfo, withSigs, withUrl } from
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import { keyName } from '../nix/sig.ts';
 import type { Signer } from '../nix/signature.ts';
-import type { StoreHash } from '../nix/store-path.ts';
+import { hashPartOf, type StoreHash } from '../nix/store-path.ts';
 import { ByteLru } from '../store/byte-lru.ts';
 import type { ObjectMeta, Store } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -49,6 +49,8 @@ interface Ready {
 const RECHECK_MS = 1000;
 /** About ten thousand narinfos. */
 const MEMORY_BYTES = 20 << 20;
+/** There are few of them. */
+const MAX_DERIVERS = 10_000;
 
 /** What is signed, and by whom; undefined for nothing and nobody. */
 export type Signing = { readonly signers: readonly Signer[]; readonly sign: 'pushed' | 'all' } | undefined;
@@ -68,6 +70,8 @@ interface NarInfosOptions {
 export class NarInfos {
   /** Whoever replaces or deletes the narinfo of a path does it in a turn of its own. */
   readonly changing = new Exclusive();
+  /** By their hash parts the whole names of derivations with a `?` in them, of which newer clients ask the log without what follows it. */
+  readonly derivers = new ByteLru<string>(MAX_DERIVERS);
   readonly #options: NarInfosOptions;
   readonly #ready = new ByteLru<Ready>(MEMORY_BYTES);
   /** How often {@link forget} and {@link recheck} were called. */
@@ -209,6 +213,7 @@ export class NarInfos {
     if (info.hashPart !== hash) {
       throw new CacheError('invalid', `narinfo of ${hash} is about ${info.storePath}`);
     }
+    if (info.deriver?.includes('?')) this.derivers.set(hashPartOf(info.deriver), info.deriver, 1);
     const pushed = origin === 'push';
     const narName = narNameOf(info, origin);
     const readable = mended(text, info, this.#options.storeDir, (name) => this.#isEd25519(name));

@@ -13,7 +13,7 @@ export async function sendFound(
   found: Found,
   open: boolean,
 ): Promise<void> {
-  const { body, lasting, mime, modified, size, sha256 } = found;
+  const { body, coding, lasting, mime, modified, size, sha256 } = found;
   if (res.destroyed) {
     found.close();
     return;
@@ -29,6 +29,7 @@ export async function sendFound(
     return;
   }
   res.setHeader('Content-Type', mime);
+  if (coding !== undefined) res.setHeader('Content-Encoding', coding);
   if (body !== undefined) {
     found.close();
     res.setHeader('Content-Length', body.length);
@@ -36,7 +37,7 @@ export async function sendFound(
     return;
   }
   let range: ReturnType<typeof parseRange>;
-  if (size !== undefined) {
+  if (size !== undefined && coding === undefined) {
     // Also on partial answers: Nix continues a second time only if the first continuation said it could.
     res.setHeader('Accept-Ranges', 'bytes');
     const [condition] = [req.headers['if-range']].flat();

@@ -11,6 +11,7 @@ export type ObjectName =
   | { readonly kind: 'narinfo'; readonly hash: StoreHash }
   | { readonly kind: 'nar'; readonly name: NarName; readonly hash: StoreHash | undefined }
   | { readonly kind: 'listing'; readonly hash: StoreHash }
+  | { readonly kind: 'packed-listing'; readonly hash: StoreHash }
   | { readonly kind: 'log'; readonly drv: string }
   | { readonly kind: 'realisation'; readonly id: string }
   | { readonly kind: 'build-trace'; readonly drv: string; readonly output: string }
@@ -22,6 +23,7 @@ const MIME: Record<ObjectKind, string> = {
   narinfo: 'text/x-nix-narinfo',
   nar: 'application/x-nix-nar',
   listing: 'application/json',
+  'packed-listing': 'application/x-xz',
   log: 'text/plain; charset=utf-8',
   realisation: 'application/json',
   'build-trace': 'application/json',
@@ -44,7 +46,7 @@ export function hashInNarName(name: NarName): Sha256 | undefined {
 
 /**
  * The name that a decoded path (without its leading slash) and query stand for; undefined for anything else.
- * Nix before 2.32 sends the `?` of a store name as it is, so a log's query is the rest of its name.
+ * Nix before 2.32 sends the `?` of a store name as it is, so a log's query is the rest of its name; later ones leave that out.
  */
 export function parseObjectName(path: string, query: string): ObjectName | undefined {
   const slash = path.indexOf('/');
@@ -87,7 +89,20 @@ function parseRootName(file: string): ObjectName | undefined {
   if (!isStoreHash(hash)) return undefined;
   if (file.slice(32) === '.narinfo') return { kind: 'narinfo', hash };
   if (file.slice(32) === '.ls') return { kind: 'listing', hash };
+  if (file.slice(32) === '.ls.xz') return { kind: 'packed-listing', hash };
   return undefined;
+}
+
+/** The same log under the name that every client can tell: without what is behind a `?` in the derivation's name. */
+export function told(name: ObjectName): ObjectName {
+  if (name.kind !== 'log') return name;
+  const drv = name.drv.replace(/\?.*/, '');
+  return isBasename(drv) ? { kind: 'log', drv } : name;
+}
+
+/** The paths under which others may have it: a log that of the derivation's whole name, or of what a client told of it. */
+export function pathsOf(name: ObjectName): string[] {
+  return [...new Set([pathOf(name), pathOf(told(name))])];
 }
 
 /** The one path of an object, with its leading slash and nothing encoded: what the store's SHA-256 is taken of. */
@@ -99,6 +114,8 @@ export function pathOf(name: ObjectName): string {
       return `/nar/${name.name}`;
     case 'listing':
       return `/${name.hash}.ls`;
+    case 'packed-listing':
+      return `/${name.hash}.ls.xz`;
     case 'log':
       return `/log/${name.drv}`;
     case 'realisation':

@@ -1,6 +1,6 @@
 // What an upstream has under a URL, as its headers tell: RFC 9110, sections 8 and 14.
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { codingOf } from '../codings.ts';
+import { codingOf, isDecodable } from '../codings.ts';
 import type { Incoming } from './body.ts';
 
 /** Something an upstream has, or a part of it. Read the body to its end or destroy it. */
@@ -8,6 +8,8 @@ export interface Answer extends Extent {
   readonly body: Incoming;
   /** Differs when the whole has changed: a strong ETag, or else the date; undefined if there is neither. */
   readonly validator: string | undefined;
+  /** What the body is packed in, where that was let pass: see {@link Manner.packed}. */
+  readonly coding?: string | undefined;
 }
 
 interface Extent {
@@ -70,7 +72,9 @@ function wholeOf(headers: IncomingHttpHeaders): Extent | undefined {
   const { 'content-length': length, 'transfer-encoding': chunked } = headers;
   const coded = isCoded(headers);
   const size = length === undefined || coded ? undefined : Number(length);
-  const delimited = coded || length !== undefined || chunked !== undefined;
+  // What a coding leaves open shows when it is undone.
+  const undone = coded && isDecodable(codingOf(headers['content-encoding']) ?? '');
+  const delimited = undone || length !== undefined || chunked !== undefined;
   const counts = size === undefined || Number.isSafeInteger(size);
   return counts ? { size, start: 0, end: size, partial: false, delimited } : undefined;
 }

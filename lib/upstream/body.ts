@@ -1,6 +1,6 @@
 // The body of an upstream's answer: content codings undone, with a deadline on silence, its failures in our terms.
 import type { IncomingMessage } from 'node:http';
-import { codingOf, decode, isDecodable } from '../codings.ts';
+import { codingOf, decode, isDecodable, isPassable } from '../codings.ts';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import { untilStalled } from '../streams.ts';
 
@@ -20,6 +20,13 @@ export interface Watch {
   failed(error: CacheError): unknown;
 }
 
+interface BodyOptions {
+  readonly stallMs: number;
+  readonly watch: Watch;
+  readonly signal: AbortSignal;
+  readonly packed?: boolean | undefined;
+}
+
 export class Body implements Incoming {
   readonly #response: IncomingMessage;
   readonly #coding: string | undefined;
@@ -29,16 +36,26 @@ export class Body implements Incoming {
   /** Set once it was destroyed from outside: why, if that was said. */
   #destroyed: CacheError | null | undefined;
 
+  /** What it is left packed in. */
+  readonly packedIn: string | undefined;
+
   /**
-   * `signal` ends it early.
+   * `signal` ends it early; `packed` is whether what can't be decoded may stay as it is.
    * @throws CacheError `upstream` for a Content-Encoding that this Node can't decode
    */
-  constructor(response: IncomingMessage, label: string, stallMs: number, watch: Watch, signal: AbortSignal) {
+  constructor(
+    response: IncomingMessage,
+    label: string,
+    { stallMs, watch, signal, packed = false }: BodyOptions,
+  ) {
     this.#response = response;
     this.#label = label;
     this.#stallMs = stallMs;
     this.#watch = watch;
-    this.#coding = codingOf(response.headers['content-encoding']);
+    const coding = codingOf(response.headers['content-encoding']);
+    this.packedIn =
+      packed && coding !== undefined && !isDecodable(coding) && isPassable(coding) ? coding : undefined;
+    this.#coding = this.packedIn === undefined ? coding : undefined;
     if (this.#coding !== undefined && !isDecodable(this.#coding)) {
       response.destroy();
       throw new CacheError(

@@ -51,6 +51,8 @@ export interface Manner extends Need {
   readonly foreign?: boolean | undefined;
   /** Whom the request that needs it has come through. */
   readonly via?: Via | undefined;
+  /** Whether it may come packed in what this Node can't undo. */
+  readonly packed?: boolean | undefined;
 }
 
 /** A store hash that nobody has: what is answered to it tells whether narinfos are answered at all. */
@@ -143,7 +145,7 @@ export class Upstream {
     url: URL,
     large: boolean,
     signal: AbortSignal,
-    { part, foreign = false, insist = false, patient = false, via = NOBODY }: Manner = {},
+    { part, foreign = false, insist = false, packed = false, patient = false, via = NOBODY }: Manner = {},
   ): Promise<Answer | undefined> {
     // It asks us because it has no such thing.
     if (this.instance !== undefined && via.includes(this.instance)) return Promise.resolve(undefined);
@@ -151,12 +153,16 @@ export class Upstream {
       // What it says to the whole, which is asked for then, tells whether it fails.
       const excuses = (error: unknown) => this.parts.asksAgain(asked, error);
       const way = { large, signal, part: asked, insist, patient, via, excuses, looking: false };
-      return this.#get(url, way, foreign);
+      return this.#get(url, way, { foreign, packed });
     };
     return part === undefined ? ask(undefined) : this.parts.ask(part, ask);
   }
 
-  async #get(url: URL, way: Way, foreign: boolean): Promise<Answer | undefined> {
+  async #get(
+    url: URL,
+    way: Way,
+    { foreign, packed }: { readonly foreign: boolean; readonly packed: boolean },
+  ): Promise<Answer | undefined> {
     const { response, party } = await this.#sender.follow(url, way);
     const { health } = this;
     const { through } = this.#sender;
@@ -203,8 +209,9 @@ export class Upstream {
     }
     const extent = extentOf(response, way.part);
     if (typeof extent === 'string') throw refuse(extent);
-    const body = new Body(response, name, this.#deadlines.stallMs, watch, way.signal);
-    return { body, ...extent, validator: validatorOf(response) };
+    const { stallMs } = this.#deadlines;
+    const body = new Body(response, name, { stallMs, watch, packed, signal: way.signal });
+    return { body, ...extent, validator: validatorOf(response), coding: body.packedIn };
   }
 
   /**
@@ -223,7 +230,11 @@ export class Upstream {
       },
       async (over: AbortSignal) => {
         const url = this.resolve(`${NO_PATH}.narinfo`);
-        const answer = await this.#get(url, { ...way, signal: over }, false).catch((error) => {
+        const answer = await this.#get(
+          url,
+          { ...way, signal: over },
+          { foreign: false, packed: false },
+        ).catch((error) => {
           // That it won't is a sign of life, or that it was asked too often.
           if (isCacheError(error, 'refused') || isPostponement(error)) return undefined;
           throw error;

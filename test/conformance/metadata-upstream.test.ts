@@ -224,10 +224,10 @@ test('21: a log in a coding that nobody knows → 502, nothing kept', async (t) 
   assert.equal((await get(service.url, DRV)).status, 404);
 });
 
-test('a log or listing whose end only the end of the connection tells is passed on, and not kept', async (t) => {
+test('a log whose end only the end of the connection tells is passed on, and not kept', async (t) => {
   const upstream = await startUpstream(t);
   const service = await startTestService(t, { upstreams: [upstream.url] });
-  for (const path of [`/log/${one.base}.drv`, `/${one.hash}.ls`]) {
+  for (const path of [`/log/${one.base}.drv`, `/log/${other.base}.drv`]) {
     upstream.on(path, raw('HTTP/1.0 200 OK\r\n\r\n', 'the begin'));
     assert.equal((await get(service.url, path)).text, 'the begin');
     await service.restart();

@@ -186,6 +186,7 @@ test('20: slashes within a path → as the canonical path', async (t) => {
 });
 
 const LOG = `/log/${makePackage('a+b=c_d.e?f').base}.drv`;
+const FROM_ABOVE = '{"id":"x","outPath":"y"}';
 const DOI = `/realisations/sha256:${sha256('x').toString('hex')}!out.doi`;
 const ENCODED: Record<string, [raw: string, encoded: string]> = {
   '%21 and %3A': [DOI, DOI.replace('!', '%21').replace(':', '%3A')],
@@ -212,11 +213,10 @@ for (const [what, [raw, encoded]] of Object.entries(ENCODED)) {
     const upstream = await startUpstream(t);
     upstream.otherwise((request, response) => {
       const known = decodeURIComponent(request.url ?? '') === decodeURIComponent(encoded);
-      whole(known ? 'from above\n' : 'wrong')(request, response);
+      whole(known ? FROM_ABOVE : 'wrong')(request, response);
     });
     const service = await startTestService(t, { upstreams: [upstream.url] });
-    for (const path of [raw, encoded])
-      assert.equal((await get(service.url, path)).text, 'from above\n', path);
+    for (const path of [raw, encoded]) assert.equal((await get(service.url, path)).text, FROM_ABOVE, path);
     assert.equal(upstream.count(), 1);
   });
 }

@@ -42,11 +42,11 @@ const failing: NarInfos['find'] = async () => {
 };
 const byNarInfo = (url: string) => `${url} by its narinfo of ${HASH}`;
 
-test('what is no NAR is asked for by its own path, in which a question mark begins no query', (t) => {
-  const { expected, sources } = setUp(t, failing).forPath('/log/a?b.drv');
+test('a log is asked for by all names that it may have, in which a question mark begins no query', async (t) => {
+  const { expected, sources } = await setUp(t, failing).forFile({ kind: 'log', drv: `${HASH}-a?b.drv` });
   assert.deepEqual(
     sources.map(({ label }) => label),
-    [`${A}/log/a%3Fb.drv`, `${B}/log/a%3Fb.drv`],
+    [A, B].flatMap((base) => [`${base}/log/${HASH}-a%3Fb.drv`, `${base}/log/${HASH}-a`]),
   );
   assert.deepEqual(Object.values(expected), [undefined, undefined, undefined]);
 });

@@ -1,0 +1,48 @@
+// Logs and listings that are stored as an upstream packed them, since the Node of that time could not undo it, or nobody had said
+// that they were packed: their first bytes tell. Where this Node can undo it, the plain one takes their place.
+import { decode, isDecodable, sniffCoding } from '../codings.ts';
+import { CacheError, isCacheError } from '../errors.ts';
+import type { ObjectKind } from '../nix/object-name.ts';
+import { atMost, piecesOf } from '../streams.ts';
+import type { Store, StoredObject } from './store.ts';
+import { storeBody } from './store-body.ts';
+
+const PACKED = new Set<ObjectKind>(['listing', 'log', 'realisation', 'build-trace', 'debug-info']);
+const HEAD_BYTES = 8;
+const MAX_BYTES = 256 << 20;
+
+/** The object, plain where that can be; else `coding` is what it is packed in. */
+export async function openPlain(
+  store: Store,
+  path: string,
+): Promise<{ object: StoredObject; coding: string | undefined } | undefined> {
+  const object = await store.open(path);
+  if (object === undefined) return undefined;
+  const { kind, size } = object.meta;
+  if (!PACKED.has(kind) || size < HEAD_BYTES) return { object, coding: undefined };
+  const head = object.reader(0, HEAD_BYTES);
+  const coding = sniffCoding((await head.next()) ?? Buffer.alloc(0));
+  head.close();
+  if (coding !== undefined && isDecodable(coding)) await unpack(store, path, coding);
+  const again = await store.open(path);
+  if (again === undefined) return undefined;
+  const isPacked = coding !== undefined && again.version === object.version;
+  return { object: again, coding: isPacked ? coding : undefined };
+}
+
+/** If that fails, it is as it was. */
+async function unpack(store: Store, path: string, coding: string): Promise<void> {
+  const object = await store.open(path);
+  if (object === undefined) return;
+  const { kind, origin, size } = object.meta;
+  const tooLong = () => new CacheError('too-large', `${path} unpacks to more than ${MAX_BYTES} bytes`);
+  const body = atMost(decode(coding, piecesOf(object.reader(0, size))), MAX_BYTES, tooLong);
+  const options = { existing: 'replace', durable: origin === 'push' } as const;
+  try {
+    await storeBody(store, body, () => ({ path, kind, origin }), options);
+  } catch (error) {
+    if (!isCacheError(error)) throw error;
+  } finally {
+    await object.close();
+  }
+}
