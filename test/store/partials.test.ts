@@ -1,6 +1,6 @@
 // Beginnings of downloads, kept from one start to another: as few, as young and as well known as they must be.
 import assert from 'node:assert/strict';
-import fs, { mkdir, readdir, readFile, truncate, utimes, writeFile } from 'node:fs/promises';
+import fs, { mkdir, readdir, readFile, rename, truncate, utimes, writeFile } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { FolderStore } from '../../lib/store/folder-store.ts';
 import { Partials } from '../../lib/store/partials.ts';
 import type { Beginning } from '../../lib/store/store.ts';
+import { OWN } from '../../lib/store/writer.ts';
 import { writing } from '../../lib/store/writing.ts';
 import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
 import { idOf } from '../fixtures/holdings.ts';
@@ -142,4 +143,35 @@ test('what is too much goes when the disk has a turn for it', async (t) => {
   goOn();
   await Promise.all([...others, pruned]);
   assert.deepEqual(await readdir(partial), []);
+});
+
+test('a beginning of a process that is gone is taken over, whoever has its number now', async (t) => {
+  const { store, partial } = await setUp(t);
+  const tmp = join(store.folder, 'tmp');
+  const [, , where] = OWN.split('.');
+  const hex = 'ab'.repeat(12);
+  const names = [
+    // Of an earlier version; the number is that of a program that has nothing to do with it.
+    `${process.ppid}-${hex}`,
+    `${process.ppid}.1.${where}-${hex}`,
+    // Of another container, or from before the machine was started anew.
+    `1.1.${'0'.repeat(12)}-${hex}`,
+  ];
+  for (const [i, name] of names.entries()) {
+    const one = { ...ONE, path: `/nar/${i}.nar` };
+    const spool = store.spool();
+    await spool.write(BODY, 0);
+    await store.notePartial(spool, one);
+    const [file = ''] = (await readdir(tmp)).filter((other) => !names.includes(other));
+    await rename(join(tmp, file), join(tmp, name));
+    await spool.close();
+  }
+  await store.prepare(true);
+  assert.deepEqual(await readdir(tmp), []);
+  assert.equal((await readdir(partial)).length, names.length);
+  for (const i of names.keys()) {
+    const taken = await store.takePartial({ ...WANTED, path: `/nar/${i}.nar` });
+    assert.equal(taken?.length, BODY.length);
+    await taken?.spool.close();
+  }
 });
