@@ -15,7 +15,7 @@ import {
   withUrl,
 } from './nix/narinfo.ts';
 import { hashInNarName, isNarName, type NarName, pathOf } from './nix/object-name.ts';
-import { checkSigned, type Keys } from './nix/signature.ts';
+import { checkVouchedFor, isVouchedFor, type Keys } from './nix/signature.ts';
 import type { StoreHash } from './nix/store-path.ts';
 import { PushedNars } from './pushed-nars.ts';
 import type { PutOptions, Store } from './store/store.ts';
@@ -51,7 +51,7 @@ export class PushedNarInfos {
   }
 
   /**
-   * Stores the narinfo of the path with that hash, if one of the keys has signed it, and its NAR is here.
+   * Stores the narinfo of the path with that hash, if one of the keys has signed it or its path follows from its content, and its NAR is here.
    * @throws CacheError `invalid`, `too-large` or `storage`
    */
   async put(hash: StoreHash, received: string, keys: Keys, circumstances: Circumstances): Promise<void> {
@@ -61,25 +61,26 @@ export class PushedNarInfos {
     if (info.hashPart !== hash) {
       throw new CacheError('invalid', `expected the narinfo of ${hash}, found that of ${info.storePath}`);
     }
-    checkSigned(info, keys, storeDir);
+    checkVouchedFor(info, keys, storeDir);
     const narName = pushedNarName(info);
     const text = mended(received, info, storeDir, (name) => keys.some((key) => key.name === name));
     // Signatures of several uploads at once are all kept: they are merged one after the other.
-    await narInfos.changing.run(hash, () => this.#merge(info, text, narName, circumstances));
+    await narInfos.changing.run(hash, () => this.#merge(info, text, narName, { ...circumstances, keys }));
   }
 
   async #merge(
     info: NarInfo,
     text: string,
     narName: NarName,
-    { alone, signal }: Circumstances,
+    { alone, keys, signal }: Circumstances & { readonly keys: Keys },
   ): Promise<void> {
-    const { log, narInfos, store } = this.#options;
+    const { log, narInfos, store, storeDir } = this.#options;
     // The client may have had it from here a moment ago, while it was still on its way into the store.
     await narInfos.settled(info.hashPart);
     const found = await narInfos.local(info.hashPart);
     const existing = found !== undefined && sameContent(found.info, info) ? found : undefined;
-    const stays = found !== undefined && (found.origin === 'push' || !alone);
+    const stays =
+      found !== undefined && (found.origin === 'push' ? isVouchedFor(found.info, keys, storeDir) : !alone);
     if (existing === undefined && stays) {
       log.info(
         `${info.storePath} is already here with another content, which stays (NarHash ${found.info.narHash})`,
@@ -95,7 +96,8 @@ export class PushedNarInfos {
       // Signatures come to one another without end.
       const bytes = Buffer.from(merged);
       if (bytes.length > MAX_NARINFO_BYTES) throw tooLarge(MAX_NARINFO_BYTES, bytes.length);
-      const otherNars = await this.#otherNars(path, kept, existing?.narName, narName);
+      // Those of another content go with it.
+      const otherNars = existing && (await this.#otherNars(path, kept, existing.narName, narName));
       await storeBody(store, [bytes], () => ({ path, kind: 'narinfo', origin, otherNars }), PUSHED);
       narInfos.forget(info.hashPart);
     };

@@ -7,7 +7,7 @@ import { endingOf } from '../nix/compression.ts';
 import { sameContent } from '../nix/fits.ts';
 import { mended, type NarInfo, parseNarInfo, withUrl } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
-import { checkSigned, readKeys } from '../nix/signature.ts';
+import { checkVouchedFor, isVouchedFor, readKeys } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Engine } from './engine.ts';
 import { ImportedBesides } from './import-besides.ts';
@@ -84,7 +84,7 @@ async function takeNar(one: Offered, options: ImportOptions): Promise<NarName | 
   const { store, uploads } = engine;
   checkAborted(signal);
   // Before its NAR is read for nothing.
-  checkSigned(info, readKeys(config.trustedKeys), config.storeDir);
+  checkVouchedFor(info, readKeys(config.trustedKeys), config.storeDir);
   if (await isHere(info, options)) return 'there';
   const sha256 = info.fileHash ?? (info.compression === 'none' ? info.narHash : undefined);
   const ending = endingOf(info.compression);
@@ -104,11 +104,15 @@ async function takeNar(one: Offered, options: ImportOptions): Promise<NarName | 
 }
 
 /** Whether the path was pushed already, with all these signatures; or is here with another content, which stays. */
-async function isHere(info: NarInfo, { engine, log }: ImportOptions): Promise<boolean> {
+async function isHere(info: NarInfo, { config, engine, log }: ImportOptions): Promise<boolean> {
   const { narInfos, store } = engine;
   const existing = await narInfos.local(info.hashPart);
   if (existing === undefined) return false;
+  const { storeDir, trustedKeys } = config;
   if (!sameContent(existing.info, info)) {
+    // What lacks a signature that is demanded by now gives way to what has it.
+    if (existing.origin === 'push' && !isVouchedFor(existing.info, readKeys(trustedKeys), storeDir))
+      return false;
     log.info(`${info.storePath} is already here with another content, which stays`);
     return true;
   }

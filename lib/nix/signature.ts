@@ -9,6 +9,7 @@ import {
   verify as verifyBytes,
 } from 'node:crypto';
 import { CacheError } from '../errors.ts';
+import { isContentAddressed } from './content-address.ts';
 import type { NarInfo } from './narinfo.ts';
 import { keyName } from './sig.ts';
 
@@ -118,6 +119,18 @@ export function verify(info: NarInfo, keys: Keys, storeDir: string): string | un
     if (keys.some((one) => one.name === name && verifyBytes(null, signed, one.key, bytes))) return name;
   }
   return undefined;
+}
+
+/** Whether one of the keys has signed it, or nobody need have: there are none, or its path follows from its content. */
+export function isVouchedFor(info: NarInfo, keys: Keys, storeDir: string): boolean {
+  return (
+    keys.length === 0 || isContentAddressed(info, storeDir) || verify(info, keys, storeDir) !== undefined
+  );
+}
+
+/** @throws CacheError `invalid` if not {@link isVouchedFor} */
+export function checkVouchedFor(info: NarInfo, keys: Keys, storeDir: string): void {
+  if (!isVouchedFor(info, keys, storeDir)) checkSigned(info, keys, storeDir);
 }
 
 /** @throws CacheError `invalid` if keys are demanded and none of them has signed */

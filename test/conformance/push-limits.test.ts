@@ -9,7 +9,17 @@ import { gzipSync } from 'node:zlib';
 import { encodeNix32 } from '../../lib/nix/nix32.ts';
 import { get, push, put } from '../fixtures/client.ts';
 import { startTestService, type TestService } from '../fixtures/in-process.ts';
-import { compress, field, makePackage, publicKey, readNarInfo, sha256, sign } from '../fixtures/nar.ts';
+import {
+  compress,
+  field,
+  makePackage,
+  nar,
+  type Package,
+  publicKey,
+  readNarInfo,
+  sha256,
+  sign,
+} from '../fixtures/nar.ts';
 import { openedSince, openThings } from '../fixtures/open-things.ts';
 import { until } from '../fixtures/patience.ts';
 import { rawConnect, requestText } from '../fixtures/raw-client.ts';
@@ -231,4 +241,66 @@ test('signatures that are added without end are refused when the narinfo would b
   }
   assert.deepEqual(statuses, [200, 413]);
   assert.ok((await get(service.url, plain.narInfoPath)).body.length <= 1 << 20);
+});
+
+/** The store path's base name that follows from `type` and a SHA-256, as Nix folds it. */
+function pathFor(type: string, hash: Buffer, name: string): string {
+  const whole = sha256(`${type}:sha256:${hash.toString('hex')}:/nix/store:${name}`);
+  const folded = Buffer.alloc(20);
+  for (const [i, byte] of whole.entries()) folded[i % 20] = (folded[i % 20] as number) ^ byte;
+  return `${encodeNix32(folded)}-${name}`;
+}
+
+test('76: trusted_keys: what follows from its content is taken unsigned, with references too; nothing else is', async (t) => {
+  const service = await startTestService(t, { toml: trusting(TRUSTED) });
+  const contents = Buffer.from('some text\n');
+  const file = nar({ type: 'regular', contents });
+  const [flat, whole] = [sha256(contents), sha256(file)];
+  const reference = makePackage('other').base;
+  const fixed = sha256(`fixed:out:sha256:${flat.toString('hex')}:`);
+  const forms: [ca: string, base: string, references: string][] = [
+    [`text:sha256:${encodeNix32(flat)}`, pathFor('text', flat, 'a.drv'), ''],
+    [`text:sha256:${encodeNix32(flat)}`, pathFor(`text:/nix/store/${reference}`, flat, 'b.drv'), reference],
+    [`fixed:sha256:${encodeNix32(flat)}`, pathFor('output:out', fixed, 'c.txt'), ''],
+    [`fixed:r:sha256:${encodeNix32(whole)}`, pathFor('source', whole, 'd.txt'), ''],
+    [
+      `fixed:r:sha256:${encodeNix32(whole)}`,
+      pathFor(`source:/nix/store/${reference}`, whole, 'e'),
+      reference,
+    ],
+  ];
+  const narPath = `/nar/${encodeNix32(whole)}.nar`;
+  assert.equal((await put(service.url, narPath, file)).status, 200);
+  for (const [ca, base, references] of forms) {
+    const text = (base: string, references: string) =>
+      `StorePath: /nix/store/${base}\nURL: ${narPath.slice(1)}\nCompression: none\n` +
+      `NarHash: sha256:${encodeNix32(whole)}\nNarSize: ${file.length}\nReferences: ${references}\nCA: ${ca}\n`;
+    const offer = (base: string, references: string) =>
+      put(service.url, `/${base.slice(0, 32)}.narinfo`, text(base, references));
+    for (const wrong of [makePackage('x').base, `${base}x`])
+      assert.equal((await offer(wrong, references)).status, 400, ca);
+    assert.equal((await offer(base, `${references} ${makePackage('y').base}`)).status, 400, ca);
+    assert.equal((await offer(base, references)).status, 200, ca);
+    assert.equal((await get(service.url, `/${base.slice(0, 32)}.narinfo`)).text, text(base, references));
+  }
+});
+
+test('a first push that lacks the demanded signature gives way to one that has it, and only to that', async (t) => {
+  const service = await startTestService(t);
+  const builds = ['one', 'two', 'three', 'four'].map((seed, i) =>
+    makePackage('rebuilt', { seed, keys: i === 0 ? [] : i === 1 ? [OTHER] : [TRUSTED] }),
+  ) as [Package, Package, Package, Package];
+  const served = async () => (await get(service.url, builds[0].narInfoPath)).text;
+  await push(service.url, builds[0]);
+  await push(service.url, builds[1]);
+  assert.equal(await served(), builds[0].narInfo);
+  await service.reload(trusting(TRUSTED));
+  assert.equal((await put(service.url, builds[1].narInfoPath, builds[1].narInfo)).status, 400);
+  assert.equal(await served(), builds[0].narInfo);
+  for (const build of builds.slice(2)) {
+    await push(service.url, build);
+    assert.equal(await served(), builds[2].narInfo);
+    await service.restart();
+  }
+  assert.deepEqual((await get(service.url, builds[2].narPath)).body, builds[2].file);
 });
