@@ -13,7 +13,7 @@ import { isFull } from './files.ts';
 import { give, makeFolderIn } from './own.ts';
 import { type Knocked, knock, type Listening, listenIn, type Talk } from './socket.ts';
 import { OWN } from './writer.ts';
-import { link, unlink, writing } from './writing.ts';
+import { link, rename, unlink, writing } from './writing.ts';
 
 const NAME = 'service.sock';
 /** Has this name whoever is doing away with a socket on which nobody listens. */
@@ -61,7 +61,9 @@ export class Hold {
   private constructor(folder: string, options: HoldOptions) {
     this.#folder = folder;
     this.#options = options;
-    const greeting = JSON.stringify({ pid: process.pid, host: hostname(), since: new Date().toISOString() });
+    const id = randomBytes(8).toString('hex');
+    const own = { pid: process.pid, host: hostname(), since: new Date().toISOString(), id };
+    const greeting = JSON.stringify(own);
     this.#talk = {
       greeting: () => greeting,
       answer: (line) => {
@@ -150,12 +152,11 @@ export class Hold {
     const own = `${OWN}-${randomBytes(6).toString('hex')}.sock.new`;
     const listening = await listenIn(tmp, own, this.#talk);
     try {
-      const inode = await inodeOf(join(tmp, own));
       const tried = await this.#name(join(tmp, own));
       await unlink(join(tmp, own)).catch(() => {});
       if (tried === 'named') {
         await give(folder, join(folder, NAME));
-        return { kind: 'held', listening, inode };
+        return { kind: 'held', listening, inode: await inodeOf(join(folder, NAME)) };
       }
       await listening.close();
       return tried;
@@ -169,12 +170,31 @@ export class Hold {
   /** Gives the socket its name, unless somebody has it who lives. */
   async #name(own: string): Promise<'named' | Exclude<Tried, { kind: 'held' }>> {
     for (;;) {
-      if (await isLinked(own, join(this.#folder, NAME))) return 'named';
+      const place = join(this.#folder, NAME);
+      if (await isLinked(own, place)) return (await this.#isReached()) ?? this.#moved(own, place);
       const knocked = await this.#knock(NAME);
       if (knocked.kind === 'alive') return { kind: 'taken', by: whoIs(knocked.lines[0]) };
       if (knocked.kind === 'unknown') return knocked;
       if (knocked.kind === 'nobody') await this.#clear(own);
     }
+  }
+
+  /** Whether whoever looks for the service finds this one. */
+  async #isReached(): Promise<'named' | undefined> {
+    const knocked = await this.#knock(NAME);
+    return knocked.kind === 'alive' && knocked.lines[0] === this.#talk.greeting() ? 'named' : undefined;
+  }
+
+  /** Programs that show one folder as another may take a file with two names for two files, and nobody listens on the second one. */
+  async #moved(own: string, place: string): Promise<'named' | Extract<Tried, { kind: 'unknown' }>> {
+    await unlink(place);
+    await rename(own, place);
+    // Two may have done so at once.
+    await delay(2 * TURN_MS);
+    if (await this.#isReached()) return 'named';
+    // Else commands would believe that nobody is here.
+    if ((await this.#knock(NAME)).kind === 'nobody') await unlink(place);
+    return { kind: 'unknown', why: 'sockets are not found again on this disk' };
   }
 
   /**
@@ -213,7 +233,8 @@ export class Hold {
 
   async #keep(): Promise<void> {
     const held = this.#held;
-    if (held !== undefined && (await inodeOf(join(this.#folder, NAME))) === held.inode) return;
+    const isOurs = async (inode: string) => (await inodeOf(join(this.#folder, NAME))) === inode;
+    if (held !== undefined && ((await isOurs(held.inode)) || (await this.#isReached()))) return;
     const tried = await this.#try();
     if (this.#released) {
       if (tried.kind === 'held') await this.#drop(tried);
@@ -291,10 +312,10 @@ function whoIs(line = ''): string {
 }
 
 /**
- * Tells the service that has the folder to believe nothing that it has in memory: true once it has heard that, or if it is certain
- * that there is none; false if that can't be told.
+ * Tells the service that has the folder to believe nothing that it has in memory: true once it has heard that. That nobody listens
+ * does not prove that there is none: it may be on another machine, or reach the folder another way.
  */
 export async function tellService(folder: string): Promise<boolean> {
   const knocked = await knock(folder, NAME, { say: FORGET, wanted: 2, waitMs: FORGET_MS });
-  return knocked.kind === 'nobody' || (knocked.kind === 'alive' && knocked.lines[1] === DONE);
+  return knocked.kind === 'alive' && knocked.lines[1] === DONE;
 }

@@ -10,6 +10,7 @@ import { isCacheError } from '../../lib/errors.ts';
 import { Hold, tellService } from '../../lib/store/hold.ts';
 import { defer, temporaryFolder } from '../fixtures/defer.ts';
 import { exfatDisk, needExfat } from '../fixtures/exfat-disk.ts';
+import { boundDisk } from '../fixtures/hanging-disk.ts';
 import { needRoot } from '../fixtures/need-root.ts';
 import { until } from '../fixtures/patience.ts';
 import { projectRoot } from '../fixtures/project.ts';
@@ -136,7 +137,7 @@ test('commands tell the service, and hear whether it knows', async (t) => {
   await hold.release();
   const kill = await other(t, folder);
   await kill();
-  assert.equal(await tellService(folder), true, 'nobody is there');
+  assert.equal(await tellService(folder), false, 'nobody has heard it');
 });
 
 test('whatever somebody says to it, or does not, it goes on', async (t) => {
@@ -212,6 +213,22 @@ test('so it is on a disk that takes no sockets', { skip: needExfat() }, async (t
   assert.match(log.join(), /can't be told/);
   assert.deepEqual(await readdir(join(folder, 'tmp')), []);
   assert.equal(await tellService(folder), false);
+});
+
+test('it holds where a file with two names is two files', { skip: needRoot('bindfs') }, async (t) => {
+  const { dir } = await boundDisk(t);
+  await mkdir(dir);
+  const first = await take(t, dir);
+  assert.ok(first.hold.isSole);
+  assert.deepEqual(await readdir(join(dir, 'tmp')), []);
+  await assert.rejects(take(t, dir), /one service a folder/);
+  assert.equal(await tellService(dir), true);
+  assert.equal(first.forgotten(), 1);
+  await first.hold.release();
+  const kill = await other(t, dir);
+  await assert.rejects(take(t, dir), /one service a folder/);
+  await kill();
+  assert.ok((await take(t, dir)).hold.isSole);
 });
 
 test('what was in the way at first is tried again', async (t) => {
