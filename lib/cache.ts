@@ -50,10 +50,11 @@ export class Cache {
   }
 
   /**
-   * The object, from wherever it can be had; undefined if it is nowhere. `via`: whom the request has come through.
+   * The object, from wherever it can be had; undefined if it is nowhere. `via`: whom the request has come through; `gone`: aborted
+   * when whoever asks has left.
    * @throws CacheError of the upstream that could not be asked, if none has it
    */
-  async find(name: ObjectName, via: Via = NOBODY): Promise<Found | undefined> {
+  async find(name: ObjectName, via: Via = NOBODY, gone?: AbortSignal): Promise<Found | undefined> {
     if (name.kind === 'narinfo') {
       const found = await this.#narInfos.find(name.hash, via);
       return found && foundInMemory(found.known, found.how);
@@ -61,7 +62,7 @@ export class Cache {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const stored = await this.#stored(name);
       if (stored !== undefined) return stored;
-      const { value, joined } = await this.#fetcher.fetch(name, via);
+      const { value, joined } = await this.#fetcher.fetch(name, via, gone);
       // It may have been uploaded while the upstreams were asked.
       if (value === undefined) return this.#stored(name);
       if (value !== 'stored' && value.hold()) {

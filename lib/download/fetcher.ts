@@ -1,7 +1,7 @@
 // Gets what the store lacks: finds out who may have it, starts one download of it, and lets everybody who asks
 // meanwhile join that.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Config } from '../config.ts';
+import type { Config, Deadlines } from '../config.ts';
 import { describe, isCacheError } from '../errors.ts';
 import { type Log, warnSeldom } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
@@ -12,6 +12,7 @@ import type { Part } from '../upstream/answer.ts';
 import { Slots } from '../upstream/slots.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via, viaKey } from '../upstream/via.ts';
+import { Audience } from './audience.ts';
 import { Download } from './download.ts';
 import { type First, firstAnswer } from './first-answer.ts';
 import { type Flight, Flights } from './flights.ts';
@@ -39,6 +40,7 @@ export interface FetcherOptions {
   readonly signal: AbortSignal;
   /** Milliseconds from anywhere. */
   readonly now: () => number;
+  readonly deadlines: Pick<Deadlines, 'firstByteMs'>;
   /** Connections for one NAR. */
   readonly connections: number;
   /** See {@link Config}. */
@@ -66,6 +68,8 @@ export class Fetcher {
   readonly #downloads = new Flights<Download | 'stored' | undefined>();
   /** By path; of several of one path the last. */
   readonly #running = new Map<string, Download>();
+  /** Of the downloads that have not begun. */
+  readonly #audiences = new Map<string, Audience>();
   /** Sources that sent wrong bytes, by their labels. */
   readonly #blamed: Lately;
   /** Sources that sent bytes of what broke off. */
@@ -84,12 +88,14 @@ export class Fetcher {
 
   /**
    * A download of the object, begun or joined; `stored` if it has just come into the store; undefined if every
-   * upstream says that it has no such thing. `via`: whom the request has come through.
+   * upstream says that it has no such thing. `via`: whom the request has come through; `gone`: aborted when whoever asks has
+   * left.
    * @throws CacheError of the upstream that could not be asked, if none has it
    */
   async fetch(
     name: FileName,
     via: Via = NOBODY,
+    gone?: AbortSignal,
   ): Promise<{ value: Download | 'stored' | undefined; joined: boolean }> {
     // Whoever came another way may be waiting for what we answer, unless it is on its way from elsewhere already.
     const path = viaKey(pathOf(name), via);
@@ -99,21 +105,49 @@ export class Fetcher {
       // Who began it may have known less than we do: only a NAR's store hash leads to its narinfo.
       const mayKnowMore = name.kind === 'nar' && name.hash !== undefined && this.#downloads.has(path);
       try {
-        const result = await this.#downloads.join(path, () => this.#begin(name, via));
+        const result = await this.#join(path, name, via, gone);
         if (result.value !== undefined || !mayKnowMore) return result;
       } catch (error) {
-        if (!mayKnowMore || this.#options.signal.aborted) throw error;
+        // All others had left just when this one came.
+        const wasLeft = isCacheError(error, 'aborted') && gone !== undefined && !gone.aborted;
+        if (!(mayKnowMore || wasLeft) || this.#options.signal.aborted) throw error;
       }
     }
   }
 
-  async #begin(name: FileName, via: Via): Promise<Flight<Download | 'stored' | undefined>> {
+  async #join(
+    path: string,
+    name: FileName,
+    via: Via,
+    gone: AbortSignal | undefined,
+  ): Promise<{ value: Download | 'stored' | undefined; joined: boolean }> {
+    const { deadlines, signal } = this.#options;
+    const before = this.#audiences.get(path);
+    // A flight that is being given up is not joined by those who come now: they wait for its end, and begin anew.
+    const audience =
+      before === undefined || before.signal.aborted ? new Audience(deadlines.firstByteMs, signal) : before;
+    if (!this.#downloads.has(path)) this.#audiences.set(path, audience);
+    const leave = audience.join(gone);
+    try {
+      return await this.#downloads.join(path, () => this.#begin(name, via, audience.signal));
+    } finally {
+      leave();
+      audience.end();
+      if (this.#audiences.get(path) === audience) this.#audiences.delete(path);
+    }
+  }
+
+  async #begin(
+    name: FileName,
+    via: Via,
+    wanted: AbortSignal,
+  ): Promise<Flight<Download | 'stored' | undefined>> {
     const path = pathOf(name);
     const ended = Promise.resolve();
     // A download that ended since the caller looked has stored it.
     if ((await this.#options.store.version(path)) !== undefined) return { value: 'stored', ended };
     for (let again = false; ; again = true) {
-      const download = await this.#admitted(name, via);
+      const download = await this.#admitted(name, via, wanted);
       if (download instanceof Download) return { value: download, ended: download.ended };
       const isLost = download.sure && name.kind === 'nar' && name.hash !== undefined;
       if (isLost && !again && (await this.#mayReturn(name.hash, name.name))) continue;
@@ -123,7 +157,7 @@ export class Fetcher {
     }
   }
 
-  async #admitted(name: FileName, via: Via): Promise<Download | Missing> {
+  async #admitted(name: FileName, via: Via, isWanted: AbortSignal): Promise<Download | Missing> {
     const path = pathOf(name);
     const sources = this.#narSources;
     const wanted =
@@ -131,7 +165,7 @@ export class Fetcher {
         ? await sources.forNar(name.name, name.hash, via)
         : await sources.forFile(name, via);
     const release = await this.#admit(wanted.expected);
-    const download = await this.#start(name, wanted, via).catch((error) => {
+    const download = await this.#start(name, wanted, via, isWanted).catch((error) => {
       release();
       throw error;
     });
@@ -174,7 +208,12 @@ export class Fetcher {
     };
   }
 
-  async #start(name: ObjectName, { sources: all, expected }: Wanted, via: Via): Promise<Download | Missing> {
+  async #start(
+    name: ObjectName,
+    { sources: all, expected }: Wanted,
+    via: Via,
+    isWanted: AbortSignal,
+  ): Promise<Download | Missing> {
     const { connections, log, signal, store, upstreams } = this.#options;
     const path = pathOf(name);
     const isNar = name.kind === 'nar';
@@ -191,7 +230,7 @@ export class Fetcher {
     const doubt = () => this.#doubt(name);
     const first = await firstAnswer(
       { sources, path: isNar || isUncertain(name) ? undefined : path, expected, part, via },
-      { upstreams, log, signal, unfit: doubt, gaveLately: ({ label }) => this.#gave.has(label) },
+      { upstreams, log, signal: isWanted, unfit: doubt, gaveLately: ({ label }) => this.#gave.has(label) },
     ).catch(async (error) => {
       await this.#putBack(path, expected, partial);
       throw error;

@@ -89,9 +89,11 @@ export function createHandler(options: HandlerOptions): Handler {
     const via = viaOf(req.headers.via);
     // An upstream of ours, or one of its own, has us as upstream: whoever waits for the answer waits for this one.
     const round = isRound(via, self);
+    const gone = new AbortController();
+    res.once('close', () => gone.abort());
     const find = () => {
       if (pushed) return cache.pushed(name);
-      return localOnly || round ? cache.local(name) : cache.find(name, via);
+      return localOnly || round ? cache.local(name) : cache.find(name, via, gone.signal);
     };
     const send = async () => {
       const found = await find();

@@ -199,6 +199,7 @@ export class Health {
     this.stats.failures++;
     if (this.#breakerOf(error) === this.#proxy) this.#proxy.failed(error, undefined);
     else {
+      if (large && !this.standing.large.open) this.#trials.begin();
       this.standing.failed(error, large, name);
       // Whoever got so far has come through the proxy, if it was just now.
       if (name === undefined) this.#proxy?.succeeded();

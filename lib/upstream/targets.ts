@@ -38,7 +38,10 @@ export class Target {
   }
 
   failed(error: unknown, large: boolean, name: string | undefined): void {
-    if (tells(error)) this.standing.failed(error, large, name);
+    if (!tells(error)) return;
+    const wasGood = this.standing.good(large);
+    this.standing.failed(error, large, name);
+    if (wasGood) this.#trials.begin();
   }
 
   delivered(large: boolean): void {

@@ -13,6 +13,11 @@ export class Trials {
     this.#clock = clock;
   }
 
+  /** It has just shown that it fails. */
+  begin(): void {
+    this.#last = this.#clock.now();
+  }
+
   /** Whether it is time; then it is not again for a while. */
   take(): boolean {
     const now = this.#clock.now();

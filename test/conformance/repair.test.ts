@@ -101,7 +101,7 @@ test('that others lack what a dead upstream has named proves nothing', async (t)
   const url = field((await get(service.url, one.narInfoPath)).text, 'URL');
   await upstream.down();
   for (const name of ['a', 'b', 'c']) await get(service.url, makePackage(name).narInfoPath);
-  await service.logged(/believed dead and not asked/);
+  await service.logged(/believed dead and passed over/);
   assert.equal((await get(service.url, `/${url}`)).status, 502);
   assert.equal((await get(service.url, one.narInfoPath)).status, 200);
 });

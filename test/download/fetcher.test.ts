@@ -23,7 +23,12 @@ async function fetching(t: Owner, ...urls: string[]) {
     ...{ signal: world.stopping.signal, now: world.breakers.clock.now },
   };
   const narInfos = new NarInfos(shared);
-  const limits = { connections: 1, maxDownloads: 4, maxSpoolBytes: 2 ** 30 };
+  const limits = {
+    deadlines: { firstByteMs: 10_000 },
+    connections: 1,
+    maxDownloads: 4,
+    maxSpoolBytes: 2 ** 30,
+  };
   const fetcher = new Fetcher({ ...shared, ...limits, narInfos });
   const idle = async () => {
     await Promise.all([fetcher.idle(), narInfos.idle()]);
