@@ -64,7 +64,7 @@ export async function startFuzzedService(t: Owner, seed: number): Promise<Fuzzed
   const paths = [known, ...cold].flatMap((one) => [
     one.narInfoPath,
     one.narPath,
-    `${one.narPath}?hash=${one.hash}`,
+    one.narPath.replace('/nar/', `/nar/${one.hash}-`),
     `/log/${one.base}.drv`,
   ]);
   // What is checked after every batch is not among them: whoever may push may add to a narinfo what no signature covers.

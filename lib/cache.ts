@@ -4,7 +4,15 @@ import type { Download } from './download/download.ts';
 import { Fetcher, type FetcherOptions } from './download/fetcher.ts';
 import type { KnownNarInfo, NarInfos } from './download/narinfos.ts';
 import { CacheError } from './errors.ts';
-import { mimeOf, type ObjectKind, type ObjectName, pathOf, pathsOf } from './nix/object-name.ts';
+import { isNameOf, namesFor } from './nix/nar-names.ts';
+import {
+  mimeOf,
+  type NarName,
+  type ObjectKind,
+  type ObjectName,
+  pathOf,
+  pathsOf,
+} from './nix/object-name.ts';
 import { openPlain } from './store/packed-files.ts';
 import type { Store, StoredObject } from './store/store.ts';
 import type { Reader } from './streams.ts';
@@ -62,7 +70,7 @@ export class Cache {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const stored = await this.#stored(name);
       if (stored !== undefined) return stored;
-      const { value, joined } = await this.#fetcher.fetch(name, via, gone);
+      const { value, joined } = await this.#fetcher.fetch(await this.#asStored(name), via, gone);
       // It may have been uploaded while the upstreams were asked.
       if (value === undefined) return this.#stored(name);
       if (value !== 'stored' && value.hold()) {
@@ -103,11 +111,26 @@ export class Cache {
 
   /** Of a log whose derivation has a `?` in its name also under the name that a client tells of it. */
   async #open(name: FileName): Promise<Awaited<ReturnType<typeof openPlain>>> {
-    for (const path of pathsOf(name)) {
+    const names = name.kind === 'nar' ? await this.#namesOf(name) : [];
+    const paths = name.kind === 'nar' ? names.map((one) => pathOf({ ...name, name: one })) : pathsOf(name);
+    for (const path of paths) {
       const found = await openPlain(this.#store, path);
       if (found !== undefined) return found;
     }
     return undefined;
+  }
+
+  async #asStored(name: FileName): Promise<FileName> {
+    if (name.kind !== 'nar') return name;
+    const [first] = await this.#namesOf(name);
+    return { ...name, name: first };
+  }
+
+  /** Under which names the NAR may be stored: its narinfo tells, if that is here. */
+  async #namesOf({ hash, name }: FileName & { kind: 'nar' }): Promise<[NarName, ...NarName[]]> {
+    const known = hash === undefined ? undefined : await this.#narInfos.local(hash);
+    const others = namesFor(name, hash);
+    return known !== undefined && isNameOf(name, known) ? [known.narName, ...others] : others;
   }
 
   /** When nothing is being fetched. */

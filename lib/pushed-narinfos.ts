@@ -4,13 +4,13 @@ import type { NarInfos } from './download/narinfos.ts';
 import { CacheError } from './errors.ts';
 import type { Log } from './log.ts';
 import { sameContent } from './nix/fits.ts';
+import { addressOf, isNameOf, pushedNarName, storedNarName } from './nix/nar-names.ts';
 import {
   checkSigLines,
   MAX_NARINFO_BYTES,
   mended,
   type NarInfo,
   parseNarInfo,
-  pushedNarName,
   withSigs,
   withUrl,
 } from './nix/narinfo.ts';
@@ -62,16 +62,16 @@ export class PushedNarInfos {
       throw new CacheError('invalid', `expected the narinfo of ${hash}, found that of ${info.storePath}`);
     }
     checkVouchedFor(info, keys, storeDir);
-    const narName = pushedNarName(info);
+    const written = pushedNarName(info);
     const text = mended(received, info, storeDir, (name) => keys.some((key) => key.name === name));
     // Signatures of several uploads at once are all kept: they are merged one after the other.
-    await narInfos.changing.run(hash, () => this.#merge(info, text, narName, { ...circumstances, keys }));
+    await narInfos.changing.run(hash, () => this.#merge(info, text, written, { ...circumstances, keys }));
   }
 
   async #merge(
     info: NarInfo,
     text: string,
-    narName: NarName,
+    written: NarName,
     { alone, keys, signal }: Circumstances & { readonly keys: Keys },
   ): Promise<void> {
     const { log, narInfos, store, storeDir } = this.#options;
@@ -87,6 +87,9 @@ export class PushedNarInfos {
       );
       return;
     }
+    // Who sends back what we served has our address of the NAR in it, or a former one.
+    const sentBack = written === addressOf(info) ? storedNarName(info) : written;
+    const narName = existing !== undefined && isNameOf(written, existing) ? existing.narName : sentBack;
     const pathOfNar = (name: NarName) => pathOf({ kind: 'nar', name, hash: undefined });
     const here = async (name: NarName) => (await store.version(pathOfNar(name))) !== undefined;
     const nar = await store.open(pathOfNar(narName));

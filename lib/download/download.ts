@@ -131,6 +131,7 @@ export class Download {
     try {
       const beginning = state && { state, answer: first.answer };
       const arrived = await this.#attempt(this.#growing, sources, beginning, this.#begun);
+      if (arrived.proof === 'unproven') return await this.#fetchProof(sources, arrived);
       return { arrived, origin: mostOf(sources).upstream.url };
     } catch (error) {
       if (!isCacheError(error, 'invalid')) {
@@ -150,7 +151,8 @@ export class Download {
   }
 
   get #hashKnown(): boolean {
-    return this.#options.expected.fileHash !== undefined;
+    const { fileHash, named } = this.#options.expected;
+    return fileHash !== undefined || named !== undefined;
   }
 
   async #attempt(
@@ -226,7 +228,7 @@ export class Download {
    * differs from that go on with it.
    */
   async #fetchElsewhere(sources: Sources, error: CacheError): Promise<{ arrived: Arrived; origin: string }> {
-    const { blame, log, path, sources: all } = this.#options;
+    const { blame, sources: all } = this.#options;
     const isWrong = error.code === 'invalid';
     this.#isWrong = isWrong;
     const givers = sources.all.filter(({ given }) => given > 0 || !isWrong).map(({ source }) => source);
@@ -236,14 +238,46 @@ export class Download {
     const others = all.filter((source) => !givers.includes(source));
     // What has only broken off may come as a whole the next time.
     const again = isClear && isWrong ? [] : givers;
-    for (const source of [...others, ...again]) {
-      log.warn(`${error.message}; trying ${source.label}`);
+    const found = await this.#fetchAlone([...others, ...again], error.message, () => true);
+    if (found === undefined) throw error;
+    return found;
+  }
+
+  /** What nobody here can judge, another source may have in a form that can be judged; else it is passed on as it is. */
+  async #fetchProof(sources: Sources, arrived: Arrived): Promise<{ arrived: Arrived; origin: string }> {
+    const { blame, path, sources: all } = this.#options;
+    const given = mostOf(sources);
+    const why = `${path}: nobody can tell whether it is what its name says`;
+    if (!this.#growing.isPassing) {
+      const others = all.filter((source) => source !== given);
+      const found = await this.#fetchAlone(others, why, ({ proof }) => proof !== 'unproven');
+      if (found !== undefined) {
+        if (sources.isOfOneFile) blame(given);
+        return found;
+      }
+    }
+    if (this.#begun === 0 && sources.isOfOneFile) return { arrived, origin: given.upstream.url };
+    throw new CacheError('invalid', `${why}, and it was joined from several answers`);
+  }
+
+  /** The first of them that has all of it, so that it `fits`; undefined if none has. */
+  async #fetchAlone(
+    from: readonly Source[],
+    why: string,
+    fits: (arrived: Arrived) => boolean,
+  ): Promise<{ arrived: Arrived; origin: string } | undefined> {
+    const { blame, log, path } = this.#options;
+    for (const source of from) {
+      log.warn(`${why}; trying ${source.label}`);
       const spool = this.#options.spool();
       const growing = new Growing(spool, this.size, () => {});
       try {
-        const arrived = await this.#attempt(growing, new Sources([source]));
+        const sources = new Sources([source]);
+        const arrived = await this.#attempt(growing, sources);
         if ((await growing.file()) === undefined)
           throw new CacheError('storage', `${path}: the disk is full`);
+        if (!fits(arrived) || !(arrived.proof !== 'unproven' || sources.isOfOneFile))
+          throw new CacheError('upstream', 'nobody can tell whether it is right');
         await this.#growing.replace(spool, arrived.size);
         return { arrived, origin: source.upstream.url };
       } catch (failure) {
@@ -253,7 +287,7 @@ export class Download {
         log.warn(`${path}: not from ${source.label} either: ${describe(failure)}`);
       }
     }
-    throw error;
+    return undefined;
   }
 }
 

@@ -5,7 +5,8 @@ import type { Config, Deadlines } from '../config.ts';
 import { describe, isCacheError } from '../errors.ts';
 import { type Log, warnSeldom } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
-import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
+import { namesFor } from '../nix/nar-names.ts';
+import { hashInNarName, type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Spool, Store } from '../store/store.ts';
 import type { Part } from '../upstream/answer.ts';
@@ -20,10 +21,16 @@ import { Lately } from './lately.ts';
 import { canTell, NarSources, type Wanted } from './nar-sources.ts';
 import type { NarInfos } from './narinfos.ts';
 import type { Source } from './sources.ts';
-import type { Expected } from './verify.ts';
+import type { Arrived, Expected } from './verify.ts';
 
 type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
 type Missing = Extract<First, { kind: 'missing' }>;
+type Fetched = Download | 'stored' | undefined;
+
+/** A NAR turned out to be stored under another name than it was asked for by. */
+interface Elsewhere {
+  readonly name: NarName;
+}
 
 /** What is there already of a body. */
 interface Begun {
@@ -65,7 +72,7 @@ export class Fetcher {
   readonly #slots: Slots;
   /** Bytes. */
   readonly #room: Slots;
-  readonly #downloads = new Flights<Download | 'stored' | undefined>();
+  readonly #downloads = new Flights<Fetched | Elsewhere>();
   /** By path; of several of one path the last. */
   readonly #running = new Map<string, Download>();
   /** Of the downloads that have not begun. */
@@ -93,20 +100,22 @@ export class Fetcher {
    * @throws CacheError of the upstream that could not be asked, if none has it
    */
   async fetch(
-    name: FileName,
+    asked: FileName,
     via: Via = NOBODY,
     gone?: AbortSignal,
-  ): Promise<{ value: Download | 'stored' | undefined; joined: boolean }> {
-    // Whoever came another way may be waiting for what we answer, unless it is on its way from elsewhere already.
-    const path = viaKey(pathOf(name), via);
+  ): Promise<{ value: Fetched; joined: boolean }> {
+    let name = asked;
     for (;;) {
+      // Whoever came another way may be waiting for what we answer, unless it is on its way from elsewhere already.
+      const path = viaKey(pathOf(name), via);
       const running = this.#running.get(pathOf(name));
       if (!this.#downloads.has(path) && running?.isFromOutside) return { value: running, joined: true };
       // Who began it may have known less than we do: only a NAR's store hash leads to its narinfo.
       const mayKnowMore = name.kind === 'nar' && name.hash !== undefined && this.#downloads.has(path);
       try {
-        const result = await this.#join(path, name, via, gone);
-        if (result.value !== undefined || !mayKnowMore) return result;
+        const { joined, value } = await this.#join(path, name, via, gone);
+        if (name.kind === 'nar' && isElsewhere(value)) name = { ...name, name: value.name };
+        else if (!isElsewhere(value) && (value !== undefined || !mayKnowMore)) return { value, joined };
       } catch (error) {
         // All others had left just when this one came.
         const wasLeft = isCacheError(error, 'aborted') && gone !== undefined && !gone.aborted;
@@ -120,7 +129,7 @@ export class Fetcher {
     name: FileName,
     via: Via,
     gone: AbortSignal | undefined,
-  ): Promise<{ value: Download | 'stored' | undefined; joined: boolean }> {
+  ): Promise<{ value: Fetched | Elsewhere; joined: boolean }> {
     const { deadlines, signal } = this.#options;
     const before = this.#audiences.get(path);
     // A flight that is being given up is not joined by those who come now: they wait for its end, and begin anew.
@@ -137,17 +146,13 @@ export class Fetcher {
     }
   }
 
-  async #begin(
-    name: FileName,
-    via: Via,
-    wanted: AbortSignal,
-  ): Promise<Flight<Download | 'stored' | undefined>> {
-    const path = pathOf(name);
+  async #begin(name: FileName, via: Via, wanted: AbortSignal): Promise<Flight<Fetched | Elsewhere>> {
     const ended = Promise.resolve();
     // A download that ended since the caller looked has stored it.
-    if ((await this.#options.store.version(path)) !== undefined) return { value: 'stored', ended };
+    if (await this.#isStored(name)) return { value: 'stored', ended };
     for (let again = false; ; again = true) {
       const download = await this.#admitted(name, via, wanted);
+      if (isElsewhere(download)) return { value: download, ended };
       if (download instanceof Download) return { value: download, ended: download.ended };
       const isLost = download.sure && name.kind === 'nar' && name.hash !== undefined;
       if (isLost && !again && (await this.#mayReturn(name.hash, name.name))) continue;
@@ -157,13 +162,14 @@ export class Fetcher {
     }
   }
 
-  async #admitted(name: FileName, via: Via, isWanted: AbortSignal): Promise<Download | Missing> {
+  async #admitted(name: FileName, via: Via, isWanted: AbortSignal): Promise<Download | Missing | Elsewhere> {
     const path = pathOf(name);
-    const sources = this.#narSources;
-    const wanted =
-      name.kind === 'nar'
-        ? await sources.forNar(name.name, name.hash, via)
-        : await sources.forFile(name, via);
+    let wanted: Wanted;
+    if (name.kind === 'nar') {
+      const found = await this.#narSources.forNar(name.name, name.hash, via);
+      if (found.name !== name.name) return { name: found.name };
+      wanted = found;
+    } else wanted = await this.#narSources.forFile(name, via);
     const release = await this.#admit(wanted.expected);
     const download = await this.#start(name, wanted, via, isWanted).catch((error) => {
       release();
@@ -191,6 +197,13 @@ export class Fetcher {
     });
     if (asked === 'same') await delay(RETURN_MS, undefined, { signal });
     return asked !== 'none';
+  }
+
+  async #isStored(name: FileName): Promise<boolean> {
+    const names =
+      name.kind === 'nar' ? namesFor(name.name, name.hash).map((one) => ({ ...name, name: one })) : [name];
+    for (const one of names) if ((await this.#options.store.version(pathOf(one))) !== undefined) return true;
+    return false;
   }
 
   /** Waits for a turn, and for room; what is answered gives both back. */
@@ -254,12 +267,14 @@ export class Fetcher {
         },
         blame: ({ label }) => this.#blamed.add(label),
         gave: ({ label }) => this.#gave.add(label),
-        keep: async (whole, { size, sha256 }, origin) => {
+        keep: async (whole, arrived, origin) => {
+          const told = keptAs(name, expected, arrived);
           // It may have been cut off, and nobody would ever know.
           const { delimited } = first.answer;
-          if (!delimited && expected.fileSize === undefined && !canTell(expected)) return;
-          const narHash = expected.nar && `sha256:${expected.nar.narHash}`;
-          const meta = { path, kind: name.kind, origin, storedAt: new Date(), size, sha256, narHash };
+          const isWhole = delimited || expected.fileSize !== undefined || canTell(expected);
+          if (told === undefined || !isWhole) return;
+          const { sha256, size } = arrived;
+          const meta = { ...told, kind: name.kind, origin, storedAt: new Date(), size, sha256 };
           await store.put(whole, meta, { existing: 'keep', durable: false });
         },
       },
@@ -311,4 +326,25 @@ export class Fetcher {
 /** Whether others may have it under a name that this request does not tell. */
 function isUncertain(name: ObjectName): boolean {
   return name.kind === 'log' && !name.drv.endsWith('.drv');
+}
+
+function isElsewhere(value: Fetched | Missing | Elsewhere): value is Elsewhere {
+  return typeof value === 'object' && 'name' in value;
+}
+
+/** Where it is to be stored; undefined for a NAR of which nobody can tell whether it is what its name says. */
+function keptAs(
+  name: ObjectName,
+  { named, nar, fileHash }: Expected,
+  { proof }: Arrived,
+): { path: string; narHash: string | undefined } | undefined {
+  const narHash = nar && `sha256:${nar.narHash}`;
+  if (name.kind !== 'nar' || named === undefined) {
+    const isTold = name.kind !== 'nar' || nar !== undefined || fileHash !== undefined;
+    return isTold ? { path: pathOf(name), narHash } : undefined;
+  }
+  const [byFileHash, byNarHash = byFileHash] = namesFor(named, name.hash);
+  if (proof === 'file') return { path: pathOf({ ...name, name: byFileHash }), narHash };
+  if (proof !== 'nar') return undefined;
+  return { path: pathOf({ ...name, name: byNarHash }), narHash: `sha256:${hashInNarName(byFileHash)}` };
 }

@@ -2,14 +2,15 @@
 import { isDecodable } from '../codings.ts';
 import { describe, lacksDescriptors } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { type NarInfo, narPromisedBy } from '../nix/narinfo.ts';
+import { isNameOf, namesFor } from '../nix/nar-names.ts';
+import type { NarInfo } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName, type ObjectName, pathsOf } from '../nix/object-name.ts';
 import { hashPartOf, type StoreHash } from '../nix/store-path.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via } from '../upstream/via.ts';
 import { fileSource } from './file-sources.ts';
-import type { NarInfos } from './narinfos.ts';
+import type { KnownNarInfo, NarInfos } from './narinfos.ts';
 import type { Source } from './sources.ts';
 import type { Expected } from './verify.ts';
 
@@ -17,6 +18,11 @@ import type { Expected } from './verify.ts';
 export interface Wanted {
   readonly sources: readonly Source[];
   readonly expected: Expected;
+}
+
+interface WantedNar extends Wanted {
+  /** Under which it is to be stored, as far as that can be told. */
+  readonly name: NarName;
 }
 
 const NOTHING: Expected = { fileHash: undefined, fileSize: undefined, nar: undefined };
@@ -59,34 +65,45 @@ export class NarSources {
    * Of a NAR: first the upstream its narinfo came from, then all by the same path, then those whose own narinfo is of the
    * same file. `hash` is the store path's, which leads to the narinfo; `via` whom the request has come through.
    */
-  async forNar(name: NarName, hash: StoreHash | undefined, via: Via = NOBODY): Promise<Wanted> {
-    const promised = hashInNarName(name);
-    const guesses = (guess: Source['guess'], upstreams = this.#upstreams.all) =>
-      upstreams.map((one) => source(one, one.resolve(`nar/${name}`), { large: true, guess, via }));
-    const expected = expectedByName(name, hash);
-    const byName = { sources: guesses('alone'), expected };
+  async forNar(name: NarName, hash: StoreHash | undefined, via: Via = NOBODY): Promise<WantedNar> {
+    const guesses = (one: NarName, guess: Source['guess'], upstreams = this.#upstreams.all) =>
+      upstreams.map((upstream) =>
+        source(upstream, upstream.resolve(`nar/${one}`), { large: true, guess, via }),
+      );
+    // All that is known is the name.
+    const [plain, inAddress] = namesFor(name, hash);
+    const expected = hashInNarName(plain) === undefined ? NOTHING : { ...NOTHING, named: plain };
+    // Another cache of this kind knows it by its address, and so does nix-serve.
+    const addressed = hash === undefined || inAddress === undefined ? [] : guesses(inAddress, 'settled');
+    const byName = { name: plain, sources: [...addressed, ...guesses(plain, 'alone')], expected };
     if (hash === undefined) return byName;
     const known = await this.#narInfos.find(hash, via).catch((error) => {
       // Without it, only the name can say what the bytes must be, and not every name does.
-      if (!canTell(expected) || lacksDescriptors(error)) throw error;
+      if (byName.expected.named === undefined || lacksDescriptors(error)) throw error;
       this.#log.warn(`narinfo of ${hash} can't be had, trying its NAR by path: ${describe(error)}`);
       return 'unknown' as const;
     });
     if (known === undefined) return byName;
-    if (known === 'unknown' || known.known.narName !== name) {
+    if (known === 'unknown' || !isNameOf(name, known.known)) {
       // A client may remember a narinfo that we have forgotten, and that can't be had now, or another one has come in
       // its place. That an upstream lacks the path proves nothing while its own narinfo may call the NAR otherwise.
-      return { expected, sources: [...guesses('settled'), ...this.#byOwnNarInfo(hash, name, via)] };
+      const byOwn = this.#byOwnNarInfo(hash, (own) => isNameOf(name, own), via);
+      return { ...byName, sources: [...addressed, ...guesses(plain, 'settled'), ...byOwn] };
     }
-    const { info, origin } = known.known;
+    const { info, narName, origin } = known.known;
     const from = this.#upstreams.byOrigin(origin);
     const own = from === undefined ? [] : this.#own(from, info.url, via);
     // Only a name that is a hash means the same bytes everywhere. Where the narinfo came from it is called as that says: asked
     // for by another name there, its "no" would be taken for the true one.
     const elsewhere = this.#upstreams.all.filter((upstream) => own.length === 0 || upstream !== from);
-    const others = promised === undefined && own.length > 0 ? [] : guesses('settled', elsewhere);
-    const sources = [...own, ...others, ...this.#byOwnNarInfo(hash, name, via, from)];
-    return { sources: unique(sources), expected: expectedOf(info, promised) };
+    const isHash = hashInNarName(narName) !== undefined;
+    const others = !isHash && own.length > 0 ? [] : guesses(narName, 'settled', elsewhere);
+    const byOwn = this.#byOwnNarInfo(hash, (one) => one.narName === narName, via, from);
+    return {
+      name: narName,
+      sources: unique([...own, ...others, ...byOwn]),
+      expected: expectedOf(info, narName),
+    };
   }
 
   #own(upstream: Upstream, url: string, via: Via): Source[] {
@@ -99,7 +116,12 @@ export class NarSources {
   }
 
   /** Each asks for the upstream's own narinfo only when its turn has come. */
-  #byOwnNarInfo(hash: StoreHash, name: NarName, via: Via, except?: Upstream): Source[] {
+  #byOwnNarInfo(
+    hash: StoreHash,
+    isSame: (own: KnownNarInfo) => boolean,
+    via: Via,
+    except?: Upstream,
+  ): Source[] {
     const upstreams = this.#upstreams.all.filter((upstream) => upstream !== except);
     return upstreams.map((upstream) => {
       let url: Promise<URL | undefined> | undefined;
@@ -109,7 +131,7 @@ export class NarSources {
         certain: false,
         ask: async (signal, part, need) => {
           url ??= this.#narInfos.ask(upstream, hash, signal, need?.insist, via).then(
-            (own) => (own?.narName === name ? upstream.resolve(own.info.url) : undefined),
+            (own) => (own !== undefined && isSame(own) ? upstream.resolve(own.info.url) : undefined),
             (error) => {
               // It may answer the next time, or the signal have been that of another attempt.
               url = undefined;
@@ -149,22 +171,23 @@ function unique(sources: readonly Source[]): Source[] {
   return sources.filter((one, i) => sources.findIndex(({ label }) => label === one.label) === i);
 }
 
-/** What the name alone promises. */
-function expectedByName(name: NarName, hash: StoreHash | undefined): Expected {
-  const nar = hash === undefined ? undefined : narPromisedBy(name, hash);
-  return { ...NOTHING, fileHash: hashInNarName(name), nar: nar && { ...nar, narSize: undefined } };
-}
-
 /** Whether wrong bytes would be noticed. */
 export function canTell({ fileHash, nar }: Expected): boolean {
   return fileHash !== undefined || (nar !== undefined && isDecodable(nar.compression));
 }
 
-function expectedOf(info: NarInfo, promised: Expected['fileHash']): Expected {
+function expectedOf(info: NarInfo, narName: NarName): Expected {
   const plain = info.compression === 'none';
+  const { compression, narHash, narSize } = info;
   return {
-    fileHash: info.fileHash ?? (plain ? info.narHash : promised),
-    fileSize: info.fileSize ?? (plain ? info.narSize : undefined),
-    nar: { compression: info.compression, narHash: info.narHash, narSize: info.narSize },
+    fileHash: info.fileHash ?? (plain ? narHash : promisedBeside(info, narName)),
+    fileSize: info.fileSize ?? (plain ? narSize : undefined),
+    nar: { compression, narHash, narSize },
   };
+}
+
+/** The file's hash as the Go service's name for it tells: it may also be made of the NarHash. */
+function promisedBeside({ narHash }: NarInfo, narName: NarName): Expected['fileHash'] {
+  const promised = hashInNarName(narName);
+  return promised === narHash ? undefined : promised;
 }

@@ -1,10 +1,11 @@
 // Narinfos: from memory, from the store, from the upstreams, in this order. What came from an upstream is kept as it
-// was received and served with its URL replaced by one of ours that carries the store hash, so that a NAR request
-// always leads back to its narinfo, and by that to its upstream and its hashes.
+// was received and served with its URL replaced by an address of ours that carries the store hash, so that a NAR
+// request always leads back to its narinfo, and by that to its upstream and its hashes.
 import { createHash } from 'node:crypto';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { mended, type NarInfo, narNameOf, parseNarInfo, withSigs, withUrl } from '../nix/narinfo.ts';
+import { addressOf, narNameOf } from '../nix/nar-names.ts';
+import { mended, type NarInfo, parseNarInfo, withSigs, withUrl } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import { keyName } from '../nix/sig.ts';
 import type { Signer } from '../nix/signature.ts';
@@ -27,7 +28,7 @@ export interface KnownNarInfo {
   readonly text: string;
   /** `push`, an upstream's URL, or `unknown`: see {@link ObjectMeta}. */
   readonly origin: string;
-  /** The name in the URL that clients see. */
+  /** The name under which its NAR is stored. */
   readonly narName: NarName;
   /** What clients get. */
   readonly body: Buffer;
@@ -217,7 +218,7 @@ export class NarInfos {
     const pushed = origin === 'push';
     const narName = narNameOf(info, origin);
     const readable = mended(text, info, this.#options.storeDir, (name) => this.#isEd25519(name));
-    const served = pushed ? readable : withUrl(readable, `nar/${narName}?hash=${hash}`);
+    const served = pushed ? readable : withUrl(readable, `nar/${addressOf(info)}`);
     const isSigned = pushed || this.#signing?.sign === 'all';
     const whole = isSigned ? withSigs(served, this.#ownSigs(info)) : served;
     const body = Buffer.from(whole);

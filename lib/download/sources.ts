@@ -73,6 +73,8 @@ export class SourceState {
   out: unknown;
   /** Since when it says, in a row, that it has no such thing. */
   #absentSince: number | undefined;
+  /** Answers that were taken. */
+  answers = 0;
   #validator: string | undefined;
   #seen = false;
   /** Whether its ETag or date is known to tell nothing. */
@@ -117,6 +119,7 @@ export class SourceState {
     }
     this.#seen = true;
     this.#absentSince = undefined;
+    this.answers++;
     this.#validator = answer.validator;
   }
 
@@ -128,6 +131,11 @@ export class SourceState {
   /** Whether what it gives later is of the same file as what it gave before, even if no hash can tell. */
   get recognisable(): boolean {
     return this.#validator !== undefined;
+  }
+
+  /** Whether what it gave is of one file, as far as it tells. */
+  get isSteady(): boolean {
+    return this.answers === 1 || (this.recognisable && !this.#varies);
   }
 
   #error(what: string): CacheError {
@@ -208,6 +216,12 @@ export class Sources {
     const rank = (state: SourceState) => state.failures + (state.slow ? MAX_FAILURES : 0);
     const best = this.all.filter((state) => state.out === undefined).sort((a, b) => rank(a) - rank(b))[0];
     return best?.free ? best : undefined;
+  }
+
+  /** Whether everything came from one source, which has not changed meanwhile. */
+  get isOfOneFile(): boolean {
+    const givers = this.all.filter(({ given }) => given > 0);
+    return givers.length <= 1 && givers.every(({ isSteady }) => isSteady);
   }
 
   get allOut(): boolean {

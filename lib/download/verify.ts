@@ -3,14 +3,18 @@
 import { isDecodable } from '../codings.ts';
 import { CacheError } from '../errors.ts';
 import { type Sha256, sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
+import type { NarName } from '../nix/object-name.ts';
 import { checkUnpacked, compare, Digest, type ExpectedNar } from '../nix/unpacked.ts';
 import type { Growing } from './growing.ts';
+import { type ArrivedNamed, verifyNamed } from './verify-named.ts';
 
 /** What is known beforehand of a body; undefined where nothing is. */
 export interface Expected {
   readonly fileHash: Sha256 | undefined;
   readonly fileSize: number | undefined;
   readonly nar: ExpectedNar | undefined;
+  /** Of a NAR of which only its name is known, which is the hash of the file or of what is in it. */
+  readonly named?: NarName;
 }
 
 /** What arrived, and was right. */
@@ -18,6 +22,8 @@ export interface Arrived {
   readonly size: number;
   /** In hexadecimal. */
   readonly sha256: string;
+  /** Where only a name was known: see {@link ArrivedNamed}. */
+  readonly proof?: ArrivedNamed['proof'];
 }
 
 /** How the filling of the file stands. */
@@ -35,7 +41,8 @@ export async function verify(
   filling: Filling,
   label: string,
 ): Promise<Arrived> {
-  const { nar } = expected;
+  const { named, nar } = expected;
+  if (named !== undefined) return verifyNamed(named, () => follow(growing, filling, label), label);
   const file = new Digest();
   const chunks = file.through(follow(growing, filling, label));
   if (nar !== undefined && isDecodable(nar.compression)) {

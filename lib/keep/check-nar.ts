@@ -2,9 +2,9 @@
 import { decode, isDecodable } from '../codings.ts';
 import { describe, isCacheError } from '../errors.ts';
 import { type Sha256, sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
-import { type NarInfo, narPromisedBy } from '../nix/narinfo.ts';
+import { narPromisedBy } from '../nix/nar-names.ts';
+import type { NarInfo } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName } from '../nix/object-name.ts';
-import { isStoreHash } from '../nix/store-path.ts';
 import { Digest } from '../nix/unpacked.ts';
 import type { ObjectMeta } from '../store/store.ts';
 import type { CheckedFile } from './checked-file.ts';
@@ -69,7 +69,7 @@ export function narDamage(
   const found = sha256 ?? meta?.sha256;
   if (promised !== undefined && found !== undefined && sha256ToHex(promised) !== found)
     return `its SHA-256 is ${found}, its name says ${sha256ToHex(promised)}`;
-  const inside = promisedInside(name);
+  const inside = narPromisedBy(name);
   if (inside === undefined || unpacked?.coding !== inside.compression) return undefined;
   if ('failure' in unpacked.result) return `it ${unpacked.result.failure}`;
   if (unpacked.result.narHash === inside.narHash) return undefined;
@@ -78,12 +78,7 @@ export function narDamage(
 
 /** Whether the name says what the bytes must be, so that a file that is right is right whatever narinfos say. */
 export function isPromise(name: NarName): boolean {
-  return hashInNarName(name) !== undefined || promisedInside(name) !== undefined;
-}
-
-function promisedInside(name: NarName): ReturnType<typeof narPromisedBy> {
-  const hash = name.slice(0, 32);
-  return isStoreHash(hash) ? narPromisedBy(name, hash) : undefined;
+  return hashInNarName(name) !== undefined || narPromisedBy(name) !== undefined;
 }
 
 interface Difference {

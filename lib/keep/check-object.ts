@@ -5,13 +5,8 @@ import { isDecodable } from '../codings.ts';
 import { describe, isCacheError } from '../errors.ts';
 import { NAR_ENDINGS } from '../nix/compression.ts';
 import { sha256FromBytes } from '../nix/hash.ts';
-import {
-  beginsLikeNarInfo,
-  MAX_NARINFO_BYTES,
-  type NarInfo,
-  narNameOf,
-  parseNarInfo,
-} from '../nix/narinfo.ts';
+import { narNameOf } from '../nix/nar-names.ts';
+import { beginsLikeNarInfo, MAX_NARINFO_BYTES, type NarInfo, parseNarInfo } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import { ByteLru } from '../store/byte-lru.ts';
 import { fileOf, idOf } from '../store/files.ts';

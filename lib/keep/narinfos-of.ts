@@ -1,7 +1,8 @@
 // Which narinfos name a NAR that is not here any more: they are found by looking at all of them.
 import { setImmediate as turn } from 'node:timers/promises';
 import { isCacheError } from '../errors.ts';
-import { narNameOf, parseNarInfo } from '../nix/narinfo.ts';
+import { narNameOf } from '../nix/nar-names.ts';
+import { parseNarInfo } from '../nix/narinfo.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import { readFacts } from '../store/facts.ts';
 import { idOf } from '../store/files.ts';

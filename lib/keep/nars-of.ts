@@ -1,6 +1,7 @@
 // Which NARs a path has here, by what its narinfo says, or what is left of that: for whoever removes all of it.
 import { isCacheError } from '../errors.ts';
-import { narNameOf, parseNarInfo, storeDirIn } from '../nix/narinfo.ts';
+import { narNameOf } from '../nix/nar-names.ts';
+import { parseNarInfo, storeDirIn } from '../nix/narinfo.ts';
 import { isNarName, type NarName } from '../nix/object-name.ts';
 import { idOf } from '../store/files.ts';
 import type { FolderStore } from '../store/folder-store.ts';

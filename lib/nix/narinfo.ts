@@ -1,11 +1,10 @@
 // narinfo: what a cache says about one store path. Parsing is at least as strict as the strictest client, because
 // a client stops with an error, not with a miss, on what it can't parse (nix/src/libstore/nar-info.cc).
 import { CacheError } from '../errors.ts';
-import { type Compression, compressionBy, endingOf, extensionOf, isCompression } from './compression.ts';
+import { type Compression, isCompression } from './compression.ts';
 import { isContentAddressed } from './content-address.ts';
-import { type Digest, isSha256, parseHash, type Sha256 } from './hash.ts';
+import { type Digest, parseHash, type Sha256 } from './hash.ts';
 import { readLines } from './narinfo-lines.ts';
-import { isNarName, type NarName } from './object-name.ts';
 import { isEd25519Sig, isSig, keyName } from './sig.ts';
 import { basenameIn, hashPartOf, isBasename, isStoreHash, type StoreHash } from './store-path.ts';
 
@@ -147,54 +146,6 @@ function malformed(field: string, found: string, expected: string): CacheError {
 
 function fail(error: CacheError): never {
   throw error;
-}
-
-/**
- * The name under which this service serves the NAR. It fixes the bytes: the file's hash where the narinfo tells it
- * (for an uncompressed NAR the NarHash is that), else the store path's hash with the NarHash, so that two upstreams
- * which use one name for different files never share an entry.
- */
-export function servedNarName(info: NarInfo): NarName {
-  const fileHash = info.fileHash ?? (info.compression === 'none' ? info.narHash : undefined);
-  if (fileHash !== undefined) return `${fileHash}.nar${endingOf(info.compression)}` as NarName;
-  return `${info.hashPart}-${info.narHash}.nar${extensionOf(info.compression)}` as NarName;
-}
-
-/** What is in a file that is served under this name for that store path, where the name is made of the NarHash. */
-export function narPromisedBy(
-  name: NarName,
-  hashPart: StoreHash,
-): Pick<NarInfo, 'compression' | 'narHash'> | undefined {
-  const [, path, narHash = '', extension = ''] = /^(\w+)-(\w+)\.nar(\.\w+)$/.exec(name) ?? [];
-  const compression = compressionBy(extension);
-  if (path !== hashPart || !isSha256(narHash) || compression === undefined) return undefined;
-  return { compression, narHash };
-}
-
-/**
- * The name of the NAR of a stored narinfo: the one in its URL where that is ours, as in what was pushed (`push`) and in what
- * the Go service kept (`unknown`); else the one under which we serve it.
- */
-export function narNameOf(info: NarInfo, origin: string): NarName {
-  const ownName = origin === 'push' || origin === 'unknown';
-  return (ownName ? narNameIn(info.url) : undefined) ?? servedNarName(info);
-}
-
-/**
- * The NAR's name in a narinfo as clients push it; our own `?hash=` may stand behind it.
- * @throws CacheError `invalid`
- */
-export function pushedNarName({ url }: NarInfo): NarName {
-  const name = narNameIn(url.replace(/\?hash=[0-9a-z]{32}$/, ''));
-  if (name !== undefined) return name;
-  const found = JSON.stringify(url.slice(0, 200));
-  throw new CacheError('invalid', `expected a narinfo URL of the form nar/<name>, found ${found}`);
-}
-
-/** The NAR's name in a URL as pushed narinfos and most caches have it, `nar/<name>`. */
-function narNameIn(url: string): NarName | undefined {
-  const name = /^nar\/([^/?]+)$/.exec(url)?.[1] ?? '';
-  return isNarName(name) ? name : undefined;
 }
 
 /** `text`, a mended narinfo, with its URL replaced and an absent Compression spelled out. Signatures cover neither. */

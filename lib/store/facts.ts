@@ -2,11 +2,11 @@
 // because a million of them are read by a thread that does nothing else (see scan-thread.ts), or by a command.
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { describe, isCacheError, isErrno } from '../errors.ts';
+import { narNameOf } from '../nix/nar-names.ts';
 import {
   beginsLikeNarInfo,
   MAX_NARINFO_BYTES,
   type NarInfo,
-  narNameOf,
   parseNarInfo,
   storeDirIn,
 } from '../nix/narinfo.ts';

@@ -105,7 +105,8 @@ describe('substitution through the service', { concurrency: availableParallelism
         await machine.output(...realise(closure, relay.url, key));
         await assertHolds(machine, closure);
         assert.equal(relay.requests.length, closure.paths.size);
-        for (const request of relay.requests) assert.match(request, /^GET \/nar\/[\w.]+\?hash=\w{32}$/);
+        for (const request of relay.requests)
+          assert.match(request, /^GET \/nar\/[0-9a-z]{32}-[0-9a-z]{52}\.nar(\.\w+)?$/);
       });
     }
 

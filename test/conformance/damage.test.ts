@@ -1,10 +1,10 @@
 // Stored files that are not any more what they were: no client gets one whole, and what upstreams have is fetched anew.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { type FileHandle, open as openFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { get } from '../fixtures/client.ts';
+import { filesOf } from '../fixtures/forgetting.ts';
 import { startTestService, type TestService } from '../fixtures/in-process.ts';
 import { field, makePackage, type Package } from '../fixtures/nar.ts';
 import { startUpstream, type TestUpstream, whole } from '../fixtures/upstream.ts';
@@ -28,10 +28,9 @@ async function holding(
 
 /** Flips one bit of the object's body on the disk, `at` bytes into it. */
 async function damage(service: TestService, path: string, at: number): Promise<void> {
-  const name = createHash('sha256').update(path.replace(/\?.*/, '')).digest('hex');
   let file: FileHandle | undefined;
   try {
-    file = await openFile(join(service.dir, name.slice(0, 2), name), 'r+');
+    file = await Promise.any(filesOf(service.dir, path).map((one) => openFile(one, 'r+')));
     const byte = Buffer.alloc(1);
     await file.read(byte, 0, 1, HEADER_BYTES + at);
     byte[0] = (byte[0] ?? 0) ^ 1;

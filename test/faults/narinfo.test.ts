@@ -16,7 +16,7 @@ import {
 const stock = makeStock('one', 1000);
 const { one } = stock;
 const narInfo = Buffer.from(one.narInfo);
-const served = Buffer.from(one.narInfo.replace(/^URL: (.*)$/m, `URL: $1?hash=${one.hash}`));
+const served = Buffer.from(one.narInfo.replace(/^URL: nar\/(.*)$/m, `URL: nar/${one.hash}-$1`));
 const target = {
   path: one.narInfoPath,
   size: narInfo.length,

@@ -1,17 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isCacheError } from '../../lib/errors.ts';
-import {
-  checkSigLines,
-  mended,
-  narPromisedBy,
-  parseNarInfo,
-  servedNarName,
-  withSigs,
-  withUrl,
-} from '../../lib/nix/narinfo.ts';
-import type { NarName } from '../../lib/nix/object-name.ts';
-import type { StoreHash } from '../../lib/nix/store-path.ts';
+import { checkSigLines, mended, parseNarInfo, withSigs, withUrl } from '../../lib/nix/narinfo.ts';
 import { pick, randomSource } from '../fixtures/random.ts';
 
 const H = '0123456789abcdfghijklmnpqrsvwxyz';
@@ -193,27 +183,6 @@ test('a signature that its own key can not have made, and at which whoever trust
 test('a Sig that no client can read is refused of who can write another', () => {
   for (const value of ['', 'nonsense', ':AAAA', 'k-1:', 'k-1:***'])
     assert.throws(() => checkSigLines(text({ Sig: value })), /Sig/, value);
-});
-
-test('the served name fixes the bytes', () => {
-  const name = (changes: Record<string, string | undefined>) => servedNarName(parse(text(changes)));
-  assert.equal(name({ URL: 'https://x.org/opaque?id=1' }), `${F}.nar.xz`);
-  assert.equal(name({ Compression: undefined }), `${F}.nar.bz2`);
-  assert.equal(name({ FileHash: undefined }), `${H}-${N}.nar.xz`);
-  assert.equal(name({ FileHash: undefined, Compression: 'gzip' }), `${H}-${N}.nar.gzip`);
-  assert.equal(name({ FileHash: undefined, Compression: 'none' }), `${N}.nar`);
-});
-
-test('a served name that is made of the NarHash tells it, for its own path only', () => {
-  for (const compression of ['xz', 'gzip', 'zstd', 'bzip2', 'lzma'] as const) {
-    const info = parse(text({ FileHash: undefined, Compression: compression }));
-    const name = servedNarName(info);
-    assert.deepEqual(narPromisedBy(name, info.hashPart), { compression, narHash: info.narHash });
-    assert.equal(narPromisedBy(name, '0'.repeat(32) as StoreHash), undefined);
-  }
-  const { hashPart } = parse(text());
-  for (const name of [`${N}.nar`, `${F}.nar.xz`, `${H}-${N}.nar`, `${H}-${N}.nar.rar`, `${H}-x.nar.xz`])
-    assert.equal(narPromisedBy(name as NarName, hashPart), undefined, name);
 });
 
 test('a rewritten narinfo differs in its URL and an absent Compression only', () => {

@@ -1,0 +1,72 @@
+// The verdict on a NAR of which nobody knows more than its name: whether the name's digits are the hash of the file, or of what is
+// packed in it. Where that can't be told, it is passed on, and nothing more.
+import { decode, isDecodable } from '../codings.ts';
+import { CacheError, isCacheError } from '../errors.ts';
+import { type Sha256, sha256FromBytes } from '../nix/hash.ts';
+import type { NarName } from '../nix/object-name.ts';
+import { packingOf, proofOf, TELLING_BYTES } from '../nix/packing.ts';
+import { Digest } from '../nix/unpacked.ts';
+
+type Chunks = AsyncGenerator<Buffer>;
+
+export interface ArrivedNamed {
+  readonly size: number;
+  /** In hexadecimal. */
+  readonly sha256: string;
+  /** What the digits in its name turned out to be. */
+  readonly proof: 'file' | 'nar' | 'unproven';
+}
+
+/**
+ * Reads `follow()`, once more from the start if it can't be unpacked.
+ * @throws CacheError `invalid`, beginning with `label`, if the name's digits are neither hash; or what reading throws
+ */
+export async function verifyNamed(name: NarName, follow: () => Chunks, label: string): Promise<ArrivedNamed> {
+  const { head, chunks } = await begun(follow());
+  const packing = packingOf(name, head);
+  let file = new Digest();
+  let narHash: Sha256 | 'wrong' | undefined;
+  if (packing !== undefined && isDecodable(packing)) {
+    narHash = await hashInside(packing, file.through(chunks));
+    if (narHash === 'wrong') {
+      // Nobody knows how far the decoder has come.
+      file = new Digest();
+      for await (const _ of file.through(follow()));
+    }
+  } else for await (const _ of file.through(chunks));
+  const digest = file.end();
+  const fileHash = sha256FromBytes(digest);
+  const proof = proofOf(name, { packing, fileHash, narHash });
+  if (proof === undefined) {
+    const inside = narHash === undefined || narHash === 'wrong' ? '' : `, and of what is in it ${narHash}`;
+    throw new CacheError('invalid', `${label}: its SHA-256 is ${fileHash}${inside}; its name says another`);
+  }
+  return { size: file.size, sha256: digest.toString('hex'), proof };
+}
+
+async function hashInside(coding: string, chunks: Chunks): Promise<Sha256 | 'wrong'> {
+  const inside = new Digest();
+  try {
+    for await (const _ of inside.through(decode(coding, chunks)));
+    return sha256FromBytes(inside.end());
+  } catch (error) {
+    if (isCacheError(error, 'invalid')) return 'wrong';
+    throw error;
+  }
+}
+
+/** Its first bytes, and all of it. */
+async function begun(chunks: Chunks): Promise<{ head: Buffer; chunks: Chunks }> {
+  let head: Buffer = Buffer.alloc(0);
+  while (head.length < TELLING_BYTES) {
+    const next = await chunks.next();
+    if (next.done) break;
+    // A chunk is only lent.
+    head = Buffer.concat([head, next.value]);
+  }
+  const all = async function* () {
+    if (head.length > 0) yield head;
+    yield* chunks;
+  };
+  return { head: head.subarray(0, TELLING_BYTES), chunks: all() };
+}
