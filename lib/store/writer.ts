@@ -65,22 +65,21 @@ function writerIn(name: string): Writer | undefined {
  * the folder, and its disk takes sockets.
  */
 export async function isSomebodys(tmp: string, name: string, sole: boolean): Promise<boolean> {
-  if (name.endsWith(NEW)) {
-    const age = await stat(join(tmp, name)).then(
-      ({ mtimeMs }) => Date.now() - mtimeMs,
-      () => NEW_MS,
-    );
-    if (Math.abs(age) < NEW_MS) return true;
-  }
   const writer = writerIn(name);
+  const isNear = writer?.where === placeHere();
+  if (name.endsWith(NEW)) {
+    if (writer !== undefined && isNear) return isRunning(writer);
+    const made = await stat(join(tmp, name)).catch(() => undefined);
+    return made !== undefined && Math.abs(Date.now() - made.mtimeMs) < NEW_MS;
+  }
   if (writer === undefined || name.startsWith(`${OWN}-`)) return false;
   if (writer.where === undefined) return hasOpen(writer.pid, join(tmp, name));
   const socket = `${writer.pid}.${writer.start}.${writer.where}${SOCKET}`;
   const knocked = await knock(tmp, socket, { wanted: 0, waitMs: KNOCK_MS });
-  if (knocked.kind === 'alive') return true;
-  if (knocked.kind === 'nobody') return false;
+  // Whom nobody lets us ask may live.
+  if (knocked.kind !== 'none') return knocked.kind !== 'nobody';
   // A command that could not make one may be there all the same.
-  if (writer.where === placeHere()) return isRunning(writer);
+  if (isNear) return isRunning(writer);
   return !sole;
 }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, open, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { isLeft, isSomebodys, OWN } from '../../lib/store/writer.ts';
@@ -67,6 +67,22 @@ test('so it is from one container to another', { skip: needRoot('unshare') }, as
   const silent = await other(t, dir, false, ...container);
   assert.equal(await isSomebodys(tmp, silent.name, false), true, 'nobody can tell');
   assert.equal(await isSomebodys(tmp, silent.name, true), false, 'it would have a socket');
+});
+
+test('a socket on which nobody listens yet is left alone for a minute, unless its process is seen to be gone', async (t) => {
+  const { dir, tmp } = await setUp(t);
+  const far = `1.1.${'0'.repeat(12)}.sock.new`;
+  await writeFile(join(tmp, far), '');
+  assert.equal(await isSomebodys(tmp, far, true), true);
+  const long = new Date(Date.now() - 120_000);
+  await utimes(join(tmp, far), long, long);
+  assert.equal(await isSomebodys(tmp, far, true), false);
+  const { kill, name } = await other(t, dir, false);
+  const near = `${name}.sock.new`;
+  await writeFile(join(tmp, near), '');
+  assert.equal(await isSomebodys(tmp, near, true), true);
+  await kill();
+  assert.equal(await isSomebodys(tmp, near, true), false);
 });
 
 test('another program that has got the number has not got the files', async (t) => {
