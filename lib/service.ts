@@ -96,6 +96,7 @@ export async function startService(
       for (const { publicKeys, url } of next.upstreams) upstreams.byOrigin(url)?.trust(publicKeys);
     },
     stop: async (graceMs) => {
+      upstreams.hurry();
       await server.stop(graceMs);
       // Only now: until here an answer may have depended on a download. The next start would not know of its rest.
       stopping.abort(new CacheError('aborted', 'the service is stopping'));

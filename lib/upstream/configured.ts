@@ -5,6 +5,7 @@ import type { Config, UpstreamConfig } from '../config.ts';
 import { CacheError, describe } from '../errors.ts';
 import { Breakers } from './breaker.ts';
 import { Connections } from './connections.ts';
+import { Resolver } from './resolve.ts';
 import { Upstream, type UpstreamOptions } from './upstream.ts';
 import { Upstreams, type UpstreamsOptions } from './upstreams.ts';
 import { newInstance } from './via.ts';
@@ -16,15 +17,16 @@ export async function createUpstreams(
 ): Promise<Upstreams> {
   const { deadlines, maxConnections } = config;
   const self = newInstance();
+  const { resolver = new Resolver() } = context;
   const shared = {
     deadlines,
     self,
-    resolver: context.resolver,
+    resolver,
     breakers: new Breakers(context.log, context.now),
     connections: new Connections(maxConnections),
   };
   const all = config.upstreams.map((one) => createUpstream(one, shared));
-  return new Upstreams(await Promise.all(all), { ...config, ...context, self });
+  return new Upstreams(await Promise.all(all), { ...config, ...context, self, resolver });
 }
 
 /** @throws CacheError `config` for certificates that can't be used */

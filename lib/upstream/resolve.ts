@@ -1,5 +1,6 @@
 // The addresses of names. One lookup of a name at a time, which everybody joins who needs it; what it found is believed for a
 // while, and for longer if the name servers are late. Names that get no answer hold up no others.
+import { setMaxListeners } from 'node:events';
 import { isIP } from 'node:net';
 import { CacheError, isErrno, lacksDescriptors } from '../errors.ts';
 import { type Address, type Look, lookUp, MAX_LOOKUPS } from './lookups.ts';
@@ -53,10 +54,13 @@ export class Resolver {
   readonly #entries = new Map<string, Entry>();
   readonly #slots = new Slots(MAX_LOOKUPS);
   readonly #foreign = new Slots(MAX_LOOKUPS / 2, this.#slots);
+  readonly #stopping = new AbortController();
   #queued = 0;
 
   constructor({ look = lookUp, now = () => performance.now() }: ResolverOptions = {}) {
     this.#look = look;
+    // However many wait listen to it: that is no leak.
+    setMaxListeners(0, this.#stopping.signal);
     this.#now = now;
   }
 
@@ -90,6 +94,11 @@ export class Resolver {
       if (last === undefined || isErrno(error, 'ENOTFOUND')) throw error;
       return last;
     }
+  }
+
+  /** From now on nobody waits for a name server: what is known must do. */
+  hurry(): void {
+    this.#stopping.abort(new CacheError('timeout', 'the service is stopping'));
   }
 
   #entryOf(host: string): Entry {
@@ -150,6 +159,8 @@ export class Resolver {
     let isOver = false;
     let timer: NodeJS.Timeout | undefined;
     let onAbort = () => {};
+    const { signal: stopping } = this.#stopping;
+    let onStop = () => {};
     const late = new Promise<never>((_, reject) => {
       const expire = (since: number) => {
         if (isOver) return;
@@ -161,6 +172,9 @@ export class Resolver {
       else begun.then(expire, () => {});
       onAbort = () => reject(signal.reason);
       signal.addEventListener('abort', onAbort);
+      onStop = () => reject(stopping.reason);
+      stopping.addEventListener('abort', onStop);
+      if (stopping.aborted) onStop();
       if (signal.aborted) onAbort();
     });
     try {
@@ -169,6 +183,7 @@ export class Resolver {
       isOver = true;
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
+      stopping.removeEventListener('abort', onStop);
     }
   }
 }

@@ -6,6 +6,7 @@ import { CacheError, describe, isCacheError, lacksDescriptors } from '../errors.
 import { type Log, warnSeldom } from '../log.ts';
 import { Misses } from './misses.ts';
 import { type Ask, race } from './race.ts';
+import type { Resolver } from './resolve.ts';
 import { isPostponement } from './standing.ts';
 import type { Upstream } from './upstream.ts';
 import { newInstance } from './via.ts';
@@ -46,6 +47,8 @@ export interface UpstreamsOptions {
   readonly log: Log;
   /** What this service calls itself towards others of its kind. */
   readonly self?: string;
+  /** Finds the addresses of their names. */
+  readonly resolver?: Resolver;
   /** Ends everything when the service stops. */
   readonly signal: AbortSignal;
   /** Milliseconds from anywhere. */
@@ -242,6 +245,11 @@ export class Upstreams {
     if (failures.length === 1) throw failures[0];
     const code = failures.every((failure) => isCacheError(failure, 'timeout')) ? 'timeout' : 'upstream';
     throw new CacheError(code, failures.map(describe).join('; '), failures[0]);
+  }
+
+  /** From now on nobody waits for name servers. */
+  hurry(): void {
+    this.#options.resolver?.hurry();
   }
 
   close(): void {

@@ -1,5 +1,8 @@
-// Proxies that say that they are connected before they know, exactly as shadowsocks, v2ray and trojan do.
+// Proxies that say that they are connected before they know, exactly as shadowsocks, v2ray and trojan do; and that read no
+// further than the first segment of a message, as microsocks and trojan.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { parseProxy } from '../../lib/config/proxy.ts';
 import { get } from '../fixtures/client.ts';
@@ -72,4 +75,26 @@ test('a 400 to every path is a failure of the upstream, which is believed dead a
   await new Promise((resolve) => setTimeout(resolve, 2500));
   assert.equal((await get(service.url, makePackage('none').narInfoPath)).status, 404);
   assert.ok(!service.log.some((line) => line.includes('alive again')), service.log.join('\n'));
+});
+
+test('each message to a SOCKS proxy comes in one segment', async (t) => {
+  const chunks: Buffer[] = [];
+  const replies = [Buffer.of(5, 2), Buffer.of(1, 0), GRANTED];
+  const server = createServer((socket) => {
+    socket
+      .on('error', () => {})
+      .on('data', (chunk) => {
+        chunks.push(chunk);
+        const reply = replies[chunks.length - 1];
+        if (reply !== undefined) socket.write(reply);
+      });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const proxy = `socks5://user:secret@127.0.0.1:${(server.address() as AddressInfo).port}`;
+  (await dialTo({ host: `${'x'.repeat(60)}.test`, port: 80, proxy })).destroy();
+  assert.deepEqual(
+    chunks.map(({ length }) => length),
+    [4, 3 + 'user'.length + 'secret'.length, 7 + 65],
+  );
 });

@@ -187,3 +187,20 @@ test('the families take turns', () => {
       taken,
     );
 });
+
+test('when the service stops nobody waits any longer, but what is known is used', async () => {
+  const { found, pass, resolver } = scripted();
+  const before = first(resolver.addresses(HOST, patience));
+  await turn();
+  found('192.0.2.1');
+  await before;
+  pass(11_000);
+  const isStopping = (error: unknown) => isCacheError(error, 'timeout') && /stopping/.test(error.message);
+  const waiting = assert.rejects(resolver.addresses('other.example.org', patience), isStopping);
+  resolver.hurry();
+  await waiting;
+  await assert.rejects(resolver.addresses('third.example.org', patience), isStopping);
+  const started = performance.now();
+  assert.equal(await first(resolver.addresses(HOST, patience)), '192.0.2.1');
+  assert.ok(performance.now() - started < 400);
+});
