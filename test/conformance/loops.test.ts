@@ -10,9 +10,9 @@ import { startRelay } from '../fixtures/relay.ts';
 import { gated, startUpstream, type TestUpstream, whole } from '../fixtures/upstream.ts';
 
 /** A wait for each other would end only with these. */
-const deadlines = { connectMs: 20_000, firstByteMs: 20_000, stallMs: 20_000 };
+const deadlines = { connectMs: 100_000, firstByteMs: 100_000, stallMs: 100_000 };
 /** Far less than that, and far more than a busy machine needs. */
-const SOON = { timeout: 15_000 };
+const SOON = { timeout: 60_000 };
 
 /** Services whose upstreams are as listed: others by their place, then the world. */
 async function startRing(t: TestContext, peers: readonly number[][], worlds: readonly TestUpstream[][]) {
@@ -70,7 +70,7 @@ test('74: a service with itself as upstream', SOON, async (t) => {
 
 test('74: two services, each first asking the other and then the world', SOON, async (t) => {
   const world = await startUpstream(t);
-  const packages = Array.from({ length: 40 }, (_, index) => makePackage(`one-${index}`));
+  const packages = Array.from({ length: 24 }, (_, index) => makePackage(`one-${index}`));
   for (const one of packages) has(world, one);
   const { ask, services } = await startRing(t, [[1], [0]], [[world], [world]]);
 
