@@ -1,5 +1,6 @@
 // The one question the service answers: where is this object? It is stored, or a download of it is under way and
 // joined, or a download is started; whoever asked can't tell which.
+import { createHash } from 'node:crypto';
 import type { Download } from './download/download.ts';
 import { Fetcher, type FetcherOptions } from './download/fetcher.ts';
 import type { KnownNarInfo, NarInfos } from './download/narinfos.ts';
@@ -13,6 +14,7 @@ import {
   pathOf,
   pathsOf,
 } from './nix/object-name.ts';
+import { isRealisation, parseRealisation, withRealisationSigs } from './nix/realisation.ts';
 import { openPlain } from './store/packed-files.ts';
 import type { Store, StoredObject } from './store/store.ts';
 import type { Reader } from './streams.ts';
@@ -44,6 +46,9 @@ export interface Found {
 
 /** How often an object that comes and goes is looked for before that is called a failure. */
 const ATTEMPTS = 3;
+/** Longer than any. */
+const MAX_REALISATION_BYTES = 1 << 20;
+type Opened = NonNullable<Awaited<ReturnType<typeof openPlain>>>;
 type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
 
 export class Cache {
@@ -73,7 +78,9 @@ export class Cache {
       const { value, joined } = await this.#fetcher.fetch(await this.#asStored(name), via, gone);
       // It may have been uploaded while the upstreams were asked.
       if (value === undefined) return this.#stored(name);
-      if (value !== 'stored' && value.hold()) {
+      // What is to be signed must be whole.
+      if (value !== 'stored' && isRealisation(name) && this.#narInfos.signsAll) await value.ended;
+      else if (value !== 'stored' && value.hold()) {
         return foundInDownload(value, name.kind, joined ? 'joined' : 'miss');
       }
       // It is in the store by now; or it was, or could not be kept there, and must be fetched again.
@@ -99,14 +106,28 @@ export class Cache {
     }
     const stored = await this.#open(name);
     if (stored === undefined || stored.object.meta.origin === 'push')
-      return stored && foundInStore(stored.object, stored.coding);
+      return stored && this.#found(name, stored);
     await stored.object.close();
     return undefined;
   }
 
   async #stored(name: FileName): Promise<Found | undefined> {
     const stored = await this.#open(name);
-    return stored && foundInStore(stored.object, stored.coding);
+    return stored && this.#found(name, stored);
+  }
+
+  async #found(name: FileName, { object, coding }: Opened): Promise<Found> {
+    const stored = foundInStore(object, coding);
+    const { origin, size } = object.meta;
+    if (!isRealisation(name) || coding !== undefined || size > MAX_REALISATION_BYTES) return stored;
+    const kept = await object.bytes();
+    const text = kept.toString();
+    const realisation = parseRealisation(name, text);
+    const sigs = realisation === undefined ? [] : this.#narInfos.sigsOf(realisation, origin);
+    if (realisation === undefined || sigs.length === 0) return { ...stored, body: kept, close: () => {} };
+    const body = Buffer.from(withRealisationSigs(name, text, realisation, sigs));
+    const sha256 = createHash('sha256').update(body).digest('hex');
+    return { ...stored, size: body.length, sha256, modified: undefined, body, close: () => {} };
   }
 
   /** Of a log whose derivation has a `?` in its name also under the name that a client tells of it. */

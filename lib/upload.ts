@@ -6,8 +6,10 @@ import type { Log } from './log.ts';
 import { type Sha256, sha256FromBytes } from './nix/hash.ts';
 import { MAX_NARINFO_BYTES } from './nix/narinfo.ts';
 import { hashInNarName, type NarName, type ObjectName, pathOf, told } from './nix/object-name.ts';
+import { isRealisation } from './nix/realisation.ts';
 import { type Keys, type PublicKey, readKeys } from './nix/signature.ts';
 import { type Circumstances, PUSHED, PushedNarInfos, tooLarge } from './pushed-narinfos.ts';
+import { MAX_REALISATION_BYTES, putRealisation } from './pushed-realisations.ts';
 import { isFull } from './store/files.ts';
 import type { Store } from './store/store.ts';
 import { storeBody } from './store/store-body.ts';
@@ -103,6 +105,13 @@ export class Uploads {
     if (name.kind === 'narinfo') {
       const text = await collect(body, most, () => tooLarge(most, 'more'));
       return this.#narInfos.put(name.hash, text.toString(), this.#trustedKeys, circumstances);
+    }
+    if (isRealisation(name)) {
+      const bytes = await collect(body, Math.min(most, MAX_REALISATION_BYTES), () => tooLarge(most, 'more'));
+      const manner = { keys: this.#trustedKeys, options: PUSHED };
+      await putRealisation(this.#options, name, bytes, manner);
+      this.#options.misses.forget(pathOf(name));
+      return;
     }
     await this.#putFile(body, (sha256) => {
       if (name.kind === 'nar') checkNarHash(name.name, sha256);

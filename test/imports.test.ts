@@ -16,7 +16,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['lib/store', 'lib/upstream'],
   ['lib/download'],
   ['lib/pushed-nars.ts'],
-  ['lib/pushed-narinfos.ts'],
+  ['lib/pushed-narinfos.ts', 'lib/pushed-realisations.ts'],
   ['lib/cache.ts', 'lib/upload.ts'],
   ['lib/keep'],
   ['lib/http'],

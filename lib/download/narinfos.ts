@@ -7,6 +7,7 @@ import type { Log } from '../log.ts';
 import { addressOf, narNameOf } from '../nix/nar-names.ts';
 import { mended, type NarInfo, parseNarInfo, withSigs, withUrl } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
+import type { Realisation } from '../nix/realisation.ts';
 import { keyName } from '../nix/sig.ts';
 import type { Signer } from '../nix/signature.ts';
 import { hashPartOf, type StoreHash } from '../nix/store-path.ts';
@@ -229,6 +230,20 @@ export class NarInfos {
 
   #ownSigs(info: NarInfo): string[] {
     return (this.#signing?.signers ?? []).map((signer) => signer.sign(info, this.#options.storeDir));
+  }
+
+  /** What we sign of a realisation from there: what an upstream's keys should vouch for only if they do. */
+  sigsOf({ fingerprint, sigs }: Realisation, origin: string): string[] {
+    const { signers = [], sign } = this.#signing ?? {};
+    const isSigned =
+      origin === 'push' ||
+      (sign === 'all' && this.#options.upstreams.byOrigin(origin)?.vouchesFor(fingerprint, sigs) === true);
+    return isSigned ? signers.map((signer) => signer.signText(fingerprint)) : [];
+  }
+
+  /** Whether what comes from upstreams is signed too. */
+  get signsAll(): boolean {
+    return this.#signing?.sign === 'all';
   }
 
   /** Whether all keys of that name are ours, or an upstream's as the configuration has them. */

@@ -26,6 +26,8 @@ export interface Signer {
   readonly publicKey: PublicKey;
   /** The signature of a narinfo of a path in `storeDir`: the same every time. */
   sign(info: NarInfo, storeDir: string): string;
+  /** The signature of a text. */
+  signText(text: string): string;
 }
 
 const KEY_BYTES = 32;
@@ -92,12 +94,11 @@ export function generateKeys(name: string): { secretKey: string; publicKey: Publ
 function signerOf(name: string, seed: Buffer): Signer {
   const key = createPrivateKey({ key: Buffer.concat([PKCS8, seed]), format: 'der', type: 'pkcs8' });
   const spki = createPublicKey(key).export({ format: 'der', type: 'spki' });
+  const signText = (text: string) => `${name}:${signBytes(null, Buffer.from(text), key).toString('base64')}`;
   return {
     publicKey: `${name}:${spki.subarray(SPKI.length).toString('base64')}` as PublicKey,
-    sign: (info, storeDir) => {
-      const signature = signBytes(null, Buffer.from(fingerprint(info, storeDir)), key);
-      return `${name}:${signature.toString('base64')}`;
-    },
+    sign: (info, storeDir) => signText(fingerprint(info, storeDir)),
+    signText,
   };
 }
 
@@ -109,9 +110,14 @@ export function fingerprint(info: NarInfo, storeDir: string): string {
 
 /** The name of the first of the keys that has signed the narinfo; undefined if none has. */
 export function verify(info: NarInfo, keys: Keys, storeDir: string): string | undefined {
-  const signed = Buffer.from(fingerprint(info, storeDir));
+  return verifyText(fingerprint(info, storeDir), info.sigs, keys);
+}
+
+/** The same of any text. */
+export function verifyText(text: string, sigs: readonly string[], keys: Keys): string | undefined {
+  const signed = Buffer.from(text);
   const names = new Set(keys.map((key) => key.name));
-  const ours = info.sigs.filter((sig) => names.has(keyName(sig)));
+  const ours = sigs.filter((sig) => names.has(keyName(sig)));
   for (const sig of ours.slice(0, MAX_TRIED)) {
     const [name, base64] = split(sig);
     const bytes = Buffer.from(base64, 'base64');

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Deadlines, UpstreamConfig } from '../config.ts';
 import { CacheError, isCacheError } from '../errors.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
-import { checkSigned, type Keys, type PublicKey, readKeys } from '../nix/signature.ts';
+import { checkSigned, type Keys, type PublicKey, readKeys, verifyText } from '../nix/signature.ts';
 import { type Answer, extentOf, type Part, validatorOf } from './answer.ts';
 import { Body, discard, type Watch } from './body.ts';
 import type { Breakers } from './breaker.ts';
@@ -113,6 +113,11 @@ export class Upstream {
       this.health.stats.unsigned++;
       throw error;
     }
+  }
+
+  /** Whether one of its keys has signed the text, or it has none. */
+  vouchesFor(text: string, sigs: readonly string[]): boolean {
+    return this.#keys.length === 0 || verifyText(text, sigs, this.#keys) !== undefined;
   }
 
   /** Whether a key of that name is to sign what comes from here. */
