@@ -160,7 +160,8 @@ export class SourceState {
     const brought = bytes >= PROGRESS_BYTES;
     if (brought) this.failures = Math.min(this.failures, 1);
     if (whole && answered) this.#wholes = 'tried';
-    if (!whole && answered) this.#barren = bytes > 0 ? 0 : this.#barren + 1;
+    // Another service gives all parts in the order in which it gets them: those ahead wait, and nothing is wrong with them.
+    if (!whole && answered && !this.#isDelivering) this.#barren = bytes > 0 ? 0 : this.#barren + 1;
     // What was under way when it failed for others has failed with them.
     if (number > this.#counted) {
       this.#counted = this.#attempts;

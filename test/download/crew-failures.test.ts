@@ -195,6 +195,27 @@ test('shorter parts than were asked for will do; if they are so short that there
   assert.deepEqual([crumbs.asks.length, crumbs.asks.at(-1)], [6, [undefined, undefined]]);
 });
 
+test('a source that gives its parts in order, slowly, is not asked for the whole because those ahead wait', async (t) => {
+  const clock = stopClock(t);
+  let front = () => 0;
+  const behind = fakeSource('behind', LARGE, {
+    chunk: 65_536,
+    before: async (at) => {
+      for (let waitedMs = 0; at > front(); waitedMs += 500) {
+        if (waitedMs >= 20_000) throw failure('no byte for 20 s');
+        await sleep(500);
+      }
+      await sleep(1000);
+    },
+  });
+  const crew = await startCrew(LARGE, [behind], { connections: 4, firstLength: MIB });
+  front = () => crew.ranges.front;
+  await clock.until(crew.ended);
+  crew.assertWhole();
+  assert.ok(behind.asks.every(([start]) => start !== undefined));
+  assert.equal(behind.upstream.parts.given, true);
+});
+
 test('a source of whose parts nothing comes is asked for the whole, once, and then remembered', async (t) => {
   const clock = stopClock(t);
   for (const [what, ends] of [
