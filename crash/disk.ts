@@ -9,7 +9,8 @@ import { assertRight } from './life.ts';
 
 const HEADER_BYTES = 1024;
 const HOUR_MS = 3_600_000;
-const KNOWN = /^(?:[0-9a-f]{2}|tmp|trash|partial|pins|quarantine|changed|push\.netrc|service\.sock(?:\.turn)?)$/;
+const KNOWN =
+  /^(?:[0-9a-f]{2}|tmp|trash|partial|pins|quarantine|changed|push\.netrc|service\.sock(?:\.turn)?)$/;
 /** As many as are kept. */
 const MOST_PARTIALS = 32;
 
