@@ -88,6 +88,14 @@ export class Cache {
     throw new CacheError('storage', `${pathOf(name)} does not stay in the store`);
   }
 
+  /**
+   * Whether clients have lately seen wrong bytes of it, and been cut: what they ask for behind these fits nothing they have. They
+   * take it for gone when they are told so, and go on elsewhere.
+   */
+  hasMisled(name: ObjectName): boolean {
+    return name.kind !== 'narinfo' && this.#fetcher.hasMisled(name);
+  }
+
   /** The object if it is here and whole; nobody else is asked. */
   async local(name: ObjectName): Promise<Found | undefined> {
     if (name.kind !== 'narinfo') return this.#stored(name);

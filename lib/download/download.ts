@@ -7,13 +7,11 @@ import { sha256ToHex } from '../nix/hash.ts';
 import type { Spool } from '../store/store.ts';
 import type { Reader } from '../streams.ts';
 import type { Answer } from '../upstream/answer.ts';
-import type { Job } from './attempt.ts';
 import { type BeginningStore, Beginnings } from './beginning.ts';
-import { fetchAll } from './crew.ts';
+import { fill } from './fill.ts';
 import { Growing } from './growing.ts';
-import { Ranges } from './ranges.ts';
 import { type Source, type SourceState, Sources } from './sources.ts';
-import { type Arrived, type Expected, type Filling, verify } from './verify.ts';
+import type { Arrived, Expected } from './verify.ts';
 
 export interface DownloadOptions {
   /** In messages. */
@@ -39,6 +37,18 @@ export interface DownloadOptions {
   readonly gave: (source: Source) => void;
   /** Told that nobody had what was expected. */
   readonly unfit: () => Promise<void>;
+  /** Told that readers have seen wrong bytes, before they hear of it. */
+  readonly misled: () => void;
+  /** Told that it fails or is stopped, and nobody can join from now on. */
+  readonly ending: () => void;
+  /** Told when the last who read it leaves. */
+  readonly abandoned: () => void;
+}
+
+/** What has come, and from whom. */
+interface Had {
+  readonly arrived: Arrived;
+  readonly origin: string;
 }
 
 export class Download {
@@ -58,8 +68,15 @@ export class Download {
   readonly #beginnings: Beginnings;
   /** Of the attempt that is being made. */
   #sources: Sources | undefined;
+  /** Ends it: the service stops, or nobody reads it. */
+  readonly #over = new AbortController();
+  #isStopped = false;
   /** Whether what has come is known to be wrong. */
   #isWrong = false;
+  /** Whether every source was asked alone, and each lacks it or has it wrong. */
+  #isProven = false;
+  /** Whether one of them failed to tell. */
+  #isDoubtful = false;
 
   /** Takes over the first answer and `spool`, which has `begun` bytes of the body in it already. */
   constructor(options: DownloadOptions, spool: Spool, begun = 0) {
@@ -77,12 +94,14 @@ export class Download {
     this.#beginnings = new Beginnings(options.beginnings, this.#growing, {
       ...{ path: options.path, size: this.size, sha256: this.sha256 },
     });
+    setMaxListeners(0, this.#over.signal);
+    this.#growing.onAbandoned = options.abandoned;
     this.ended = this.#run().finally(() => this.#growing.leave());
   }
 
   /** See {@link Growing.hold}. */
   hold(): boolean {
-    return this.#growing.hold();
+    return !this.#isStopped && this.#growing.hold();
   }
 
   release(): void {
@@ -104,8 +123,30 @@ export class Download {
     return sources.length > 0 && sources.every(({ upstream }) => upstream.instance === undefined);
   }
 
+  /**
+   * Ends it if nobody reads it; what has come is kept as a beginning, and whoever asks for it goes on from there. False if
+   * somebody does read it, or is about to.
+   */
+  stop(): boolean {
+    if (!this.#growing.isAbandoned) return false;
+    this.#isStopped = true;
+    const { path } = this.#options;
+    this.#over.abort(
+      new CacheError('aborted', `${path}: nobody reads it, and others wait for its connections`),
+    );
+    return true;
+  }
+
+  /** Whether whoever read it, or was about to, has left. */
+  get isAbandoned(): boolean {
+    return this.#growing.isAbandoned;
+  }
+
   async #run(): Promise<void> {
-    const { keep, log, path, warnDisk } = this.#options;
+    const { keep, path, signal, warnDisk } = this.#options;
+    const onAbort = () => this.#over.abort(signal.reason);
+    signal.addEventListener('abort', onAbort);
+    if (signal.aborted) onAbort();
     try {
       const { arrived, origin } = await this.#fetch();
       this.#growing.complete();
@@ -116,25 +157,47 @@ export class Download {
         warnDisk(`${path} was not kept: ${describe(error)}`);
       });
     } catch (error) {
-      log.warn(`${path} could not be had: ${describe(error)}`);
-      if (isCacheError(error, 'invalid')) await this.#options.unfit();
-      if (this.#options.signal.aborted && !this.#isWrong) await this.#beginnings.keep();
-      this.#growing.fail(failureOf(error));
+      await this.#giveUp(error);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
     }
   }
 
-  async #fetch(): Promise<{ arrived: Arrived; origin: string }> {
+  /** Tells readers, and keeps what has come for whoever asks next, unless it is wrong. */
+  async #giveUp(error: unknown): Promise<void> {
+    const { ending, log, misled, path, unfit } = this.#options;
+    if (this.#isStopped) log.info(`${describe(error)}; it goes on when it is asked for`);
+    else log.warn(`${path} could not be had: ${describe(error)}`);
+    if (isCacheError(error, 'invalid')) await unfit();
+    if (this.#isWrong && this.#growing.shown > 0) misled();
+    ending();
+    this.#growing.fail(this.#failureOf(error));
+    if (!this.#isWrong) await this.#beginnings.keep();
+  }
+
+  /** What readers are told. That somebody lacks it, or has it wrong, says nothing of the others. */
+  #failureOf(error: unknown): Error {
+    if (this.#isProven)
+      return new CacheError('not-found', `${describe(error)}; no upstream has it right`, error);
+    if (isCacheError(error, 'not-found') || isCacheError(error, 'invalid')) {
+      return new CacheError('upstream', error.message, error);
+    }
+    return error instanceof Error ? error : new Error(String(error));
+  }
+
+  async #fetch(): Promise<Had> {
     const { first, sources: all } = this.#options;
-    // Answers of several sources may be joined only if a hash will tell whether they are of one file.
-    const sources = new Sources(this.#hashKnown ? all : [first.source]);
+    // Answers of several sources are joined only if the file's own hash is known: packed otherwise, the same NAR is another file.
+    const sources = new Sources(this.#isOneFile ? all : [first.source]);
     const state = sources.all.find(({ source }) => source === first.source);
     try {
-      const beginning = state && { state, answer: first.answer };
-      const arrived = await this.#attempt(this.#growing, sources, beginning, this.#begun);
+      const answered = state && { state, answer: first.answer };
+      const arrived = await this.#attempt(this.#growing, sources, answered, this.#begun);
       if (arrived.proof === 'unproven') return await this.#fetchProof(sources, arrived);
       return { arrived, origin: mostOf(sources).upstream.url };
     } catch (error) {
-      if (!isCacheError(error, 'invalid')) {
+      this.#isWrong = isCacheError(error, 'invalid');
+      if (!this.#isWrong) {
         for (const { given, source } of sources.all) if (given > 0) this.#options.gave(source);
       }
       // What has passed through memory is gone, so nobody could say what its readers have seen.
@@ -146,80 +209,40 @@ export class Download {
   /** Whether others may have it though those it was fetched from could not give it. */
   #isReasonToLeave({ code }: CacheError): boolean {
     if (code === 'invalid') return true;
-    // With a hash all of them have been asked for the rest.
-    return !this.#hashKnown && ['upstream', 'refused', 'timeout', 'proxy', 'not-found'].includes(code);
+    // Else all of them have been asked for the rest.
+    return !this.#isOneFile && ['upstream', 'refused', 'timeout', 'proxy', 'not-found'].includes(code);
   }
 
-  get #hashKnown(): boolean {
+  /** Whether a hash tells that the bytes of several sources are of one file. */
+  get #isOneFile(): boolean {
     const { fileHash, named } = this.#options.expected;
     return fileHash !== undefined || named !== undefined;
   }
 
-  async #attempt(
+  #attempt(
     growing: Growing,
     sources: Sources,
     first?: { readonly state: SourceState; readonly answer: Answer },
     begun = 0,
   ): Promise<Arrived> {
-    const { connections, expected, log, path, signal } = this.#options;
+    const { connections, expected, log, path } = this.#options;
     this.#sources = sources;
-    const ranges = new Ranges(this.size ?? Number.POSITIVE_INFINITY, begun);
-    growing.advance(begun);
-    const claim =
-      first &&
-      ranges.claim(first.answer.partial ? (first.answer.end ?? 0) - begun : Number.POSITIVE_INFINITY);
-    const job: Job | undefined = first && claim && { ...first, claim };
-    if (job === undefined) first?.answer.body.destroy();
-    const stop = new AbortController();
-    setMaxListeners(0, stop.signal);
-    stop.signal.addEventListener('abort', () => growing.stop());
-    const onAbort = () => stop.abort(signal.reason);
-    signal.addEventListener('abort', onAbort);
-    if (signal.aborted) onAbort();
-    const filling: Filling = { state: 'running' };
-    const end = (state: Filling['state']) => {
-      filling.state = state;
-      growing.wake();
+    const written = () => {
+      if (growing === this.#growing) this.#beginnings.note();
+      if (growing.isPassing && (growing.isAbandoned || growing !== this.#growing)) {
+        throw new CacheError('aborted', `${path}: nobody reads it, and it can't be kept`);
+      }
     };
-    const task = {
-      ...{
-        ranges,
-        sources,
-        connections,
-        log,
-        size: this.size,
-        hashKnown: this.#hashKnown,
-        signal: stop.signal,
-      },
-      write: async (chunk: Buffer, at: number) => {
-        await growing.write(chunk, at);
-        if (growing === this.#growing) this.#beginnings.note();
-        if (growing.isPassing && (growing.isAbandoned || growing !== this.#growing)) {
-          throw new CacheError('aborted', `${path}: nobody reads it, and it can't be kept`);
-        }
-      },
-      advanced: () => growing.advance(ranges.front),
-      abort: (reason: unknown) => stop.abort(reason),
-    };
-    const verdict = verify(growing, expected, filling, path);
-    // A bad verdict may come early; then nobody waits for the rest.
-    verdict.catch((error) => stop.abort(error));
-    try {
-      await fetchAll(task, job);
-      growing.advance(ranges.front);
-      end('ended');
-    } catch (error) {
-      if (filling.state === 'running') end('failed');
-      // It is the verdict that ended the fetching, unless it was the other way round.
-      const reason = await verdict.then(
-        () => error,
-        (bad) => bad,
-      );
-      throw isCacheError(reason, 'invalid') ? reason : error;
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
-    return verdict;
+    const { size } = this;
+    const { signal } = this.#over;
+    return fill({
+      ...{ growing, sources, first, begun, size, expected },
+      connections,
+      written,
+      path,
+      log,
+      signal,
+    });
   }
 
   /**
@@ -227,30 +250,34 @@ export class Download {
    * if another's rest belongs to it. The others may have it right, each on its own; readers who have seen nothing that
    * differs from that go on with it.
    */
-  async #fetchElsewhere(sources: Sources, error: CacheError): Promise<{ arrived: Arrived; origin: string }> {
-    const { blame, sources: all } = this.#options;
+  async #fetchElsewhere(sources: Sources, error: CacheError): Promise<Had> {
+    const { blame, log, sources: all } = this.#options;
     const isWrong = error.code === 'invalid';
-    this.#isWrong = isWrong;
-    const givers = sources.all.filter(({ given }) => given > 0 || !isWrong).map(({ source }) => source);
-    // A single giver is to blame, unless the beginning was here already.
-    const isClear = givers.length === 1 && this.#begun === 0;
-    if (isWrong && isClear) blame(givers[0] as Source);
-    const others = all.filter((source) => !givers.includes(source));
+    const givers = sources.all.filter(({ given }) => given > 0 || !isWrong);
+    // A single giver is to blame, unless some of it was here already, or what it gave may be of two files.
+    const isClear = givers.length === 1 && this.#begun === 0 && givers[0]?.isSteady === true;
+    const from = givers.map(({ source }) => source);
+    if (isWrong)
+      log.warn(`${from.map(({ label }) => label).join(' and ')}: sent wrong bytes: ${error.message}`);
+    if (isWrong && isClear) for (const source of from) blame(source);
+    const others = all.filter((source) => !from.includes(source));
     // What has only broken off may come as a whole the next time.
-    const again = isClear && isWrong ? [] : givers;
-    const found = await this.#fetchAlone([...others, ...again], error.message, () => true);
-    if (found === undefined) throw error;
-    return found;
+    const again = isWrong && isClear ? [] : from;
+    this.#isDoubtful = false;
+    const found = await this.#fetchAlone(others, again, error.message, () => true);
+    if (found !== undefined) return found;
+    this.#isProven = isWrong && !this.#isDoubtful;
+    throw error;
   }
 
   /** What nobody here can judge, another source may have in a form that can be judged; else it is passed on as it is. */
-  async #fetchProof(sources: Sources, arrived: Arrived): Promise<{ arrived: Arrived; origin: string }> {
+  async #fetchProof(sources: Sources, arrived: Arrived): Promise<Had> {
     const { blame, path, sources: all } = this.#options;
     const given = mostOf(sources);
     const why = `${path}: nobody can tell whether it is what its name says`;
     if (!this.#growing.isPassing) {
       const others = all.filter((source) => source !== given);
-      const found = await this.#fetchAlone(others, why, ({ proof }) => proof !== 'unproven');
+      const found = await this.#fetchAlone(others, [], why, ({ proof }) => proof !== 'unproven');
       if (found !== undefined) {
         if (sources.isOfOneFile) blame(given);
         return found;
@@ -260,30 +287,34 @@ export class Download {
     throw new CacheError('invalid', `${why}, and it was joined from several answers`);
   }
 
-  /** The first of them that has all of it, so that it `fits`; undefined if none has. */
+  /** The first of these, and of those that are asked `again`, that has all of it, so that it `fits`; undefined if none has. */
   async #fetchAlone(
-    from: readonly Source[],
+    sources: readonly Source[],
+    again: readonly Source[],
     why: string,
     fits: (arrived: Arrived) => boolean,
-  ): Promise<{ arrived: Arrived; origin: string } | undefined> {
-    const { blame, log, path } = this.#options;
-    for (const source of from) {
+  ): Promise<Had | undefined> {
+    const { blame, log, misled, path } = this.#options;
+    for (const source of [...sources, ...again]) {
       log.warn(`${why}; trying ${source.label}`);
       const spool = this.#options.spool();
       const growing = new Growing(spool, this.size, () => {});
+      const alone = new Sources([source]);
+      // In one answer, so that it is of one file.
+      if (again.includes(source)) for (const state of alone.all) state.answersRanges = false;
       try {
-        const sources = new Sources([source]);
-        const arrived = await this.#attempt(growing, sources);
+        const arrived = await this.#attempt(growing, alone);
         if ((await growing.file()) === undefined)
           throw new CacheError('storage', `${path}: the disk is full`);
-        if (!fits(arrived) || !(arrived.proof !== 'unproven' || sources.isOfOneFile))
+        if (!fits(arrived) || !(arrived.proof !== 'unproven' || alone.isOfOneFile))
           throw new CacheError('upstream', 'nobody can tell whether it is right');
-        await this.#growing.replace(spool, arrived.size);
+        await this.#growing.replace(spool, arrived.size, misled);
         return { arrived, origin: source.upstream.url };
       } catch (failure) {
         await spool.close();
         if (isCacheError(failure, 'aborted') || isCacheError(failure, 'storage')) throw failure;
         if (isCacheError(failure, 'invalid')) blame(source);
+        else if (!isAnswer(failure, alone)) this.#isDoubtful = true;
         log.warn(`${path}: not from ${source.label} either: ${describe(failure)}`);
       }
     }
@@ -291,10 +322,11 @@ export class Download {
   }
 }
 
-/** What readers are told. Somebody had it, so that another lacks it does not mean that it is missing. */
-function failureOf(error: unknown): Error {
-  if (isCacheError(error, 'not-found')) return new CacheError('upstream', error.message, error);
-  return error instanceof Error ? error : new Error(String(error));
+/** Whether a source that failed has thereby said all that it has to say: it lacks the file, has another, or was only guessed. */
+function isAnswer(failure: unknown, { all }: Sources): boolean {
+  return (
+    isCacheError(failure, 'not-found') || all.every((one) => one.hasAnother || one.source.guess === 'settled')
+  );
 }
 
 /** The one that supplied most of it. */

@@ -15,13 +15,15 @@ import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via, viaKey } from '../upstream/via.ts';
 import { Audience } from './audience.ts';
 import { Download } from './download.ts';
+import { Endings } from './endings.ts';
 import { type First, firstAnswer } from './first-answer.ts';
 import { type Flight, Flights } from './flights.ts';
 import { Lately } from './lately.ts';
-import { canTell, NarSources, type Wanted } from './nar-sources.ts';
+import { NarSources, type Wanted } from './nar-sources.ts';
 import type { NarInfos } from './narinfos.ts';
 import type { Source } from './sources.ts';
-import type { Arrived, Expected } from './verify.ts';
+import { type Arrived, canTell, type Expected } from './verify.ts';
+import { Yielding } from './yielding.ts';
 
 type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
 type Missing = Extract<First, { kind: 'missing' }>;
@@ -63,6 +65,8 @@ const FIRST_BYTES = 1 << 20;
 const BLAME_MS = 10 * 60_000;
 /** How long a source that sent bytes of a body can't say that it has no such thing. */
 const GAVE_MS = 60_000;
+/** How long clients that have seen wrong bytes may come back for the rest. */
+const MISLED_MS = 60_000;
 /** After how long what everybody lacks is asked for once more. */
 const RETURN_MS = 1000;
 
@@ -81,6 +85,10 @@ export class Fetcher {
   readonly #blamed: Lately;
   /** Sources that sent bytes of what broke off. */
   readonly #gave: Lately;
+  /** Paths of which readers have seen wrong bytes. */
+  readonly #misled: Lately;
+  readonly #endings = new Endings();
+  readonly #yielding: Yielding;
   readonly #warnDisk: ReturnType<typeof warnSeldom>;
 
   constructor(options: FetcherOptions) {
@@ -88,8 +96,11 @@ export class Fetcher {
     this.#warnDisk = warnSeldom(options.log);
     this.#blamed = new Lately(options.now, BLAME_MS);
     this.#gave = new Lately(options.now, GAVE_MS);
+    this.#misled = new Lately(options.now, MISLED_MS);
     this.#slots = new Slots(options.maxDownloads);
     this.#room = new Slots(options.maxSpoolBytes);
+    const connections = options.upstreams.all.map(({ largeSlots }) => largeSlots);
+    this.#yielding = new Yielding([this.#slots, this.#room, ...connections]);
     this.#narSources = new NarSources(options.upstreams, options.narInfos, options.log);
   }
 
@@ -148,6 +159,8 @@ export class Fetcher {
 
   async #begin(name: FileName, via: Via, wanted: AbortSignal): Promise<Flight<Fetched | Elsewhere>> {
     const ended = Promise.resolve();
+    // What the one before has got is kept by then.
+    await this.#endings.over(pathOf(name));
     // A download that ended since the caller looked has stored it.
     if (await this.#isStored(name)) return { value: 'stored', ended };
     for (let again = false; ; again = true) {
@@ -163,6 +176,15 @@ export class Fetcher {
   }
 
   async #admitted(name: FileName, via: Via, isWanted: AbortSignal): Promise<Download | Missing | Elsewhere> {
+    const started = this.#yielding.starting();
+    try {
+      return await this.#admit(name, via, isWanted);
+    } finally {
+      started();
+    }
+  }
+
+  async #admit(name: FileName, via: Via, isWanted: AbortSignal): Promise<Download | Missing | Elsewhere> {
     const path = pathOf(name);
     let wanted: Wanted;
     if (name.kind === 'nar') {
@@ -170,13 +192,14 @@ export class Fetcher {
       if (found.name !== name.name) return { name: found.name };
       wanted = found;
     } else wanted = await this.#narSources.forFile(name, via);
-    const release = await this.#admit(wanted.expected);
+    const release = await this.#takeTurn(wanted.expected);
     const download = await this.#start(name, wanted, via, isWanted).catch((error) => {
       release();
       throw error;
     });
     if (download instanceof Download) {
       this.#running.set(path, download);
+      this.#yielding.add(download);
       download.ended.finally(() => {
         release();
         if (this.#running.get(path) === download) this.#running.delete(path);
@@ -200,14 +223,13 @@ export class Fetcher {
   }
 
   async #isStored(name: FileName): Promise<boolean> {
-    const names =
-      name.kind === 'nar' ? namesFor(name.name, name.hash).map((one) => ({ ...name, name: one })) : [name];
-    for (const one of names) if ((await this.#options.store.version(pathOf(one))) !== undefined) return true;
+    for (const path of pathsFor(name))
+      if ((await this.#options.store.version(path)) !== undefined) return true;
     return false;
   }
 
   /** Waits for a turn, and for room; what is answered gives both back. */
-  async #admit({ fileSize, nar }: Expected): Promise<() => void> {
+  async #takeTurn({ fileSize, nar }: Expected): Promise<() => void> {
     const { signal } = this.#options;
     const leave = await this.#slots.acquire(signal);
     // Asked for later, it would keep an upstream waiting, which has a right to give up.
@@ -252,6 +274,10 @@ export class Fetcher {
       await this.#putBack(path, expected, partial);
       return first;
     }
+    const leaving = () => {
+      this.#downloads.drop(viaKey(path, via));
+      this.#running.delete(path);
+    };
     return new Download(
       {
         ...{ path, expected, first, log, signal, unfit: doubt },
@@ -261,10 +287,14 @@ export class Fetcher {
         spool: () => store.spool(),
         warnDisk: (message) => this.#warnDisk('disk', message),
         beginnings: store,
-        passing: () => {
-          this.#downloads.drop(viaKey(path, via));
-          this.#running.delete(path);
+        passing: leaving,
+        ending: () => {
+          const download = this.#running.get(path);
+          leaving();
+          if (download !== undefined) this.#endings.add(path, download.ended);
         },
+        abandoned: () => this.#yielding.look(),
+        misled: () => this.#misled.add(path),
         blame: ({ label }) => this.#blamed.add(label),
         gave: ({ label }) => this.#gave.add(label),
         keep: async (whole, arrived, origin) => {
@@ -317,9 +347,14 @@ export class Fetcher {
     await spool.close();
   }
 
+  /** Whether clients have lately seen wrong bytes of it, so that what they ask for now may be meant to go behind those. */
+  hasMisled(name: FileName): boolean {
+    return pathsFor(name).some((path) => this.#misled.has(path));
+  }
+
   /** When no download is under way. */
-  idle(): Promise<void> {
-    return this.#downloads.idle();
+  async idle(): Promise<void> {
+    await Promise.all([this.#downloads.idle(), this.#endings.idle()]);
   }
 }
 
@@ -347,4 +382,10 @@ function keptAs(
   if (proof === 'file') return { path: pathOf({ ...name, name: byFileHash }), narHash };
   if (proof !== 'nar') return undefined;
   return { path: pathOf({ ...name, name: byNarHash }), narHash: `sha256:${hashInNarName(byFileHash)}` };
+}
+
+/** Under which it may be known here. */
+function pathsFor(name: FileName): string[] {
+  if (name.kind !== 'nar') return [pathOf(name)];
+  return namesFor(name.name, name.hash).map((one) => pathOf({ ...name, name: one }));
 }

@@ -41,7 +41,8 @@ export async function firstAnswer(asked: Asked, context: Context): Promise<First
   const askedAll = via.length === 0;
   const { log, signal, upstreams, unfit } = context;
   const isNar = path === undefined;
-  let isUnfit = false;
+  /** Of those that have another file than the narinfo describes. */
+  const unfits: CacheError[] = [];
   let saysNo = false;
   /** What names that stand alone were answered with that says nothing. */
   const strange: CacheError[] = [];
@@ -72,10 +73,8 @@ export async function firstAnswer(asked: Asked, context: Context): Promise<First
     const problem = problemOf(answer, isNar, expected);
     if (problem === undefined) return { kind: 'here', source, answer };
     answer.body.destroy();
-    const error = new CacheError('upstream', `${label}: ${problem}`);
-    isUnfit = guess === undefined;
-    if (isUnfit) throw error;
-    log.warn(`${error.message}: it is another file`);
+    if (guess === undefined) unfits.push(new CacheError('upstream', `${label}: ${problem}`));
+    log.warn(`${label}: ${problem}`);
     return undefined;
   };
   const candidates = sources.map((source) => ({
@@ -96,14 +95,20 @@ export async function firstAnswer(asked: Asked, context: Context): Promise<First
     signal,
   };
   const first = await upstreams.first(candidates, wanted).catch(async (error) => {
-    if (isUnfit) await unfit();
+    if (unfits.length > 0) await unfit();
     throw error;
   });
   if (first !== undefined) return first;
+  const required = sources.some(({ upstream }) => upstream.required);
+  if (unfits.length > 0) {
+    await unfit();
+    // Nobody has it right. While somebody was not asked, that is no more than a failure of those who were.
+    if (!sure) upstreams.fail(unfits, required);
+    return { kind: 'missing', sure: false };
+  }
   // Somebody must have said no, or nobody knows.
   const [error] = strange;
   if (error !== undefined && !saysNo) {
-    const required = sources.some(({ upstream }) => upstream.required);
     upstreams.fail([new CacheError('upstream', error.message, error)], required);
   }
   return { kind: 'missing', sure };

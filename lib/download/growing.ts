@@ -19,6 +19,8 @@ interface Cursor {
 }
 
 export class Growing {
+  /** Called when nobody reads it any more, and at its end. */
+  onAbandoned: () => void = () => {};
   /** Bytes of the finished file; undefined while nobody can tell. */
   readonly size: number | undefined;
   readonly #onFull: (reason: string) => void;
@@ -48,6 +50,11 @@ export class Growing {
 
   #overflow(spool: Spool): Overflow {
     return new Overflow(spool, { onFull: this.#onFull, front: () => this.#front });
+  }
+
+  /** How far any reader has come. */
+  get shown(): number {
+    return this.#shown;
   }
 
   get front(): number {
@@ -103,10 +110,11 @@ export class Growing {
 
   /**
    * Goes on with the whole, right body in another spool, which is taken over. Readers who have seen no byte that differs do
-   * not notice; the others fail.
+   * not notice; the others fail, and if there are or were any, `misled` is called before that.
    */
-  async replace(spool: Spool, size: number): Promise<void> {
+  async replace(spool: Spool, size: number, misled: () => void): Promise<void> {
     this.#trusted = await commonPrefix(this.#spool, spool, Math.min(this.#shown, size));
+    if (this.#shown > this.#trusted) misled();
     const former = this.#spool;
     this.#spool = this.#overflow(spool);
     this.#pieces.forget();
@@ -189,6 +197,7 @@ export class Growing {
       this.#pieces.forget();
       this.#spool.close().catch(() => {});
     }
+    if (this.isAbandoned) this.onAbandoned();
     this.wake();
   }
 

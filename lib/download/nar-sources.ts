@@ -1,5 +1,4 @@
 // Who may supply a body, in the order in which they are asked.
-import { isDecodable } from '../codings.ts';
 import { describe, lacksDescriptors } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { isNameOf, namesFor } from '../nix/nar-names.ts';
@@ -169,11 +168,6 @@ function source(upstream: Upstream, url: URL, manner: Manner): Source {
 /** Of those with one URL the first, which is known best. */
 function unique(sources: readonly Source[]): Source[] {
   return sources.filter((one, i) => sources.findIndex(({ label }) => label === one.label) === i);
-}
-
-/** Whether wrong bytes would be noticed. */
-export function canTell({ fileHash, nar }: Expected): boolean {
-  return fileHash !== undefined || (nar !== undefined && isDecodable(nar.compression));
 }
 
 function expectedOf(info: NarInfo, narName: NarName): Expected {

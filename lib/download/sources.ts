@@ -71,6 +71,8 @@ export class SourceState {
   failures = 0;
   /** Why it is not asked again in this download. */
   out: unknown;
+  /** Whether it has shown to have another file. */
+  hasAnother = false;
   /** Since when it says, in a row, that it has no such thing. */
   #absentSince: number | undefined;
   /** Answers that were taken. */
@@ -103,6 +105,7 @@ export class SourceState {
    */
   accept(answer: Answer, size: number | undefined, hashKnown: boolean): void {
     if (answer.size !== undefined && size !== undefined && answer.size !== size) {
+      this.hasAnother = true;
       this.out = this.#error(`has ${answer.size} bytes, expected ${size}`);
       throw this.out;
     }

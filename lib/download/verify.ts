@@ -17,6 +17,11 @@ export interface Expected {
   readonly named?: NarName;
 }
 
+/** Whether wrong bytes would be noticed. */
+export function canTell({ fileHash, nar }: Expected): boolean {
+  return fileHash !== undefined || (nar !== undefined && isDecodable(nar.compression));
+}
+
 /** What arrived, and was right. */
 export interface Arrived {
   readonly size: number;

@@ -13,6 +13,7 @@ import { cacheControl } from './caching.ts';
 import { drain, receive } from './receive.ts';
 import { isMethod, type Route, route } from './route.ts';
 import { sendFound, sendText } from './send.ts';
+import { sentenceOf, short } from './sentence.ts';
 
 interface HandlerOptions {
   readonly cache: Cache;
@@ -32,7 +33,6 @@ export type Handler = (req: IncomingMessage, res: ServerResponse, expects: boole
 type Note = (how: string) => void;
 
 const MAX_CACHE_INFO_BYTES = 4096;
-const MAX_ERROR_BYTES = 900;
 
 export function createHandler(options: HandlerOptions): Handler {
   const { access, cache, uploads, log, self } = options;
@@ -95,6 +95,9 @@ export function createHandler(options: HandlerOptions): Handler {
       if (pushed) return cache.pushed(name);
       return localOnly || round ? cache.local(name) : cache.find(name, via, gone.signal);
     };
+    // From behind the wrong bytes that it has, a client would get a whole that is wrong.
+    if (!pushed && isRest(req) && cache.hasMisled(name))
+      throw new CacheError('not-found', 'what was sent of it was wrong');
     const send = async () => {
       const found = await find();
       if (found === undefined)
@@ -186,11 +189,12 @@ export function createHandler(options: HandlerOptions): Handler {
     }
     for (const name of res.getHeaderNames()) res.removeHeader(name);
     introduce(req, res);
-    await refuse(req, res, expects, status, isCacheError(error) && status < 500 ? error.message : undefined);
+    const isTold = isCacheError(error) && (status < 500 || status === 502 || status === 504);
+    await refuse(req, res, expects, status, isTold ? sentenceOf(error) : undefined);
   }
 }
 
-/** Answers with an error status and a sentence; what lies behind a 5xx is for the log, not for the client. */
+/** Answers with an error status and a sentence; what lies behind a failure of our own is for the log, not for the client. */
 async function refuse(
   req: IncomingMessage,
   res: ServerResponse,
@@ -210,10 +214,9 @@ async function refuse(
   sendText(req, res, status, short(printable(text)));
 }
 
-/** No more of it than clients should have to show. */
-function short(text: string): string {
-  const bytes = Buffer.from(text);
-  return bytes.length > MAX_ERROR_BYTES ? `${bytes.toString('utf8', 0, MAX_ERROR_BYTES - 3)}…` : text;
+/** Whether it asks for all but the beginning. */
+function isRest({ headers }: IncomingMessage): boolean {
+  return /^bytes=0*[1-9]/.test(headers.range ?? '');
 }
 
 function statusOf(code: ErrorCode): number {

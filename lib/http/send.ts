@@ -6,6 +6,10 @@ import type { Reader } from '../streams.ts';
 import { cacheControl, isSameFile, isUnchanged, NEVER } from './caching.ts';
 import { parseRange } from './range.ts';
 
+/** Bodies whose headers wait for their verdict, and how long at most: whoever has left is noticed only when something is sent. */
+const SHORT_BYTES = 64 * 1024;
+const SHORT_MS = 10_000;
+
 /** Answers with `found`, which it closes; `open` is whether anybody may read it. Rejects if the body broke off; then the connection is already cut. */
 export async function sendFound(
   req: IncomingMessage,
@@ -66,8 +70,12 @@ export async function sendFound(
   }
   const reader = found.open(range?.start ?? 0, range?.end ?? size);
   try {
-    // What is on disk may turn out damaged, and be had elsewhere, as long as nothing of it has gone out.
-    const first = found.how === 'hit' ? await reader.next() : undefined;
+    // What is on disk may turn out damaged, and be had elsewhere, as long as nothing of it has gone out; and of a short body
+    // nothing is shown before it is known to be right, so that there is time for a status that says if it is not.
+    const first = reader.next();
+    first.catch(() => {});
+    if (found.how === 'hit') await first;
+    else if (size !== undefined && size <= SHORT_BYTES) await within(SHORT_MS, first);
     // The others' headers need not wait for a first byte that may be a slow upstream's.
     res.flushHeaders();
     await pour(reader, res, first);
@@ -80,8 +88,17 @@ export async function sendFound(
   }
 }
 
+/** When that has settled, or after so long; rejects if it has failed. */
+async function within(ms: number, event: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([event, late]).finally(() => clearTimeout(timer));
+}
+
 /** Sends `first` and what `reader` has behind it. A piece is only lent: the next is asked for when it is with the kernel. */
-function pour(reader: Reader, res: ServerResponse, first: Buffer | undefined): Promise<void> {
+function pour(reader: Reader, res: ServerResponse, first: Promise<Buffer | undefined>): Promise<void> {
   return new Promise((resolve, reject) => {
     const send = (piece: Buffer | undefined) => {
       if (piece === undefined) res.end(resolve);
@@ -93,8 +110,7 @@ function pour(reader: Reader, res: ServerResponse, first: Buffer | undefined): P
     // What has happened before somebody listens is not told again.
     if (res.destroyed) return left();
     res.once('close', () => left());
-    if (first === undefined) step();
-    else send(first);
+    first.then(send, reject);
   });
 }
 

@@ -55,7 +55,7 @@ export class FolderStore implements Store {
   readonly #spools = new UnderWay();
   readonly #spoolWatch: TempFileWatch = {
     closed: () => this.#spools.end(),
-    full: () => this.tally.full(),
+    full: () => this.#full(),
     left: (error) => this.#log.warn(error.message),
   };
 
@@ -157,8 +157,14 @@ export class FolderStore implements Store {
     await checkWritable(this.folder);
     const refusal = await lackOfRoom(this.folder, bytes);
     if (refusal === undefined) return;
-    this.tally.full();
+    this.#full();
     throw refusal;
+  }
+
+  #full(): void {
+    this.tally.full();
+    // What somebody wants now goes before what somebody may want to go on with.
+    void this.#partials.clear();
   }
 
   spool(): Spool {

@@ -82,6 +82,14 @@ export class Partials {
     } catch (error) {
       this.#log.warn(`what has come of ${partial.path} is not kept: ${describe(error)}`);
     }
+    // That there are too many is no more than a pity too, and the next one tries again.
+    await this.prune().catch(() => {});
+  }
+
+  /** Deletes all, for the disk is full. Never rejects. */
+  async clear(): Promise<void> {
+    const names = await readdir(this.#folder).catch(() => []);
+    await Promise.allSettled(names.map((name) => remove(join(this.#folder, name))));
   }
 
   /** The beginning of what is wanted, if there is one that can be had: `adopt` gets it, under the name `target`. */

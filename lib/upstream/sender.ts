@@ -111,6 +111,10 @@ export class Sender {
     this.#now = breakers.clock.now;
   }
 
+  get largeSlots(): Pick<Slots, 'isCrowded' | 'whenCrowded'> {
+    return this.#connections.large;
+  }
+
   /** Whether it is an address of the upstream itself. */
   isOwn(url: URL): boolean {
     return url.origin === this.#base.origin;

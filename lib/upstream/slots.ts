@@ -11,6 +11,7 @@ export class Slots {
   readonly #outer: Slots | undefined;
   #free: number;
   readonly #waiting: Waiting[] = [];
+  readonly #onCrowded = new Set<() => void>();
 
   /** Whoever has one of them has also one of `outer`, which others share. */
   constructor(limit: number, outer?: Slots) {
@@ -48,6 +49,17 @@ export class Slots {
     }
   }
 
+  /** Whether somebody waits. */
+  get isCrowded(): boolean {
+    return this.#waiting.length > 0 || this.#outer?.isCrowded === true;
+  }
+
+  /** Calls `listener` whenever somebody begins to wait. */
+  whenCrowded(listener: () => void): void {
+    this.#onCrowded.add(listener);
+    this.#outer?.whenCrowded(listener);
+  }
+
   /** The first in the queue goes first, even if a lighter one behind it would fit: else it might wait for ever. */
   #grant(): void {
     for (
@@ -76,6 +88,7 @@ export class Slots {
       };
       this.#waiting.push(waiting);
       signal.addEventListener('abort', aborted, { once: true });
+      for (const listener of this.#onCrowded) listener();
     });
   }
 }

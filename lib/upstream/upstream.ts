@@ -16,6 +16,7 @@ import { Parts } from './parts.ts';
 import { race } from './race.ts';
 import { names, type Resolver } from './resolve.ts';
 import { isRedirect, Sender, type Way } from './sender.ts';
+import type { Slots } from './slots.ts';
 import { isPostponement, postponed, Standing } from './standing.ts';
 import { outcomeOf } from './status.ts';
 import { httpUrl } from './urls.ts';
@@ -99,6 +100,11 @@ export class Upstream {
     };
     const shared = { ca, deadlines, breakers, connections, resolver, self };
     this.#sender = new Sender(config, { ...shared, health, seen });
+  }
+
+  /** Whether somebody waits for a connection for a large answer. */
+  get largeSlots(): Pick<Slots, 'isCrowded' | 'whenCrowded'> {
+    return this.#sender.largeSlots;
   }
 
   /**

@@ -98,8 +98,9 @@ test('26: a Range behind the end that an upstream only says a download has → 5
   gate.release();
   assert.equal((await (await first).finish()).complete, false);
   upstream.on(one.narPath, whole(one.file));
-  const reply = await get(service.url, path, { headers });
-  assert.ok(reply.complete && reply.body.equals(one.file.subarray(1000)));
+  assert.equal((await get(service.url, path, { headers })).status, 404, 'what the first has may be wrong');
+  const reply = await get(service.url, path);
+  assert.ok(reply.complete && reply.body.equals(one.file));
 });
 
 test('83: closed ranges of a cold NAR that end before it does → complete as soon as their bytes are here', async (t) => {
