@@ -190,7 +190,7 @@ export class UpstreamSource implements ImportSource {
   async #askSmall<T>(url: URL, read: (answer: Answer, label: string) => Promise<T>): Promise<T | undefined> {
     for (let attempt = 1; ; attempt++) {
       try {
-        const answer = await this.#upstream.get(url, false, this.#signal);
+        const answer = await this.#upstream.get(url, false, this.#signal, { insist: true });
         return answer && (await read(answer, url.href));
       } catch (error) {
         if (attempt === ATTEMPTS || this.#signal.aborted || !isPassing(error)) throw error;
@@ -209,7 +209,7 @@ export class UpstreamSource implements ImportSource {
     for (let failures = 0; ; ) {
       try {
         const part = at === 0 ? undefined : { start: at, end: undefined };
-        const answer = await this.#upstream.get(url, true, this.#signal, { part });
+        const answer = await this.#upstream.get(url, true, this.#signal, { part, insist: true });
         if (answer === undefined) throw new CacheError('not-found', `${url.href} is not there`);
         if (at > 0 && (answer.validator !== validator || answer.start > at)) {
           answer.body.destroy();

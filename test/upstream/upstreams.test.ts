@@ -74,6 +74,27 @@ test('what a dead upstream is known to have had is not missing because the other
   assert.equal(await codeOf(first(true)), 'upstream');
 });
 
+test('while a required upstream is dead nothing is missing, whatever failures are taken for', async (t) => {
+  for (const onUpstreamError of ['error', 'miss'] as const) {
+    for (const required of [true, false]) {
+      const world = createWorld(t);
+      const site = await startSite(t, broken);
+      const dead = world.upstream(site.url, { required });
+      const other = world.upstream((await startSite(t, lacks)).url);
+      const upstreams = world.upstreams([other, dead], { onUpstreamError });
+      const codes: string[] = [];
+      for (let i = 0; i < 5; i++) codes.push(await codeOf(look(upstreams)));
+      assert.equal(dead.health.good, false);
+      world.pass(100_000_000);
+      codes.push(await codeOf(look(upstreams)));
+      const failing = onUpstreamError === 'error' ? 'upstream' : 'missing';
+      const [during, after] = required ? ['upstream', 'upstream'] : [failing, 'missing'];
+      assert.deepEqual(codes.slice(0, 3), [during, during, during]);
+      assert.deepEqual(codes.slice(3), [after, after, after]);
+    }
+  }
+});
+
 test('a dead first upstream of three costs nothing once it is known: no connection is made to it', async (t) => {
   const world = createWorld(t);
   const dead = await startSilence(t, (socket) => socket.destroy());
