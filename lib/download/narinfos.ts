@@ -20,6 +20,7 @@ import { Exclusive } from './exclusive.ts';
 import { type Flight, Flights } from './flights.ts';
 import { Keeping } from './keeping.ts';
 import { LostNars } from './lost-nars.ts';
+import { Malformed } from './malformed.ts';
 import { checkBelievable, readNarInfo } from './narinfo-text.ts';
 
 /** A narinfo as it is held, and as it goes out. */
@@ -80,6 +81,7 @@ export class NarInfos {
   #forgotten = 0;
   #checks = 0;
   readonly #lost: LostNars;
+  readonly #malformed: Malformed;
   readonly #keeping: Keeping;
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
 
@@ -89,6 +91,7 @@ export class NarInfos {
     this.#options = options;
     this.#keeping = new Keeping(options.store, options.log);
     this.#lost = new LostNars(options.now);
+    this.#malformed = new Malformed(options.now);
     this.#signing = options.signing;
   }
 
@@ -191,11 +194,28 @@ export class NarInfos {
     if (answer === undefined) return undefined;
     const text = await readNarInfo(answer, url.href);
     try {
-      const known = this.#know(hash, text, { origin: upstream.url });
+      const known = this.#knowWellFormed(hash, text, url, upstream);
+      if (known === undefined) return undefined;
       checkBelievable(known.info, answer, upstream, this.#options.storeDir);
       return (await this.#isLost(known)) ? undefined : known;
     } catch (error) {
       throw new CacheError('upstream', `${url.href}: ${describe(error)}`, error);
+    }
+  }
+
+  /**
+   * Undefined if it has been malformed for seconds.
+   * @throws CacheError `invalid`
+   */
+  #knowWellFormed(hash: StoreHash, text: string, url: URL, upstream: Upstream): KnownNarInfo | undefined {
+    try {
+      const known = this.#know(hash, text, { origin: upstream.url });
+      this.#malformed.forget(url.href);
+      return known;
+    } catch (error) {
+      if (!isCacheError(error, 'invalid') || !this.#malformed.again(url.href)) throw error;
+      this.#options.log.warn(`${url.href}: ${describe(error)}; it is so again, and counts as missing there`);
+      return undefined;
     }
   }
 

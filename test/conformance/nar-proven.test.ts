@@ -80,3 +80,17 @@ test('33: readers of wrong bytes are cut, get 404 for the rest for a minute, and
   passed += 60_000;
   assert.ok((await get(service.url, path, rest)).body.equals(large.file.subarray(body.length)));
 });
+
+test('33: a narinfo that is malformed seconds later too counts as missing there, and is had elsewhere', async (t) => {
+  let passed = 0;
+  const now = () => performance.now() + passed;
+  const [damaged, second] = [await startUpstream(t), await startUpstream(t)];
+  damaged.on(small.narInfoPath, whole(small.narInfo.slice(0, 40)));
+  const service = await startTestService(t, { upstreams: [damaged.url, second.url], now });
+  assert.equal((await get(service.url, small.narInfoPath)).status, 502);
+  passed += 5000;
+  assert.equal((await get(service.url, small.narInfoPath)).status, 404);
+  damaged.on(small.narInfoPath, whole(small.narInfo));
+  passed += 10 * 60_000;
+  assert.equal((await get(service.url, small.narInfoPath)).status, 200);
+});
