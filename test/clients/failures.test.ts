@@ -12,7 +12,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { defer, type Owner } from '../fixtures/defer.ts';
 import { startService } from '../fixtures/service.ts';
 import { type Client, clients } from './client.ts';
-import { assertHolds, buildClosure, type Closure, hashPart } from './closure.ts';
+import {
+  assertHolds,
+  buildClosure,
+  type Closure,
+  hashPart,
+  instantiateClosure,
+  permitBuilding,
+  realiseClosure,
+} from './closure.ts';
 
 const megabytes = 4;
 
@@ -100,6 +108,32 @@ describe('an upstream that fails', { concurrency: 4 }, () => {
       assert.equal(deaths, 1);
       await assertHolds(machine, closure);
     });
+
+    for (const fallback of ['false', 'true']) {
+      test(`${name} builds one damaged path and has the rest from the cache, fallback ${fallback}`, {
+        skip,
+      }, async (t) => {
+        const { upstream, closure } = await startUpstream(t, client);
+        upstream.answerNar = (response, body) => {
+          const wrong = Buffer.from(body);
+          wrong[body.length / 2] = ~(wrong[body.length / 2] ?? 0);
+          response.setHeader('content-length', body.length).end(wrong);
+        };
+        const { url } = await startService(t, { config: upstream.config });
+        const machine = await client.machine(t);
+        await instantiateClosure(machine, megabytes);
+        await permitBuilding(machine);
+        const options = ['--option', 'substituters', url, '--option', 'require-sigs', 'false'];
+        const { code, stderr } = await machine.run(
+          realiseClosure(...options, '--option', 'fallback', fallback),
+        );
+        assert.equal(code, 0, stderr);
+        assert.match(stderr, /^making noise/m);
+        // Newer clients build what refers to it as well, as they do with any cache that lacks it.
+        assert.doesNotMatch(stderr, /^making (?:zeros|file)/m);
+        assert.ok(await machine.has(closure.top));
+      });
+    }
 
     test(`${name} does not take an outage for a miss`, { skip }, async (t) => {
       const { upstream, closure } = await startUpstream(t, client);
