@@ -5,7 +5,9 @@ import type { Download } from './download/download.ts';
 import { Fetcher, type FetcherOptions } from './download/fetcher.ts';
 import type { KnownNarInfo, NarInfos } from './download/narinfos.ts';
 import { CacheError } from './errors.ts';
+import { sha256ToHex } from './nix/hash.ts';
 import { isNameOf, namesFor } from './nix/nar-names.ts';
+import type { NarInfo } from './nix/narinfo.ts';
 import {
   mimeOf,
   type NarName,
@@ -96,11 +98,28 @@ export class Cache {
     return name.kind !== 'narinfo' && this.#fetcher.hasMisled(name);
   }
 
-  /** The object if it is here and whole; nobody else is asked. */
+  /** The object if it is here and whole; nobody else is asked. Of a NAR that is named without its store path, the file of that hash. */
   async local(name: ObjectName): Promise<Found | undefined> {
+    if (name.kind === 'nar' && name.hash === undefined) {
+      const stored = await openPlain(this.#store, pathOf(name));
+      return stored && foundInStore(stored.object, stored.coding);
+    }
     if (name.kind !== 'narinfo') return this.#stored(name);
     const known = await this.#narInfos.local(name.hash);
     return known && foundInMemory(known, 'hit');
+  }
+
+  /**
+   * What the narinfo says of a NAR that is asked for by the address in it, for whoever wants no more; it may not be here yet.
+   * @throws CacheError of the upstream that could not be asked for the narinfo
+   */
+  async announced(name: ObjectName, via: Via = NOBODY): Promise<Found | undefined> {
+    if (name.kind !== 'nar' || name.hash === undefined) return undefined;
+    const found = await this.#narInfos.find(name.hash, via);
+    // The NAR of what was pushed is here, or nowhere.
+    if (found === undefined || found.known.origin === 'push' || !isNameOf(name.name, found.known))
+      return undefined;
+    return foundInNarInfo(found.known.info);
   }
 
   /** The object if it was pushed: the cache as it would be without its upstreams. */
@@ -180,6 +199,25 @@ function foundInMemory({ body, sha256, modified }: KnownNarInfo, how: Found['how
     body,
     open: () => {
       throw new TypeError('a body in memory is sent as it is');
+    },
+    close: () => {},
+  };
+}
+
+function foundInNarInfo({ compression, fileHash, fileSize, narHash, narSize }: NarInfo): Found {
+  const isPlain = compression === 'none';
+  const hash = fileHash ?? (isPlain ? narHash : undefined);
+  return {
+    mime: mimeOf('nar'),
+    size: fileSize ?? (isPlain ? narSize : undefined),
+    sure: true,
+    sha256: hash && sha256ToHex(hash),
+    modified: undefined,
+    lasting: hash !== undefined,
+    how: 'miss',
+    body: undefined,
+    open: () => {
+      throw new TypeError('what is only announced has no bytes');
     },
     close: () => {},
   };

@@ -3,10 +3,10 @@
 import { isDecodable } from '../codings.ts';
 import { CacheError } from '../errors.ts';
 import { type Sha256, sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
+import { type JudgedNamed, judgeNamed } from '../nix/named.ts';
 import type { NarName } from '../nix/object-name.ts';
 import { checkUnpacked, compare, Digest, type ExpectedNar } from '../nix/unpacked.ts';
 import type { Growing } from './growing.ts';
-import { type ArrivedNamed, verifyNamed } from './verify-named.ts';
 
 /** What is known beforehand of a body; undefined where nothing is. */
 export interface Expected {
@@ -27,8 +27,8 @@ export interface Arrived {
   readonly size: number;
   /** In hexadecimal. */
   readonly sha256: string;
-  /** Where only a name was known: see {@link ArrivedNamed}. */
-  readonly proof?: ArrivedNamed['proof'];
+  /** Where only a name was known: see {@link JudgedNamed}. */
+  readonly proof?: JudgedNamed['proof'];
 }
 
 /** How the filling of the file stands. */
@@ -47,7 +47,7 @@ export async function verify(
   label: string,
 ): Promise<Arrived> {
   const { named, nar } = expected;
-  if (named !== undefined) return verifyNamed(named, () => follow(growing, filling, label), label);
+  if (named !== undefined) return judgeNamed(named, () => follow(growing, filling, label), label);
   const file = new Digest();
   const chunks = file.through(follow(growing, filling, label));
   if (nar !== undefined && isDecodable(nar.compression)) {

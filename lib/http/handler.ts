@@ -84,16 +84,19 @@ export function createHandler(options: HandlerOptions): Handler {
     pushed: boolean,
     note: Note,
   ): Promise<void> {
-    // Clients ask so before an upload and skip it if the answer is yes, so only what is here counts.
+    // Clients ask so before an upload and skip it if the answer is yes, so only what is here counts; but they do not ask by an
+    // address of ours.
     const localOnly = req.method === 'HEAD' && name.kind === 'nar';
     const via = viaOf(req.headers.via);
     // An upstream of ours, or one of its own, has us as upstream: whoever waits for the answer waits for this one.
     const round = isRound(via, self);
     const gone = new AbortController();
     res.once('close', () => gone.abort());
-    const find = () => {
+    const find = async () => {
       if (pushed) return cache.pushed(name);
-      return localOnly || round ? cache.local(name) : cache.find(name, via, gone.signal);
+      if (!localOnly && !round) return cache.find(name, via, gone.signal);
+      const local = await cache.local(name);
+      return local === undefined && !round ? cache.announced(name, via) : local;
     };
     // From behind the wrong bytes that it has, a client would get a whole that is wrong.
     if (!pushed && isRest(req) && cache.hasMisled(name))

@@ -5,6 +5,7 @@ import { type Sha256, sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
 import { narPromisedBy } from '../nix/nar-names.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName } from '../nix/object-name.ts';
+import { packingOf, proofOf } from '../nix/packing.ts';
 import { Digest } from '../nix/unpacked.ts';
 import type { ObjectMeta } from '../store/store.ts';
 import type { CheckedFile } from './checked-file.ts';
@@ -65,9 +66,9 @@ export function narDamage(
 ): string | undefined {
   if (meta?.sha256 !== undefined && sha256 !== undefined && meta.sha256 !== sha256)
     return `the SHA-256 of its body is ${sha256}, its header says ${meta.sha256}`;
-  const promised = hashInNarName(name);
   const found = sha256 ?? meta?.sha256;
-  if (promised !== undefined && found !== undefined && sha256ToHex(promised) !== found)
+  const promised = hashInNarName(name);
+  if (promised !== undefined && found !== undefined && proof({ sha256: found, unpacked }, name) === undefined)
     return `its SHA-256 is ${found}, its name says ${sha256ToHex(promised)}`;
   const inside = narPromisedBy(name);
   if (inside === undefined || unpacked?.coding !== inside.compression) return undefined;
@@ -76,9 +77,18 @@ export function narDamage(
   return `its NarHash is ${unpacked.result.narHash}, its name says ${inside.narHash}`;
 }
 
-/** Whether the name says what the bytes must be, so that a file that is right is right whatever narinfos say. */
-export function isPromise(name: NarName): boolean {
-  return hashInNarName(name) !== undefined || narPromisedBy(name) !== undefined;
+function proof({ sha256, unpacked }: Pick<NarFacts, 'unpacked'> & { sha256: string }, name: NarName) {
+  const packing = unpacked?.coding ?? packingOf(name, Buffer.alloc(0));
+  const result = unpacked?.result;
+  const narHash = result === undefined ? undefined : 'failure' in result ? 'wrong' : result.narHash;
+  return proofOf(name, { packing, fileHash: sha256FromBytes(Buffer.from(sha256, 'hex')), narHash });
+}
+
+/** Whether the name says what the bytes must be, and they are: then the file is right whatever narinfos say. */
+export function isProven(name: NarName, { sha256, unpacked }: NarFacts): boolean {
+  if (narPromisedBy(name) !== undefined) return true;
+  const found = sha256 === undefined ? undefined : proof({ sha256, unpacked }, name);
+  return found === 'file' || found === 'nar';
 }
 
 interface Difference {

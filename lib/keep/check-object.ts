@@ -13,7 +13,7 @@ import { fileOf, idOf } from '../store/files.ts';
 import { asideOf } from '../store/removal.ts';
 import type { ObjectMeta } from '../store/store.ts';
 import type { FolderFile } from '../store/walk.ts';
-import { difference, guessCoding, isPromise, type NarFacts, narDamage, readNar } from './check-nar.ts';
+import { difference, guessCoding, isProven, type NarFacts, narDamage, readNar } from './check-nar.ts';
 import { CheckedFile, type Pause } from './checked-file.ts';
 import { readMeta } from './checked-meta.ts';
 import { type Checked, type Finding, finding } from './finding.ts';
@@ -104,9 +104,11 @@ export class Checker {
     const { id } = file.source;
     const facts = await readNar(file, 0, guessCoding(undefined, head));
     this.#nars.set(id, { version: file.version, facts }, 1);
-    // The Go service wrote down no names, but a NAR's is its hash.
+    // The Go service wrote down no names, but a NAR's is a hash: its own, or that of what is in it.
     const hash = sha256FromBytes(Buffer.from(facts.sha256 ?? '', 'hex'));
-    const isNar = NAR_ENDINGS.some((ending) => idOf(`/nar/${hash}.nar${ending}`) === id);
+    const inside = facts.unpacked?.result;
+    const hashes = inside !== undefined && 'narHash' in inside ? [hash, inside.narHash] : [hash];
+    const isNar = hashes.some((one) => NAR_ENDINGS.some((ending) => idOf(`/nar/${one}.nar${ending}`) === id));
     return {
       state: isNar || id === CACHE_INFO || this.isExplained(id) ? 'right' : 'unknown',
       findings: NOTHING,
@@ -170,7 +172,7 @@ export class Checker {
       const different = difference(info, facts);
       if (different === undefined) return undefined;
       // A NAR whose name says what it must be, and that is so, is right. Else a signature tells which of the two to believe.
-      const narIsWrong = !isPromise(narName) && different.signed && vouched;
+      const narIsWrong = !isProven(narName, facts) && different.signed && vouched;
       return narIsWrong
         ? finding(narFile, nar, `${pathOf(name)} says of it: ${different.reason}`)
         : finding(file, name, different.reason);

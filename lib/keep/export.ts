@@ -165,7 +165,8 @@ async function copyChecked(
   const digest = new Digest();
   const chunks = digest.through(written(counted(piecesOf(body), watch, signal), write));
   // Nothing has ever looked into what the Go service left under a name that is no hash.
-  const mustUnpack = info.fileHash === undefined && hashInNarName(narName) === undefined;
+  const promised = hashInNarName(narName);
+  const mustUnpack = info.fileHash === undefined && (promised === undefined || promised === info.narHash);
   if (mustUnpack && isDecodable(info.compression)) await checkUnpacked(info.storePath, info, chunks);
   for await (const _ of chunks);
   checkFits(info, { path: `nar/${narName}`, size: digest.size, sha256: digest.end().toString('hex') });

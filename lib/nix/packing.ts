@@ -36,7 +36,7 @@ function begins(head: Buffer, hex: string): boolean {
 
 /** What was found out about a NAR's file. */
 export interface NarFile {
-  readonly packing: Compression | undefined;
+  readonly packing: string | undefined;
   readonly fileHash: Sha256;
   /** Undefined where it could not be unpacked here; `wrong` if it is not what its packing makes. */
   readonly narHash: Sha256 | 'wrong' | undefined;

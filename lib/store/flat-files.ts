@@ -1,14 +1,13 @@
 // The folder of the Go service that this one grew from: flat files named by the SHA-256 of the request path, without a
-// header. They are served as they stand. That service checked nothing, so a NAR whose name is its hash is hashed
-// once, before it is first served.
-import { createHash } from 'node:crypto';
+// header. They are served as they stand. That service checked nothing, so a NAR whose name is a hash is read once, before it is
+// first served: it may be that of the file or of what is in it, and what can't be told is no damage.
 import type { Stats } from 'node:fs';
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isErrno } from '../errors.ts';
-import { sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
+import { isCacheError, isErrno } from '../errors.ts';
+import { judgeNamed } from '../nix/named.ts';
 import { beginsLikeNarInfo, hashPartIn, MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
-import { hashInNarName, parseObjectName, pathOf } from '../nix/object-name.ts';
+import { hashInNarName, type NarName, parseObjectName, pathOf } from '../nix/object-name.ts';
 import { fileOf, idOf, isId, openForReading, storageError, versionOf } from './files.ts';
 import type { ListedObject, ObjectMeta } from './store.ts';
 
@@ -28,13 +27,22 @@ interface DamagedFile {
   readonly damage: string;
 }
 
+interface Known {
+  /** What is wrong with the file; undefined if nothing. */
+  readonly damage: string | undefined;
+  /** In hexadecimal. */
+  readonly sha256: string | undefined;
+}
+
+const NOTHING_KNOWN: Known = { damage: undefined, sha256: undefined };
+
 /** Checked files to remember; forgetting one costs a second reading. */
 const MAX_CHECKED = 100_000;
 
 export class FlatFiles {
   readonly #folder: string;
-  /** What was found wrong with a file, by inode, size and birth; undefined if nothing. */
-  readonly #checked = new Map<string, Promise<string | undefined>>();
+  /** By inode, size, birth and name. */
+  readonly #checked = new Map<string, Promise<Known>>();
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -53,10 +61,9 @@ export class FlatFiles {
       const stats = await handle.stat();
       const name = parseObjectName(path.slice(1), '');
       if (name === undefined || !stats.isFile()) return undefined;
-      const promised = name.kind === 'nar' ? hashInNarName(name.name) : undefined;
-      const damage = promised === undefined ? undefined : await this.#check(handle, stats, promised);
+      const isTold = name.kind === 'nar' && hashInNarName(name.name) !== undefined;
+      const { damage, sha256 } = isTold ? await this.#check(handle, stats, name.name) : NOTHING_KNOWN;
       if (damage !== undefined) return { file, damage, version: versionOf(stats) };
-      const sha256 = promised === undefined ? undefined : sha256ToHex(promised);
       const meta = {
         path,
         kind: name.kind,
@@ -74,14 +81,12 @@ export class FlatFiles {
     }
   }
 
-  #check(handle: FileHandle, stats: Stats, promised: string): Promise<string | undefined> {
-    const key = `${stats.ino}:${stats.size}:${stats.birthtimeMs}:${promised}`;
+  #check(handle: FileHandle, stats: Stats, name: NarName): Promise<Known> {
+    const key = `${stats.ino}:${stats.size}:${stats.birthtimeMs}:${name}`;
     let result = this.#checked.get(key);
     if (result === undefined) {
       if (this.#checked.size >= MAX_CHECKED) this.#checked.clear();
-      result = hashFile(handle).then((found) =>
-        found === promised ? undefined : `its SHA-256 is ${found}, its name says ${promised}`,
-      );
+      result = checkNamed(handle, name);
       this.#checked.set(key, result);
       result.catch(() => this.#checked.delete(key));
     }
@@ -138,13 +143,24 @@ export async function readFlatNarInfo(file: string): Promise<string | undefined>
   }
 }
 
-async function hashFile(handle: FileHandle): Promise<string> {
-  const hash = createHash('sha256');
+async function checkNamed(handle: FileHandle, name: NarName): Promise<Known> {
+  try {
+    const { sha256 } = await judgeNamed(name, () => piecesOf(handle), 'it');
+    return { damage: undefined, sha256 };
+  } catch (error) {
+    if (isCacheError(error, 'invalid'))
+      return { damage: error.message.replace(/^it: /, ''), sha256: undefined };
+    throw error;
+  }
+}
+
+/** Each piece is lent until the next is asked for. */
+async function* piecesOf(handle: FileHandle): AsyncGenerator<Buffer> {
   const buffer = Buffer.allocUnsafe(1 << 20);
   for (let at = 0; ; ) {
     const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
-    if (bytesRead === 0) return sha256FromBytes(hash.digest());
-    hash.update(buffer.subarray(0, bytesRead));
+    if (bytesRead === 0) return;
     at += bytesRead;
+    yield buffer.subarray(0, bytesRead);
   }
 }

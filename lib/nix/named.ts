@@ -2,14 +2,14 @@
 // packed in it. Where that can't be told, it is passed on, and nothing more.
 import { decode, isDecodable } from '../codings.ts';
 import { CacheError, isCacheError } from '../errors.ts';
-import { type Sha256, sha256FromBytes } from '../nix/hash.ts';
-import type { NarName } from '../nix/object-name.ts';
-import { packingOf, proofOf, TELLING_BYTES } from '../nix/packing.ts';
-import { Digest } from '../nix/unpacked.ts';
+import { type Sha256, sha256FromBytes } from './hash.ts';
+import { hashInNarName, type NarName } from './object-name.ts';
+import { packingOf, proofOf, TELLING_BYTES } from './packing.ts';
+import { Digest } from './unpacked.ts';
 
 type Chunks = AsyncGenerator<Buffer>;
 
-export interface ArrivedNamed {
+export interface JudgedNamed {
   readonly size: number;
   /** In hexadecimal. */
   readonly sha256: string;
@@ -18,11 +18,11 @@ export interface ArrivedNamed {
 }
 
 /**
- * Reads `follow()`, once more from the start if it can't be unpacked.
+ * Reads `pieces()`, once more from the start if it can't be unpacked.
  * @throws CacheError `invalid`, beginning with `label`, if the name's digits are neither hash; or what reading throws
  */
-export async function verifyNamed(name: NarName, follow: () => Chunks, label: string): Promise<ArrivedNamed> {
-  const { head, chunks } = await begun(follow());
+export async function judgeNamed(name: NarName, pieces: () => Chunks, label: string): Promise<JudgedNamed> {
+  const { head, chunks } = await begun(pieces());
   const packing = packingOf(name, head);
   let file = new Digest();
   let narHash: Sha256 | 'wrong' | undefined;
@@ -31,15 +31,16 @@ export async function verifyNamed(name: NarName, follow: () => Chunks, label: st
     if (narHash === 'wrong') {
       // Nobody knows how far the decoder has come.
       file = new Digest();
-      for await (const _ of file.through(follow()));
+      for await (const _ of file.through(pieces()));
     }
   } else for await (const _ of file.through(chunks));
   const digest = file.end();
   const fileHash = sha256FromBytes(digest);
   const proof = proofOf(name, { packing, fileHash, narHash });
   if (proof === undefined) {
-    const inside = narHash === undefined || narHash === 'wrong' ? '' : `, and of what is in it ${narHash}`;
-    throw new CacheError('invalid', `${label}: its SHA-256 is ${fileHash}${inside}; its name says another`);
+    const inside = narHash === undefined || narHash === 'wrong' ? '' : `, that of what is in it ${narHash}`;
+    const found = `its SHA-256 is ${fileHash}${inside}`;
+    throw new CacheError('invalid', `${label}: ${found}, its name says ${hashInNarName(name)}`);
   }
   return { size: file.size, sha256: digest.toString('hex'), proof };
 }
