@@ -35,7 +35,7 @@ describe('a narinfo from faulty sources', { concurrency: 16 }, () => {
       const reply = await get(service.url, one.narInfoPath);
       if (oneSuffices(cell)) assertWhole(reply, served);
       else {
-        assertFailed(cell, reply, served);
+        assertFailed(cell, reply, served, false);
         await assertStored(service, {});
       }
 
