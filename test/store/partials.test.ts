@@ -175,3 +175,19 @@ test('a beginning of a process that is gone is taken over, whoever has its numbe
     await taken?.spool.close();
   }
 });
+
+test('no more are kept while it runs than over a start', async (t) => {
+  const { store, partial } = await setUp(t);
+  for (let i = 0; i < 34; i++) await keep(store, { ...ONE, path: `/nar/${i}.nar` });
+  assert.equal((await readdir(partial)).length, 32);
+});
+
+test('they all go when the disk is full', async (t) => {
+  const folder = join(await temporaryFolder(t), 'partial');
+  const partials = new Partials(folder, { info: () => {}, warn: () => {}, error: () => {} });
+  await partials.clear();
+  await mkdir(folder);
+  await writeFile(join(folder, 'one'), BODY);
+  await partials.clear();
+  assert.deepEqual(await readdir(folder), []);
+});
