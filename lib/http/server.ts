@@ -56,7 +56,6 @@ export async function startServer(
     keepAliveTimeout: KEEP_ALIVE_MS,
     noDelay: true,
     keepAlive: true,
-    allowHalfOpen: true,
   };
   const server =
     tls === undefined
