@@ -7,7 +7,10 @@ import type { Socket } from 'node:net';
 
 /** When to look, after the last time; then as the last of these. A client may be far away, and may leave later. */
 const LOOKS_MS = [50, 200, 1000, 5000];
-/** Under TLS an empty write is none, HTTP/1.0 knows no interim answers: silence of that length is taken for leaving. */
+/**
+ * Under TLS an empty write is none, HTTP/1.0 knows no interim answers, and behind the head of an answer nothing can be asked:
+ * silence of that length is taken for leaving.
+ */
 const SILENT_MS = 60_000;
 const NOTHING = Buffer.alloc(0);
 
