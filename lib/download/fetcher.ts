@@ -264,7 +264,7 @@ export class Fetcher {
     const part: Part | undefined = inParts || begun > 0 ? { start: begun, end } : undefined;
     const doubt = () => this.#doubt(name);
     const first = await firstAnswer(
-      { sources, path: isNar || isUncertain(name) ? undefined : path, expected, part, via },
+      { sources, isNar, path: isNar || isUncertain(name) ? undefined : path, expected, part, via },
       { upstreams, log, signal: isWanted, unfit: doubt, gaveLately: ({ label }) => this.#gave.has(label) },
     ).catch(async (error) => {
       await this.#putBack(path, expected, partial);

@@ -11,7 +11,9 @@ import type { Expected } from './verify.ts';
 
 export interface Asked {
   readonly sources: readonly Source[];
-  /** Where a miss is remembered; undefined for a NAR, whose is not. */
+  /** What it is: a NAR may take minutes to its first byte, and is never empty. */
+  readonly isNar: boolean;
+  /** Where a miss is remembered; undefined where it is not. */
   readonly path: string | undefined;
   readonly expected: Expected;
   /** The part to ask for; all of it if undefined. */
@@ -37,10 +39,9 @@ interface Context {
 
 /** @throws CacheError of those that could not be asked, if nobody else has it */
 export async function firstAnswer(asked: Asked, context: Context): Promise<First> {
-  const { expected, part, path, sources, via } = asked;
+  const { expected, isNar, part, path, sources, via } = asked;
   const askedAll = via.length === 0;
   const { log, signal, upstreams, unfit } = context;
-  const isNar = path === undefined;
   /** Of those that have another file than the narinfo describes. */
   const unfits: CacheError[] = [];
   let saysNo = false;
