@@ -19,7 +19,7 @@ import {
 import { isRealisation, parseRealisation, withRealisationSigs } from './nix/realisation.ts';
 import { openPlain } from './store/packed-files.ts';
 import type { Store, StoredObject } from './store/store.ts';
-import type { Reader } from './streams.ts';
+import { type Reader, readerOf } from './streams.ts';
 import { NOBODY, type Via } from './upstream/via.ts';
 
 /** An object that was found. Open it or close it. */
@@ -151,10 +151,10 @@ export class Cache {
     const text = kept.toString();
     const realisation = parseRealisation(name, text);
     const sigs = realisation === undefined ? [] : this.#narInfos.sigsOf(realisation, origin);
-    if (realisation === undefined || sigs.length === 0) return { ...stored, body: kept, close: () => {} };
+    if (realisation === undefined || sigs.length === 0) return { ...stored, ...inMemory(kept) };
     const body = Buffer.from(withRealisationSigs(name, text, realisation, sigs));
     const sha256 = createHash('sha256').update(body).digest('hex');
-    return { ...stored, size: body.length, sha256, modified: undefined, body, close: () => {} };
+    return { ...stored, size: body.length, sha256, modified: undefined, ...inMemory(body) };
   }
 
   /** Of a log whose derivation has a `?` in its name also under the name that a client tells of it. */
@@ -196,12 +196,13 @@ function foundInMemory({ body, sha256, modified }: KnownNarInfo, how: Found['how
     modified,
     lasting: false,
     how,
-    body,
-    open: () => {
-      throw new TypeError('a body in memory is sent as it is');
-    },
-    close: () => {},
+    ...inMemory(body),
   };
+}
+
+/** Whoever does not send `body` as it is may read it like any other. */
+function inMemory(body: Buffer): Pick<Found, 'body' | 'open' | 'close'> {
+  return { body, open: (start, end) => readerOf(body.subarray(start, end)), close: () => {} };
 }
 
 function foundInNarInfo({ compression, fileHash, fileSize, narHash, narSize }: NarInfo): Found {

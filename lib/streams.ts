@@ -57,6 +57,20 @@ export async function collect(
   return Buffer.concat(parts);
 }
 
+/** A reader of bytes that are in memory, in one piece. */
+export function readerOf(bytes: Buffer): Reader {
+  let rest: Buffer | undefined = bytes;
+  const close = () => {
+    rest = undefined;
+  };
+  const next = async () => {
+    const piece = rest;
+    close();
+    return piece?.length === 0 ? undefined : piece;
+  };
+  return { next, close };
+}
+
 /** The pieces of `reader`, which it closes; each is the consumer's until it asks for the next. */
 export async function* piecesOf(reader: Reader): AsyncGenerator<Buffer> {
   try {
