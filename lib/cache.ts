@@ -3,8 +3,10 @@
 import { createHash } from 'node:crypto';
 import type { Download } from './download/download.ts';
 import { Fetcher, type FetcherOptions } from './download/fetcher.ts';
+import { Lately } from './download/lately.ts';
 import type { KnownNarInfo, NarInfos } from './download/narinfos.ts';
 import { CacheError } from './errors.ts';
+import { archiveIn, MAX_INDEX_BYTES } from './nix/debug-index.ts';
 import { sha256ToHex } from './nix/hash.ts';
 import { isNameOf, namesFor } from './nix/nar-names.ts';
 import type { NarInfo } from './nix/narinfo.ts';
@@ -17,9 +19,10 @@ import {
   pathsOf,
 } from './nix/object-name.ts';
 import { isRealisation, parseRealisation, withRealisationSigs } from './nix/realisation.ts';
+import type { StoreHash } from './nix/store-path.ts';
 import { openPlain } from './store/packed-files.ts';
 import type { Store, StoredObject } from './store/store.ts';
-import { type Reader, readerOf } from './streams.ts';
+import { piecesOf, type Reader, readerOf } from './streams.ts';
 import { NOBODY, type Via } from './upstream/via.ts';
 
 /** An object that was found. Open it or close it. */
@@ -52,16 +55,22 @@ const ATTEMPTS = 3;
 const MAX_REALISATION_BYTES = 1 << 20;
 type Opened = NonNullable<Awaited<ReturnType<typeof openPlain>>>;
 type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
+type NarFile = Extract<ObjectName, { kind: 'nar' }>;
+/** How long the NAR of a pushed narinfo is believed to be still here: clients ask for narinfos very often. */
+const SEEN_MS = 1000;
 
 export class Cache {
   readonly #store: Store;
   readonly #narInfos: NarInfos;
   readonly #fetcher: Fetcher;
+  /** Paths of the NARs of pushed narinfos. */
+  readonly #seen: Lately;
 
   constructor(options: Omit<FetcherOptions, 'narInfos'>, narInfos: NarInfos) {
     this.#store = options.store;
     this.#narInfos = narInfos;
     this.#fetcher = new Fetcher({ ...options, narInfos });
+    this.#seen = new Lately(options.now, SEEN_MS);
   }
 
   /**
@@ -70,10 +79,53 @@ export class Cache {
    * @throws CacheError of the upstream that could not be asked, if none has it
    */
   async find(name: ObjectName, via: Via = NOBODY, gone?: AbortSignal): Promise<Found | undefined> {
-    if (name.kind === 'narinfo') {
-      const found = await this.#narInfos.find(name.hash, via);
-      return found && foundInMemory(found.known, found.how);
+    if (name.kind === 'narinfo') return this.#findNarInfo(name.hash, via);
+    const found = await this.#findFile(name, via, gone);
+    if (found === undefined || name.kind !== 'debug-info') return found;
+    return this.#unlessLost(found, (archive) => this.#isLost(archive, via));
+  }
+
+  async #findNarInfo(hash: StoreHash, via: Via): Promise<Found | undefined> {
+    const found = await this.#narInfos.find(hash, via);
+    if (found?.known.origin !== 'push') return found && foundInMemory(found.known, found.how);
+    const { known } = found;
+    const path = pathOf({ kind: 'nar', name: known.narName, hash: undefined });
+    if (!this.#seen.has(path)) {
+      if (await this.#isLost({ kind: 'nar', name: known.narName, hash: undefined }, via)) {
+        await this.#narInfos.forsake(hash, known.narName);
+        // An upstream may have it, with another NAR.
+        const other = await this.#narInfos.find(hash, via);
+        return other && foundInMemory(other.known, other.how);
+      }
+      this.#seen.add(path);
     }
+    return foundInMemory(known, found.how);
+  }
+
+  /** Whether the NAR is neither here nor anywhere; where that can't be told, it is not so. */
+  async #isLost(nar: NarFile, via: Via): Promise<boolean> {
+    for (const one of await this.#namesOf(nar))
+      if (!(await this.#store.isGone(pathOf({ ...nar, name: one })))) return false;
+    return this.#fetcher.lacks(nar, via);
+  }
+
+  /** An index of debug information, unless what it leads to `isLost`. */
+  async #unlessLost(
+    found: Found,
+    isLost: (archive: NarFile) => Promise<boolean>,
+  ): Promise<Found | undefined> {
+    // What can't be read here is for those who asked for it.
+    if (found.coding !== undefined || (found.size ?? MAX_INDEX_BYTES) >= MAX_INDEX_BYTES) return found;
+    const pieces: Buffer[] = [];
+    for await (const piece of piecesOf(found.open(0, found.size))) pieces.push(Buffer.from(piece));
+    const body = Buffer.concat(pieces);
+    const archive = archiveIn(body.toString());
+    return archive !== undefined && (await isLost(archive))
+      ? undefined
+      : { ...found, body, open: readerOf(body), close: () => {} };
+  }
+
+  async #findFile(name: FileName, via: Via, gone: AbortSignal | undefined): Promise<Found | undefined> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const stored = await this.#stored(name);
       if (stored !== undefined) return stored;
@@ -132,8 +184,12 @@ export class Cache {
       return nar === undefined ? undefined : foundInMemory(known, 'hit');
     }
     const stored = await this.#open(name);
-    if (stored === undefined || stored.object.meta.origin === 'push')
-      return stored && this.#found(name, stored);
+    if (stored === undefined) return undefined;
+    if (stored.object.meta.origin === 'push') {
+      const found = await this.#found(name, stored);
+      if (name.kind !== 'debug-info') return found;
+      return this.#unlessLost(found, (archive) => this.#store.isGone(pathOf(archive)));
+    }
     await stored.object.close();
     return undefined;
   }

@@ -1,4 +1,5 @@
 // `rm`: takes one path out at once, whoever pushed it.
+import { rm as removeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
 import type { Config } from '../config.ts';
@@ -6,7 +7,7 @@ import { CacheError } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import { narsOf } from '../keep/nars-of.ts';
 import type { Log } from '../log.ts';
-import { pathOf } from '../nix/object-name.ts';
+import { type NarName, pathOf } from '../nix/object-name.ts';
 import { heeded } from '../store/changed-beside.ts';
 import { readFacts } from '../store/facts.ts';
 import { fileOf, idOf, syncFolder } from '../store/files.ts';
@@ -18,7 +19,7 @@ import { hashOperand, openStore } from './open-store.ts';
 
 /**
  * Removes the path's narinfo and listing, then its NAR in every compression it was pushed in, also where it lies in quarantine,
- * unless another path has the same one. What it says is removed does not come back after a power loss, and no running service
+ * unless another path has the same one, and with it what leads to debug information in it. What it says is removed does not come back after a power loss, and no running service
  * answers it any more.
  * @throws CacheError `config`, `startup` or `storage`
  */
@@ -29,7 +30,7 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   const narInfoPath = pathOf({ kind: 'narinfo', hash });
   const found = await narsOf(store, narInfoPath, storeDir);
   if (found === undefined) throw new CacheError('config', `${storePath} is not in the cache`);
-  const { narNames, storePath: whole = storePath } = found;
+  const { narNames, otherNames, storePath: whole = storePath } = found;
   const pinned = (await new Pins(store.folder).list()).filter((one) => one.storePath === whole);
   for (const { name } of pinned) out.write(`it is pinned as ${name}: the pin stays\n`);
   // Until its NAR is gone it is kept where nobody is served it: who is interrupted and comes again finds there what to remove.
@@ -42,19 +43,28 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   }
   out.write(`removed ${whole}\n`);
   const unreadable = new Set<string>();
-  for (const name of narNames) {
-    const narPath = pathOf({ kind: 'nar', name, hash: undefined });
+  const pathOfNar = (name: NarName) => pathOf({ kind: 'nar', name, hash: undefined });
+  const names = [...new Set([...narNames, ...otherNames])];
+  const needs = (...of: NarName[]) =>
+    survey(store.folder, storeDir, new Set(of.map((name) => idOf(pathOfNar(name)))), unreadable);
+  // All objects are looked at, which takes its time: once for all names.
+  const known = needs(...names);
+  for (const name of names) {
+    const narPath = pathOfNar(name);
     const nar = idOf(narPath);
-    const others = () => narInfosWith(store.folder, nar, storeDir, unreadable);
-    let count = others();
+    const others = () => needs(name).narInfos.get(nar) ?? 0;
+    let count = known.narInfos.get(nar) ?? 0;
     // Looked at again when nobody can find it any more: a narinfo that names it may have come meanwhile.
     if (count === 0) await dropQuarantined(store.folder, nar);
-    const bytes = count > 0 ? undefined : removeNar(store.folder, nar, () => others() > 0);
+    const isThere = narNames.has(name) || (await store.version(narPath)) !== undefined;
+    const bytes = count > 0 || !isThere ? undefined : removeNar(store.folder, nar, () => others() > 0);
+    if (count === 0) for (const index of known.indexes.get(nar) ?? []) await removeIndex(index);
     await syncPlaces(store.folder, narPath);
     if (bytes !== undefined) {
       out.write(`removed its NAR, ${formatBytes(bytes)}\n`);
       continue;
     }
+    if (!narNames.has(name)) continue;
     if (count === 0) count = others();
     if (count > 0) out.write(`its NAR stays: ${count} other paths have the same contents\n`);
   }
@@ -70,12 +80,33 @@ async function syncPlaces(folder: string, path: string): Promise<void> {
   for (const one of [shelf, folder, trashFolder(folder), quarantineFolder(folder)]) await syncFolder(one);
 }
 
-/** How many narinfos need the NAR with this id; what can't be read is counted as none. */
-function narInfosWith(folder: string, nar: string, storeDir: string, unreadable: Set<string>): number {
-  let count = 0;
-  for (const file of walkFolderSync(folder)) {
-    const facts = readFacts(file, storeDir, (why) => unreadable.add(why));
-    if (facts?.kind === 'narinfo' && facts.ref === nar) count++;
+async function removeIndex(file: string): Promise<void> {
+  await removeFile(file, { force: true });
+  await syncFolder(dirname(file));
+}
+
+interface Survey {
+  /** By id of a NAR: how many narinfos need it. */
+  readonly narInfos: Map<string, number>;
+  /** By id of a NAR: the files that lead to debug information in it. */
+  readonly indexes: Map<string, string[]>;
+}
+
+/** What names these NARs; what can't be read is taken for nothing that does. */
+function survey(
+  folder: string,
+  storeDir: string,
+  nars: ReadonlySet<string>,
+  unreadable: Set<string>,
+): Survey {
+  const [narInfos, indexes] = [new Map<string, number>(), new Map<string, string[]>()];
+  for (const source of walkFolderSync(folder)) {
+    const facts = readFacts(source, storeDir, (why) => unreadable.add(why));
+    const { archive, kind, ref } = facts ?? {};
+    if (kind === 'narinfo' && ref !== undefined && nars.has(ref))
+      narInfos.set(ref, (narInfos.get(ref) ?? 0) + 1);
+    if (archive !== undefined && nars.has(archive))
+      indexes.set(archive, [...(indexes.get(archive) ?? []), source.file]);
   }
-  return count;
+  return { narInfos, indexes };
 }

@@ -61,6 +61,8 @@ export interface FetcherOptions {
 const LARGE_BYTES = 8 << 20;
 /** Of a large body the first request asks for so much: it shows whether the source answers ranges. */
 const FIRST_BYTES = 1 << 20;
+/** How long a NAR that somebody has is not asked for again before an index that leads to it is served. */
+const THERE_MS = 10 * 60_000;
 /** How long a source that sent wrong bytes is asked last. */
 const BLAME_MS = 10 * 60_000;
 /** How long a source that sent bytes of a body can't say that it has no such thing. */
@@ -85,6 +87,8 @@ export class Fetcher {
   readonly #blamed: Lately;
   /** Sources that sent bytes of what broke off. */
   readonly #gave: Lately;
+  /** Paths of NARs that somebody was found to have. */
+  readonly #there: Lately;
   /** Paths of which readers have seen wrong bytes. */
   readonly #misled: Lately;
   readonly #endings = new Endings();
@@ -96,6 +100,7 @@ export class Fetcher {
     this.#warnDisk = warnSeldom(options.log);
     this.#blamed = new Lately(options.now, BLAME_MS);
     this.#gave = new Lately(options.now, GAVE_MS);
+    this.#there = new Lately(options.now, THERE_MS);
     this.#misled = new Lately(options.now, MISLED_MS);
     this.#slots = new Slots(options.maxDownloads);
     this.#room = new Slots(options.maxSpoolBytes);
@@ -345,6 +350,31 @@ export class Fetcher {
     const { length, spool } = partial;
     await this.#options.store.keepPartial(spool, { path, size, sha256: sha256ToHex(fileHash), length });
     await spool.close();
+  }
+
+  /**
+   * Whether everybody who could have the NAR says that there is none; where that can't be told, it is not so. Nothing is fetched.
+   * @throws CacheError `aborted` when the service stops
+   */
+  async lacks(name: FileName & { kind: 'nar' }, via: Via = NOBODY): Promise<boolean> {
+    const { log, signal, upstreams } = this.#options;
+    const path = pathOf(name);
+    if (this.#there.has(path) || pathsFor(name).some((one) => this.#running.has(one))) return false;
+    try {
+      const { expected, sources } = await this.#narSources.forNar(name.name, name.hash, via);
+      const first = await firstAnswer(
+        // Not as patiently as whoever wants it.
+        { sources, isNar: false, path: undefined, expected, part: { start: 0, end: 1 }, via },
+        { upstreams, log, signal, unfit: async () => {}, gaveLately: ({ label }) => this.#gave.has(label) },
+      );
+      if (first.kind === 'missing') return first.sure;
+      first.answer.body.destroy();
+      this.#there.add(path);
+      return false;
+    } catch (error) {
+      if (!isCacheError(error) || signal.aborted) throw error;
+      return false;
+    }
   }
 
   /** Whether clients have lately seen wrong bytes of it, so that what they ask for now may be meant to go behind those. */

@@ -311,6 +311,19 @@ export class NarInfos {
     return this.#drop(hash, narName, 'what could be had is not what it says');
   }
 
+  /** The NAR of a pushed narinfo is neither here nor anywhere: whoever is told that it is here would not push it again. */
+  forsake(hash: StoreHash, narName: NarName): Promise<void> {
+    return this.changing.run(hash, async () => {
+      const { store } = this.#options;
+      const known = await this.local(hash);
+      if (known?.narName !== narName || known.origin !== 'push') return;
+      // It may have been pushed meanwhile.
+      if (!(await store.isGone(pathOf({ kind: 'nar', name: narName, hash: undefined })))) return;
+      await store.setAsideAs(pathOf({ kind: 'narinfo', hash }), `its NAR nar/${narName} is not here`);
+      this.forget(hash);
+    });
+  }
+
   #drop(hash: StoreHash, narName: NarName, why: string, before = () => {}): Promise<void> {
     return this.changing.run(hash, async () => {
       // It may still be on its way into the store.

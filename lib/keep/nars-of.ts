@@ -1,6 +1,6 @@
 // Which NARs a path has here, by what its narinfo says, or what is left of that: for whoever removes all of it.
 import { isCacheError } from '../errors.ts';
-import { narNameOf } from '../nix/nar-names.ts';
+import { narNameOf, otherNamesOf } from '../nix/nar-names.ts';
 import { parseNarInfo, storeDirIn } from '../nix/narinfo.ts';
 import { isNarName, type NarName } from '../nix/object-name.ts';
 import { idOf } from '../store/files.ts';
@@ -17,6 +17,8 @@ interface Found {
   /** Undefined where the narinfo does not tell. */
   readonly storePath: string | undefined;
   readonly narNames: ReadonlySet<NarName>;
+  /** Under which others may know them, and copies that were fetched by these names lie. */
+  readonly otherNames: ReadonlySet<NarName>;
 }
 
 /** The NARs of the path whose narinfo this is, also of one that is in quarantine; undefined if nothing is known of it. */
@@ -51,7 +53,8 @@ async function lookAside(folder: string, path: string, storeDir: string): Promis
   const written = files.flatMap((file) => narNamesIn(file.toString('latin1')));
   const narNames = new Set([...all.flatMap((one) => [...one.narNames]), ...written]);
   const storePath = all.find((one) => one.storePath !== undefined)?.storePath;
-  return narNames.size === 0 ? undefined : { storePath, narNames };
+  const otherNames = new Set(all.flatMap((one) => [...one.otherNames]));
+  return narNames.size === 0 ? undefined : { storePath, narNames, otherNames };
 }
 
 /** The NARs that a text names which need not be a narinfo. */
@@ -70,9 +73,11 @@ function foundIn(
   try {
     // It says itself which store it is of, whatever the configuration says now.
     const info = parseNarInfo(text, storeDirIn(text) ?? storeDir);
-    return { storePath: info.storePath, narNames: new Set([narNameOf(info, origin), ...others]) };
+    const narNames = new Set([narNameOf(info, origin), ...others]);
+    return { storePath: info.storePath, narNames, otherNames: new Set(otherNamesOf(info)) };
   } catch (error) {
     if (!isCacheError(error, 'invalid')) throw error;
-    return { storePath: undefined, narNames: new Set([...narNamesIn(text), ...others]) };
+    const narNames = new Set([...narNamesIn(text), ...others]);
+    return { storePath: undefined, narNames, otherNames: new Set() };
   }
 }

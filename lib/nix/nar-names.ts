@@ -49,6 +49,13 @@ export function namesFor(name: NarName, hash: StoreHash | undefined): [NarName, 
   return [plain, address ?? (`${hash}-${plain}` as NarName), withoutPath];
 }
 
+/** What others may call the NAR of this narinfo, in an index of debug information or in their own narinfos. */
+export function otherNamesOf(info: NarInfo): NarName[] {
+  const byNarHash = namesFor(addressOf({ ...info, fileHash: undefined }), info.hashPart);
+  const names = [addressOf(info), storedNarName(info), ...byNarHash, narNameIn(info.url)];
+  return [...new Set(names)].filter((name) => name !== undefined);
+}
+
 /** Whether a name that came with the store hash of this narinfo means its NAR, which is stored as `narName`. */
 export function isNameOf(name: NarName, { info, narName }: { info: NarInfo; narName: NarName }): boolean {
   // What is packed so and has that inside is right for whoever knows no more of it than its NarHash.

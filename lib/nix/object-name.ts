@@ -78,7 +78,8 @@ export function parseObjectName(path: string, query: string): ObjectName | undef
       return { kind: 'build-trace', drv, output };
     }
     case 'debuginfo': {
-      const id = /^([0-9a-f]{40})\.debug$/.exec(rest)?.[1];
+      // cache.nixos.org has it without the ending, `nix copy` writes it with it, and clients ask for either.
+      const id = /^([0-9a-f]{40})(?:\.debug)?$/.exec(rest)?.[1];
       return id === undefined ? undefined : { kind: 'debug-info', id };
     }
     default:
@@ -102,8 +103,12 @@ export function told(name: ObjectName): ObjectName {
   return isBasename(drv) ? { kind: 'log', drv } : name;
 }
 
-/** The paths under which others may have it: a log that of the derivation's whole name, or of what a client told of it. */
+/**
+ * The paths under which others may have it: a log that of the derivation's whole name, or of what a client told of it; an index of
+ * debug information with its ending, or without.
+ */
 export function pathsOf(name: ObjectName): string[] {
+  if (name.kind === 'debug-info') return [pathOf(name), `/debuginfo/${name.id}`];
   return [...new Set([pathOf(name), pathOf(told(name))])];
 }
 

@@ -2,6 +2,7 @@
 // because a million of them are read by a thread that does nothing else (see scan-thread.ts), or by a command.
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { describe, isCacheError, isErrno } from '../errors.ts';
+import { archiveIn, MAX_INDEX_BYTES } from '../nix/debug-index.ts';
 import { narNameOf } from '../nix/nar-names.ts';
 import {
   beginsLikeNarInfo,
@@ -26,6 +27,8 @@ export interface Facts {
   readonly pushed: boolean;
   /** The object it makes no sense without, or that makes none without it: a narinfo's NAR, a listing's narinfo. */
   readonly ref: string | undefined;
+  /** Of an index of debug information: the NAR that it leads to. */
+  readonly archive?: string;
 }
 
 /** What the file tells; undefined if it is gone, no object, or can't be read, which `unreadable` is told of. */
@@ -103,7 +106,7 @@ function factsOf(
   meta: ObjectMeta,
   text: () => string,
   storeDir: string,
-): Pick<Facts, 'kind' | 'pushed' | 'ref'> {
+): Pick<Facts, 'kind' | 'pushed' | 'ref' | 'archive'> {
   const pushed = meta.origin === 'push';
   switch (meta.kind) {
     case 'narinfo':
@@ -112,6 +115,11 @@ function factsOf(
       return { kind: 'listing', pushed, ref: idOf(meta.path.replace(/\.ls$/, '.narinfo')) };
     case 'nar':
       return { kind: 'nar', pushed, ref: undefined };
+    case 'debug-info': {
+      const archive = meta.size < MAX_INDEX_BYTES ? archiveIn(text()) : undefined;
+      const known = { kind: 'other', pushed, ref: undefined } as const;
+      return archive === undefined ? known : { ...known, archive: idOf(pathOf(archive)) };
+    }
     default:
       return { kind: 'other', pushed, ref: undefined };
   }

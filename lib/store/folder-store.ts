@@ -18,6 +18,7 @@ import { makeFolderIn } from './own.ts';
 import { Partials } from './partials.ts';
 import { Preparation } from './prepare.ts';
 import { ReadLately } from './read-lately.ts';
+import { asideOf } from './removal.ts';
 import { checkWritable, lackOfRoom } from './room.ts';
 import type { Beginning, ListedObject, ObjectMeta, PutOptions, Spool, Store, StoredObject } from './store.ts';
 import { Tally } from './tally.ts';
@@ -151,6 +152,20 @@ export class FolderStore implements Store {
       return version;
     }
     return undefined;
+  }
+
+  async isGone(path: string): Promise<boolean> {
+    const id = idOf(path);
+    // Once more at the end: it may have been put back since the first look.
+    if ((await this.version(path)) !== undefined) return false;
+    for (const flat of [false, true])
+      if ((await sizeOf(asideOf(this.folder, { id, flat }))) !== undefined) return false;
+    return (await this.version(path)) === undefined;
+  }
+
+  async setAsideAs(path: string, reason: string): Promise<void> {
+    const version = await this.version(path);
+    if (version !== undefined) await this.setAside(path, this.#fileOf(path), version, reason);
   }
 
   async checkRoom(bytes = 0): Promise<void> {

@@ -85,6 +85,10 @@ export interface Store {
   open(path: string): Promise<StoredObject | undefined>;
   /** The version of the object without opening it, or undefined. Counts as a use of it. */
   version(path: string): Promise<string | undefined>;
+  /** Whether there is none, not even one that a removal has in its hands and may put back. */
+  isGone(path: string): Promise<boolean>;
+  /** Moves the object where nobody is served it, and says why. */
+  setAsideAs(path: string, reason: string): Promise<void>;
   /**
    * Whether a body of so many bytes, or of a few where nobody knows, has room.
    * @throws CacheError `full` if not, or if the disk takes no writes; `storage` if that can't be seen

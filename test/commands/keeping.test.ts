@@ -244,6 +244,25 @@ test('rm takes the NAR also of a path whose narinfo is damaged, or was set aside
   }
 });
 
+test('rm takes what leads to debug information in the NAR, under whichever of its names, and leaves that of others', async (t) => {
+  const { command, service } = await setUp(t);
+  const [gone, stays] = [makePackage('gone'), makePackage('stays')];
+  const narHash = field(gone.narInfo, 'NarHash').slice('sha256:'.length);
+  const archives = { a: gone.narPath, b: `/nar/${narHash}.nar`, c: stays.narPath };
+  for (const one of [gone, stays]) await push(service.url, one);
+  for (const [digit, archive] of Object.entries(archives)) {
+    const index = JSON.stringify({ archive: `..${archive}`, member: 'lib/debug/x' });
+    assert.equal((await put(service.url, `/debuginfo/${digit.repeat(40)}`, index)).status, 200);
+  }
+  const there = () =>
+    Promise.all(
+      Object.keys(archives).map((digit) => isStored(service.dir, `/debuginfo/${digit.repeat(40)}.debug`)),
+    );
+  assert.deepEqual(await there(), [true, true, true]);
+  assert.equal((await command('rm', gone.storePath)).code, 0);
+  assert.deepEqual(await there(), [false, false, true]);
+});
+
 test('rm leaves a NAR that another path has too, and says so', async (t) => {
   const { service, command } = await setUp(t);
   const one = await pushed(service, 'one', 0);

@@ -19,6 +19,7 @@ const NAMES: readonly [path: string, query: string, kind: string, canonical?: st
   [`realisations/sha256:${HEX}!out.doi`, '', 'realisation'],
   [`build-trace-v2/${H}-hello.drv/out.doi`, '', 'build-trace'],
   [`debuginfo/${'0a'.repeat(20)}.debug`, '', 'debug-info'],
+  [`debuginfo/${'0a'.repeat(20)}`, '', 'debug-info', `/debuginfo/${'0a'.repeat(20)}.debug`],
 ];
 
 test('every name of the protocol is recognised and has one path', () => {
@@ -76,7 +77,7 @@ test('everything else is no name', () => {
       `realisations/sha1:${HEX}!out.doi`,
     ],
     ...[`build-trace-v2/${H}-x.drv`, `build-trace-v2/${H}-x.drv/out`, `build-trace-v2/${H}-x.drv/a/out.doi`],
-    ...['debuginfo/xyz.debug', `debuginfo/${'0a'.repeat(20)}`, 'nix-cache-info', 'nar/x.nar.toolongext'],
+    ...['debuginfo/xyz.debug', `debuginfo/${'0a'.repeat(19)}`, 'nix-cache-info', 'nar/x.nar.toolongext'],
   ];
   for (const path of bad) assert.equal(parseObjectName(path, ''), undefined, JSON.stringify(path));
 });
