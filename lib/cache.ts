@@ -120,9 +120,7 @@ export class Cache {
     for await (const piece of piecesOf(found.open(0, found.size))) pieces.push(Buffer.from(piece));
     const body = Buffer.concat(pieces);
     const archive = archiveIn(body.toString());
-    return archive !== undefined && (await isLost(archive))
-      ? undefined
-      : { ...found, body, open: readerOf(body), close: () => {} };
+    return archive !== undefined && (await isLost(archive)) ? undefined : { ...found, ...inMemory(body) };
   }
 
   async #findFile(name: FileName, via: Via, gone: AbortSignal | undefined): Promise<Found | undefined> {
