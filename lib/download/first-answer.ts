@@ -3,7 +3,7 @@
 import { CacheError, describe, isCacheError, lacksDescriptors } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Answer, Part } from '../upstream/answer.ts';
-import { isPostponement } from '../upstream/standing.ts';
+import { Postponement } from '../upstream/standing.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import type { Via } from '../upstream/via.ts';
 import type { Source } from './sources.ts';
@@ -57,7 +57,7 @@ export async function firstAnswer(asked: Asked, context: Context): Promise<First
     const answer = await source.ask(over, part, { insist, patient: isNar }).catch((error) => {
       if (guess === undefined || over.aborted || lacksDescriptors(error)) throw error;
       // It was not even asked.
-      if (isPostponement(error) && !insist) throw error;
+      if (error instanceof Postponement && !insist) throw error;
       if (guess === 'settled') log.warn(`${describe(error)}; its own narinfo will tell`);
       else if (isCacheError(error, 'not-found')) strange.push(error);
       else throw error;

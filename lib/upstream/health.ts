@@ -4,7 +4,7 @@
 import { type CacheError, isCacheError, lacksDescriptors } from '../errors.ts';
 import { type Breaker, type Clock, FAILURES } from './breaker.ts';
 import { Looks } from './looks.ts';
-import { postponement, type Standing } from './standing.ts';
+import { Postponement, type Standing } from './standing.ts';
 import { Trials } from './trials.ts';
 
 /** For metrics; counted since the start. */
@@ -82,8 +82,8 @@ export class Health {
   }
 
   /** To be thrown instead of asking it. */
-  refusal(large: boolean): CacheError {
-    return postponement(this.standing.name, 'is believed dead', this.whyNot(large));
+  refusal(large: boolean): Postponement {
+    return new Postponement(`${this.standing.name} is believed dead`, this.whyNot(large));
   }
 
   /** Whether asking it in vain takes long. */

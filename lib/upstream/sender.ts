@@ -15,7 +15,7 @@ import { Whereabouts } from './reach.ts';
 import { get } from './request.ts';
 import type { Resolver } from './resolve.ts';
 import { Slots } from './slots.ts';
-import { postponement, type Standing } from './standing.ts';
+import { Postponement, type Standing } from './standing.ts';
 import { USER_AGENT } from './target.ts';
 import { Target, Targets } from './targets.ts';
 import type { Throttle } from './throttle.ts';
@@ -227,7 +227,7 @@ export class Sender {
       throw new CacheError('aborted', `${shown(url)}: no longer wanted`, cause);
     });
     const name = `${shown(url)}${this.through}`;
-    if (leave === undefined) throw postponement(name, 'is not asked now: too many requests', undefined);
+    if (leave === undefined) throw new Postponement(`${name} is not asked now: too many requests`);
     return leave;
   }
 

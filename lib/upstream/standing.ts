@@ -51,19 +51,10 @@ export class Standing {
   }
 }
 
-const notNow = new WeakSet<CacheError>();
-
-/** An error that stands for not having asked now; whoever insists may be answered all the same. */
-export function postponement(name: string, reason: string, why: CacheError | undefined): CacheError {
-  return postponed(new CacheError(why?.code ?? 'upstream', `${name} ${reason}`, why));
-}
-
-/** Marks the error as such. */
-export function postponed(error: CacheError): CacheError {
-  notNow.add(error);
-  return error;
-}
-
-export function isPostponement(error: unknown): boolean {
-  return error instanceof CacheError && notNow.has(error);
+/** Stands for not having asked now; whoever insists may be answered all the same. */
+export class Postponement extends CacheError {
+  /** `why`: the failure that is the reason, which this is to those who do not insist. */
+  constructor(message: string, why?: CacheError) {
+    super(why?.code ?? 'upstream', message, why);
+  }
 }

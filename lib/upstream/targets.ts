@@ -2,7 +2,7 @@
 // that one that is dead is known after a few failures, and the upstream is not blamed for it.
 import type { Breakers } from './breaker.ts';
 import { tells } from './health.ts';
-import { postponement, Standing } from './standing.ts';
+import { Postponement, Standing } from './standing.ts';
 import { Trials } from './trials.ts';
 
 /** An upstream may name as many as it likes; the one used longest ago is forgotten. */
@@ -34,7 +34,7 @@ export class Target {
         if (tells(error)) standing.worst(large).failed(error, undefined);
       });
     }
-    throw postponement(standing.name, 'is believed dead', standing.worst(large).why);
+    throw new Postponement(`${standing.name} is believed dead`, standing.worst(large).why);
   }
 
   failed(error: unknown, large: boolean, name: string | undefined): void {

@@ -17,7 +17,7 @@ import { race } from './race.ts';
 import { names, type Resolver } from './resolve.ts';
 import { isRedirect, Sender, type Way } from './sender.ts';
 import type { Slots } from './slots.ts';
-import { isPostponement, postponed, Standing } from './standing.ts';
+import { Postponement, Standing } from './standing.ts';
 import { outcomeOf } from './status.ts';
 import { httpUrl } from './urls.ts';
 import { NOBODY, newInstance, type Via, viaOf } from './via.ts';
@@ -208,7 +208,7 @@ export class Upstream {
       const error = refuse(`${answered}${hintAt(status, through)}`, code);
       if (outcome === 'broken' && !way.excuses(error)) watch.failed(error);
       else if (status < 500 && ban === undefined) watch.delivered();
-      throw status === 429 ? postponed(error) : error;
+      throw status === 429 ? new Postponement(error.message) : error;
     }
     if (isWebPage(response)) {
       const error = refuse('answered with a web page, expected a file of a binary cache', 'upstream');
@@ -247,7 +247,7 @@ export class Upstream {
           { foreign: false, packed: false },
         ).catch((error) => {
           // That it won't is a sign of life, or that it was asked too often.
-          if (isCacheError(error, 'refused') || isPostponement(error)) return undefined;
+          if (isCacheError(error, 'refused') || error instanceof Postponement) return undefined;
           throw error;
         });
         answer?.body.destroy();

@@ -7,7 +7,7 @@ import { type Log, warnSeldom } from '../log.ts';
 import { Misses } from './misses.ts';
 import { type Ask, race } from './race.ts';
 import type { Resolver } from './resolve.ts';
-import { isPostponement } from './standing.ts';
+import { Postponement } from './standing.ts';
 import type { Upstream } from './upstream.ts';
 import { newInstance } from './via.ts';
 
@@ -106,7 +106,7 @@ export class Upstreams {
     const passedOver = candidates.filter(
       (one) =>
         !usable.includes(one) ||
-        lookup.failed.some(({ candidate, error }) => candidate === one && isPostponement(error)),
+        lookup.failed.some(({ candidate, error }) => candidate === one && error instanceof Postponement),
     );
     const { found: late, unasked } = await this.#askLast(passedOver, candidates, lookup);
     if (late !== undefined) return late;
@@ -210,7 +210,7 @@ export class Upstreams {
   #warn<T>({ upstream }: Candidate<T>, error: unknown): void {
     const message = `upstream ${upstream.url}: ${describe(error)}`;
     if (lacksDescriptors(error)) this.#warnSeldom('descriptors', message);
-    else if (isPostponement(error)) this.#warnSeldom(upstream.url, message);
+    else if (error instanceof Postponement) this.#warnSeldom(upstream.url, message);
     else this.#options.log.warn(message);
   }
 
