@@ -2,26 +2,29 @@
 // banned us says it of everything, with a web page, and so does a bucket whose credentials or clocks do not fit.
 import type { IncomingMessage } from 'node:http';
 import { discard } from './body.ts';
+import { clip } from './handshake.ts';
 
 /** Where such a page or XML says what it is. */
 const BEGINNING_BYTES = 4096;
 const BEGINNING_MS = 2000;
 
-/** Codes of S3 that say something of the request and nothing of the object. */
-const OF_THE_REQUEST =
-  /^(?:RequestTimeTooSkewed|RequestExpired|ExpiredToken|InvalidToken|TokenRefreshRequired|SignatureDoesNotMatch|InvalidAccessKeyId|AuthFailure|AuthorizationHeaderMalformed|MissingSecurityHeader|InvalidSecurity|InvalidPayer|NotSignedUp|AccountProblem|InvalidObjectState|.*QuotaExceeded.*)$/;
+/**
+ * What buckets say of an object that they lack. Every other code is about the request, the account, the bucket, or how often it
+ * was asked, and there are more of them than anybody could list; none is known that stands for a missing object.
+ */
+const OF_THE_OBJECT = /^(?:AccessDenied|NoSuchKey|NoSuchVersion|\w*NotFound)$/;
 
 /** Why the 403 is no miss, in words; undefined if it is one. The answer is let go of. */
 export async function banIn(response: IncomingMessage): Promise<string | undefined> {
-  const isPage = isWebPage(response);
-  if (isPage) {
+  const isLimit = response.headers['retry-after'] !== undefined;
+  if (isLimit || isWebPage(response)) {
     discard(response);
-    return 'with a web page';
+    return isLimit ? 'for a while, says its Retry-After' : 'with a web page';
   }
   const text = await beginningOf(response);
   if (/^\s*(?:<!doctype html|<html)/i.test(text)) return 'with a web page';
-  const [, code = ''] = /<Code>\s*([^<\s]+)\s*<\/Code>/i.exec(text) ?? [];
-  if (OF_THE_REQUEST.test(code)) return code;
+  const [, code] = /<Code>\s*([^<\s]+)\s*<\/Code>/i.exec(text) ?? [];
+  if (code !== undefined && !OF_THE_OBJECT.test(code)) return clip(code, 100);
   // A signed URL that is too old.
   return /<Message>[^<]*\bexpired\b/i.test(text) ? 'as the request has expired' : undefined;
 }

@@ -26,6 +26,7 @@ test('a 403 is a miss or says something of whoever asks', async (t) => {
     [xml('AccessDenied', 'Access Denied'), 'application/xml'],
     [xml('NoSuchKey'), 'application/xml'],
     [xml('AccessDenied', 'Access Denied'), undefined],
+    [xml('BlobNotFound'), 'application/xml'],
   ];
   for (const [body, type] of misses) {
     const headers = type === undefined ? {} : { 'content-type': type };
@@ -44,6 +45,12 @@ test('a 403 is a miss or says something of whoever asks', async (t) => {
       'SignatureDoesNotMatch',
       'InvalidAccessKeyId',
       'InvalidToken',
+      // Of accounts, of buckets, of how often; and of stores that nobody here knows.
+      'SlowDown',
+      'RequestLimitExceeded',
+      'AllAccessDisabled',
+      'UserDisable',
+      'SomethingNew',
     ].map((code): [string, string, RegExp] => [xml(code), 'application/xml', new RegExp(code)]),
     [xml('AccessDenied', 'Request has expired'), 'application/xml', /expired/],
   ];
@@ -67,6 +74,9 @@ test('no more than the beginning of its body is read, and a body that hangs or b
   const broken: RequestListener = (_, res) => {
     res.writeHead(403, { 'content-length': 100 }).write(xml('ExpiredToken'), () => res.destroy());
   };
+  const limited: RequestListener = (_, res) =>
+    void res.writeHead(403, { 'retry-after': '60', 'content-type': 'text/plain' }).end('Forbidden');
+  assert.match((await banOf(t, limited)) ?? 'a miss', /Retry-After/);
   assert.equal(await banOf(t, endless), undefined);
   assert.equal(await banOf(t, hanging), undefined);
   assert.equal(await banOf(t, broken), 'ExpiredToken');
