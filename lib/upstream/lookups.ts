@@ -1,5 +1,5 @@
-// Looks a name up: in /etc/hosts, then at the name servers, then, if those know no such name, by the system's resolver, which
-// knows search domains, mDNS and whatever else nsswitch.conf has.
+// Looks a name up: in /etc/hosts, then at the name servers, then, if those know no such name or refuse at once to say, by the
+// system's resolver, which knows search domains, mDNS, nscd and whatever else nsswitch.conf has.
 //
 // Not by the system's resolver alone, as node:net does: it takes one of libuv's four threads until it has an answer, for up to
 // half a minute if a name server is silent, and nothing ends that. Two such names would leave no thread for a third, and Node
@@ -20,6 +20,8 @@ const MAX_SYSTEM_LOOKUPS = 1;
 const QUESTIONS = { timeout: 3000, tries: 2 };
 /** RFC 8305, section 3: so long is the other family's answer waited for when one is here. */
 const OTHER_FAMILY_MS = 50;
+/** Whoever fails as quickly as that fails the system's resolver as quickly, and takes its thread for no longer. */
+const QUICK_MS = 1000;
 /** What a name server says of a name that does not exist, or has no such address. */
 const NO_SUCH_NAME = ['ENOTFOUND', 'ENODATA'];
 
@@ -38,15 +40,20 @@ const never = new AbortController().signal;
 export const lookUp: Look = async (host) => {
   const own = await inHosts(host);
   if (own.length > 0) return own;
+  const begun = performance.now();
   try {
     return await atNameServers(host);
   } catch (error) {
     const lack = lackOfDescriptors();
     if (lack !== undefined) throw lack;
-    // Whoever got no answer from them would get none by another way either.
-    if (!isErrno(error, ...NO_SUCH_NAME)) throw error;
+    if (isErrno(error, ...NO_SUCH_NAME)) return bySystem(host);
+    // Where no name server is configured, or it wants nothing to do with names of this network, there may be another way.
+    // Whoever got no answer in a while would wait as long once more.
+    if (performance.now() - begun >= QUICK_MS) throw error;
+    return bySystem(host).catch((own) => {
+      throw lacksDescriptors(own) ? own : error;
+    });
   }
-  return bySystem(host);
 };
 
 /** IPv4 first: IPv6 is often there and leads nowhere. Whoever connects tries both soon enough. */

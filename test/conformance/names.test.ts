@@ -2,7 +2,7 @@
 // more in a network and with a resolv.conf of its own, in which a name server of the test answers.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -40,7 +40,7 @@ if (process.env[INSIDE] === undefined) {
     const args = ['--net', '--mount', 'sh', '-c', SCRIPT, 'sh', folder, process.execPath];
     const { code, stdout, stderr } = await run('unshare', [...args, fileURLToPath(import.meta.url)], { env });
     assert.equal(code, 0, `${stdout}${stderr}`);
-    assert.match(stdout, /^# pass 7$/m, stdout);
+    assert.match(stdout, /^# pass 8$/m, stdout);
   });
 } else {
   const packages = Array.from({ length: 25 }, (_, index) => makePackage(`one-${index}`));
@@ -101,6 +101,24 @@ if (process.env[INSIDE] === undefined) {
       const upstreams = [named(upstream, name), upstream.url];
       const both = await startTestService(t, { upstreams, deadlines });
       assert.equal((await get(both.url, one?.narInfoPath ?? '')).status, 200, name);
+    }
+  });
+
+  test('names that only the system can resolve: where name servers refuse to say, or none is there', async (t) => {
+    const server = await startNameServer(t);
+    const upstream = await startFull(t);
+    const before = await readFile('/etc/resolv.conf', 'utf8');
+    t.after(() => writeFile('/etc/resolv.conf', before));
+    for (const [resolvConf, name] of [
+      // The search list is the system's, and the name server refuses names without a dot.
+      ['nameserver 127.0.0.1\nsearch domain.test\n', 'short'],
+      // There is nobody at this port, which the system's resolver does not understand: it asks this machine then.
+      ['nameserver [127.0.0.1]:1\n', 'elsewhere-1.test'],
+    ] as const) {
+      await writeFile('/etc/resolv.conf', resolvConf);
+      const service = await startTestService(t, { upstreams: [named(upstream, name)], deadlines });
+      const { status } = await get(service.url, packages[0]?.narInfoPath ?? '');
+      assert.equal(status, 200, `${name}: ${server.asked} ${service.log.join('\n')}`);
     }
   });
 
