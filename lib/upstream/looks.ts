@@ -7,8 +7,9 @@ const FIRST_MS = 1000;
 const LONGEST_MS = 10_000;
 /** A look that is younger than this is not doubled by the timer. */
 const YOUNG_MS = 5000;
-/** Between two looks that were asked for. */
+/** Between two looks that were asked for: where looking takes long, and where it is over at once. */
 const EAGER_MS = 1000;
+const QUICK_MS = 250;
 /** How old a look may be that is still worth waiting for. */
 const PATIENCE_MS = 2000;
 /** The same where silence has been the answer for a minute: whoever drops all packets must not cost each miss two seconds. */
@@ -84,7 +85,8 @@ export class Looks {
    */
   news(cheap: boolean, silent: boolean): Promise<void> | undefined {
     const now = this.#clock.now();
-    const waitMs = cheap ? EAGER_MS : this.#distanceMs;
+    const eagerMs = silent ? EAGER_MS : QUICK_MS;
+    const waitMs = cheap ? eagerMs : this.#distanceMs;
     const isDue =
       this.#last === undefined ? cheap || now >= this.#from + waitMs : now >= this.#last.since + waitMs;
     if ((this.#last === undefined || this.#last.over) && isDue) this.take();
