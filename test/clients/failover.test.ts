@@ -173,6 +173,8 @@ async function assertRefused(machine: Machine, noise: Noise, url: string): Promi
   assert.match(stderr, /error/);
   assert.ok(!(await machine.has(noise.storePath)));
   const narinfo = await (await fetch(`${url}/${hashPart(noise.storePath)}.narinfo`)).text();
-  const nar = /^URL: (.+)$/m.exec(narinfo)?.[1];
-  assert.equal((await fetch(`${url}/${nar}`, { method: 'HEAD' })).status, 404);
+  // By that address HEAD tells what the narinfo says; by a name alone, what is here.
+  const nar = /^URL: nar\/[0-9a-z]{32}-(.+)$/m.exec(narinfo)?.[1];
+  assert.ok(nar, narinfo);
+  assert.equal((await fetch(`${url}/nar/${nar}`, { method: 'HEAD' })).status, 404);
 }

@@ -82,8 +82,10 @@ describe('an upstream that fails', { concurrency: 4 }, () => {
         assert.match(stderr, /error/);
         assert.ok(!(await machine.has(closure.noise)));
         const narinfo = await (await fetch(`${url}/${hashPart(closure.noise)}.narinfo`)).text();
-        const nar = /^URL: (.+)$/m.exec(narinfo)?.[1];
-        assert.equal((await fetch(`${url}/${nar}`, { method: 'HEAD' })).status, 404);
+        // By that address HEAD tells what the narinfo says; by a name alone, what is here.
+        const nar = /^URL: nar\/[0-9a-z]{32}-(.+)$/m.exec(narinfo)?.[1];
+        assert.ok(nar, narinfo);
+        assert.equal((await fetch(`${url}/nar/${nar}`, { method: 'HEAD' })).status, 404);
 
         upstream.answerNar = whole;
         await machine.output(...realise(closure, url));
