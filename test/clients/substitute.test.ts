@@ -2,18 +2,30 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { copyFile, readdir } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { copyFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
 import { describe, test } from 'node:test';
-import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
+import { get } from '../fixtures/client.ts';
+import { defer, type Owner, temporaryFolder } from '../fixtures/defer.ts';
+import { field } from '../fixtures/nar.ts';
 import { need } from '../fixtures/need.ts';
 import { serveFolder } from '../fixtures/nginx.ts';
 import { type Relay, startRelay } from '../fixtures/relay.ts';
 import { type Service, startService } from '../fixtures/service.ts';
 import { type Client, clients, type Machine } from './client.ts';
 import { assertHolds, assertLacks, buildClosure, type Closure } from './closure.ts';
+
+/** The URL in narinfos that were served before, from the one of today. */
+const FORMER: Record<string, (narInfo: string) => string> = {
+  'with ?hash=': (narInfo) => {
+    const [, hash, name] = /^nar\/(\w{32})-(.*)$/.exec(field(narInfo, 'URL')) ?? [];
+    return `nar/${name}?hash=${hash}`;
+  },
+  'by its NarHash alone': (narInfo) => `nar/${field(narInfo, 'NarHash').slice('sha256:'.length)}.nar.zst`,
+};
 
 describe('substitution through the service', { concurrency: availableParallelism() }, () => {
   for (const client of clients) {
@@ -110,6 +122,27 @@ describe('substitution through the service', { concurrency: availableParallelism
       });
     }
 
+    for (const [how, former] of Object.entries(FORMER)) {
+      test(`${name} that remembers a NAR ${how}, of an upstream that names it by its NarHash, gets it`, {
+        skip,
+      }, async (t) => {
+        const { folder, closure, key } = await makeUpstream(t, client, 1, 'compression=zstd');
+        await nameByNarHash(folder);
+        const service = await startService(t, { config: upstreams(await serveFolder(t, folder)) });
+        // What it has in its cache is from before: only narinfos are changed on their way.
+        const front = await startFront(t, service, former);
+        const machine = await client.machine(t);
+        for (const path of closure.paths.keys())
+          await machine.output('nix', 'path-info', '--store', front.url, path);
+        front.requests.length = 0;
+        await machine.output(...realise(closure, front.url, key));
+        await assertHolds(machine, closure);
+        assert.equal(front.requests.length, closure.paths.size);
+        for (const request of front.requests) assert.match(request, /^\/nar\/[0-9a-z]{52}\.nar\.zst/);
+        await substitute(t, client, service, closure, key);
+      });
+    }
+
     test(`${name} substitutes from a folder that the Go service left`, { skip }, async (t) => {
       const { folder, closure, key } = await makeUpstream(t, client, 2, 'compression=xz');
       const dir = await temporaryFolder(t, 'go');
@@ -130,6 +163,40 @@ describe('substitution through the service', { concurrency: availableParallelism
     });
   }
 });
+
+/** The service, whose narinfos have another URL; and what was asked of it. */
+async function startFront(
+  t: Owner,
+  service: Service,
+  former: (narInfo: string) => string,
+): Promise<{ readonly url: string; readonly requests: string[] }> {
+  const requests: string[] = [];
+  const server = createServer(async ({ url = '' }, response) => {
+    requests.push(url);
+    const { body, status, text } = await get(service.url, url);
+    const isNarInfo = status === 200 && url.endsWith('.narinfo');
+    const sent = isNarInfo ? text.replace(/^URL: .*$/m, () => `URL: ${former(text)}`) : body;
+    response.writeHead(status, { 'Content-Length': Buffer.byteLength(sent) }).end(sent);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  defer(t, () => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests };
+}
+
+/** Renames the NARs of a folder as cache.nixos.org does since June 2026. */
+async function nameByNarHash(folder: string): Promise<void> {
+  for (const name of (await readdir(folder)).filter((one) => one.endsWith('.narinfo'))) {
+    const file = join(folder, name);
+    const text = await readFile(file, 'utf8');
+    const url = `nar/${field(text, 'NarHash').slice('sha256:'.length)}.nar.zst`;
+    await copyFile(join(folder, field(text, 'URL')), join(folder, url));
+    await rm(join(folder, field(text, 'URL')));
+    await writeFile(file, text.replace(/^URL: .*$/m, `URL: ${url}`));
+  }
+}
 
 interface Folder {
   readonly folder: string;
