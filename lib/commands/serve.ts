@@ -14,15 +14,19 @@ const GRACE_MS = 30_000;
  * @throws CacheError `config` or `startup`
  */
 export async function serve(load: () => Promise<Config>, log: Log): Promise<void> {
+  // From the first moment: the first process of a container gets only signals that it listens for, and a start may wait long for
+  // another service to leave the folder. Until somebody listens for it, a SIGHUP ends the process.
+  const stopping = stopSignal(log);
   const config = await load();
   const starting = startService(config, log);
-  // From the first moment: until somebody listens for it, a SIGHUP ends the process.
   reloadAtHangup(async () => (await starting).reload(await load()), log);
-  const service = await starting;
-  // Before anybody is told that it listens, and may send one.
-  const stopping = stopSignal(log);
+  const service = await Promise.race([starting, stopping]);
+  if (typeof service === 'string') {
+    log.info(`${service}: stopped before it was started`);
+    return exitNow(0);
+  }
   log.info(`listening on ${service.url}, keeping ${config.cacheDir}, asking ${describeUpstreams(config)}`);
-  await stopping;
+  log.info(`${await stopping}: finishing running answers, for at most ${GRACE_MS / 1000} s`);
   if (await service.stop(GRACE_MS)) {
     log.info('stopped');
     // Nothing of ours is left, but a question to a name server that nobody waits for any more would keep Node for seconds.
@@ -50,8 +54,8 @@ function describeUpstreams({ upstreams }: Config): string {
   return names.length === 0 ? 'no upstream' : names.join(', ');
 }
 
-/** Resolves at the first signal; the second one ends the process there and then. */
-function stopSignal(log: Log): Promise<void> {
+/** Resolves to the first signal; the second one ends the process there and then. */
+function stopSignal(log: Log): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let signals = 0;
     const stop = (signal: NodeJS.Signals) => {
@@ -60,8 +64,7 @@ function stopSignal(log: Log): Promise<void> {
         log.warn(`${signal} again: stopping at once`);
         return void exitNow(1);
       }
-      log.info(`${signal}: finishing running answers, for at most ${GRACE_MS / 1000} s`);
-      resolve();
+      resolve(signal);
     };
     process.on('SIGTERM', stop).on('SIGINT', stop);
   });

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { createServer, type ServerResponse } from 'node:http';
@@ -87,4 +88,22 @@ test('an idle kept connection does not hold up the stop', async (t) => {
   const service = await startService(t);
   await (await fetch(`${service.url}/nix-cache-info`)).text();
   assert.equal(await service.stop(), 0);
+});
+
+test('SIGTERM ends a start that waits for another service to leave the folder, exit 0', async (t) => {
+  const first = await startService(t);
+  // As its exit code: the first process of a container would not even be ended by a signal that it does not listen for.
+  const args = ['--listen', '127.0.0.1:0', '--cache-dir', first.dir];
+  const second = spawn(process.execPath, [program, ...args], { cwd: first.home });
+  defer(t, () => void second.kill('SIGKILL'));
+  let log = '';
+  second.stderr.setEncoding('utf8').on('data', (text) => {
+    log += text;
+  });
+  await until(() => log.includes('waiting for its end'), 'the second one to wait');
+  const closed = once(second, 'close');
+  second.kill('SIGTERM');
+  assert.deepEqual(await closed, [0, null]);
+  assert.match(log, /SIGTERM: stopped before it was started\n$/);
+  assert.equal((await fetch(`${first.url}/healthz`)).status, 200);
 });
