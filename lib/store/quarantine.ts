@@ -1,12 +1,17 @@
 // What turned out damaged is set aside, not deleted: it may tell somebody why. What can't be moved is deleted, because a
 // damaged file must not stand in the way of a good one.
+import { createHash } from 'node:crypto';
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { describe, isErrno } from '../errors.ts';
+import { describe, isCacheError, isErrno } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { fileOf, isId, storageError, versionOf } from './files.ts';
+import { hashPartIn, MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
+import { pathOf } from '../nix/object-name.ts';
+import { fileOf, idOf, isId, openForReading, storageError, versionOf } from './files.ts';
+import { decodeHeader, HEADER_BYTES } from './header.ts';
 import { give, makeFolderIn } from './own.ts';
 import { putBack } from './put-back.ts';
+import type { ObjectMeta } from './store.ts';
 import { rename, unlink, writing } from './writing.ts';
 
 export function quarantineFolder(folder: string): string {
@@ -51,19 +56,70 @@ export interface Quarantined {
   readonly reason: string;
 }
 
-/** All that lies there because it was damaged; what an interrupted removal has left there has nothing beside it that says why. */
+/**
+ * All that lies there because it was damaged. An interrupted removal has left a narinfo, right as it was, with nothing beside it that
+ * says why; a full disk, or a kill between two steps, may have left what is damaged without that, too.
+ */
 export async function listQuarantined(folder: string): Promise<Quarantined[]> {
   const aside = quarantineFolder(folder);
-  const names = await readdir(aside).catch(() => []);
-  const all = names.sort().map(async (name) => {
+  const entries = await readdir(aside, { withFileTypes: true }).catch(() => []);
+  const names = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+  const found: Quarantined[] = [];
+  for (const name of names.sort()) {
     const id = name.slice(0, 64);
-    if (!isId(id) || !/^-\d+\.reason$/.test(name.slice(64))) return [];
-    const file = join(aside, name.slice(0, -'.reason'.length));
-    const text = await readFile(join(aside, name), 'utf8').catch(() => '');
+    if (!isId(id) || !/^-\d+$/.test(name.slice(64))) continue;
+    const file = join(aside, name);
+    const text = await readFile(`${file}.reason`, 'utf8').catch(() => '');
     const [label = '', ...reason] = text.trimEnd().split('\n');
-    return [{ id, file, label, reason: reason.join(' ') }];
-  });
-  return (await Promise.all(all)).flat();
+    if (label !== '') {
+      found.push({ id, file, label, reason: reason.join(' ') });
+      continue;
+    }
+    const head = await headOf(file);
+    if (isNarInfoOf(id, head)) continue;
+    found.push({ id, file, label: pathIn(head, id) ?? name, reason: 'nothing beside it says why' });
+  }
+  return found;
+}
+
+/** Enough of it to know a narinfo. */
+async function headOf(file: string): Promise<Buffer> {
+  const head = Buffer.alloc(HEADER_BYTES + MAX_NARINFO_BYTES);
+  const handle = await openForReading(file).catch(() => undefined);
+  if (handle === undefined) return Buffer.alloc(0);
+  try {
+    return head.subarray(0, (await handle.read(head, 0, head.length, 0)).bytesRead);
+  } catch {
+    return Buffer.alloc(0);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Whether it is the narinfo with that id, whole; one of the Go service has no header that could say that it is not. */
+function isNarInfoOf(id: string, bytes: Buffer): boolean {
+  const meta = wholeObject(bytes, id);
+  if (meta !== undefined) return meta.kind === 'narinfo';
+  const hash = hashPartIn(bytes.toString('latin1'));
+  return bytes[0] !== 0x7b && hash !== undefined && idOf(pathOf({ kind: 'narinfo', hash })) === id;
+}
+
+/** What the header says of the object with this id, if all of that is so. */
+export function wholeObject(bytes: Buffer, id: string): ObjectMeta | undefined {
+  try {
+    const { length, meta } = decodeHeader(bytes);
+    const sha256 = createHash('sha256').update(bytes.subarray(length)).digest('hex');
+    return idOf(meta.path) === id && sha256 === meta.sha256 ? meta : undefined;
+  } catch (error) {
+    if (isCacheError(error, 'damaged')) return undefined;
+    throw error;
+  }
+}
+
+/** The path, if the header can still be read, and has this id. */
+function pathIn(bytes: Buffer, id: string): string | undefined {
+  const path = /^\{"format":\d+,"path":"([^"\\]+)"/.exec(bytes.toString('utf8', 0, HEADER_BYTES))?.[1];
+  return path !== undefined && idOf(path) === id ? path : undefined;
 }
 
 async function filesOf(folder: string, id: string): Promise<string[]> {

@@ -1,7 +1,7 @@
 // What a check of a whole folder does beside finding damage: it repairs, takes samples, shows how far it is, and can be ended.
 import assert from 'node:assert/strict';
-import { mkdir, readdir, stat, symlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { parseSample } from '../../lib/commands/verify.ts';
 import { chooser } from '../../lib/keep/verify-folder.ts';
@@ -199,6 +199,34 @@ test('what a check without --repair has set aside is had again by one with it', 
   const mended = await verifyHoldings(holdings, { config, repair: true });
   assert.deepEqual([mended.result.damaged, mended.events], [0, []], 'until it is pushed again');
   assert.deepEqual(await holdings.quarantined(), []);
+});
+
+test('a full disk leaves no room for why something was set aside: it is had again all the same', async (t) => {
+  const [kept, packed, deleted] = [
+    makePackage('kept'),
+    makePackage('packed', { compression: 'xz' }),
+    makePackage('gone'),
+  ];
+  const { config, upstream } = await withUpstream(t, kept, packed);
+  const holdings = await Holdings.create(t);
+  for (const one of [kept, packed, deleted]) await holdings.package(one, upstream.url);
+  for (const path of [kept.narPath, kept.narInfoPath, packed.narPath, packed.narInfoPath, deleted.narPath])
+    await holdings.edit(path, flip);
+  assert.equal((await verifyHoldings(holdings, { config })).result.damaged, 5);
+  const aside = join(holdings.dir, 'quarantine');
+  for (const name of await readdir(aside)) {
+    const file = join(aside, name);
+    const isOf = (path: string) => name.startsWith(idOf(path));
+    if (isOf(deleted.narPath) && !name.endsWith('.reason')) await rm(file);
+    if (!name.endsWith('.reason') || isOf(deleted.narPath)) continue;
+    if (isOf(kept.narPath) || isOf(kept.narInfoPath)) await writeFile(file, '');
+    else await rm(file);
+  }
+  await mkdir(join(aside, `${idOf('/folder')}-1`));
+  const { events, result } = await verifyHoldings(holdings, { config, repair: true });
+  assert.deepEqual([result.damaged, result.repaired], [4, 4], events.join('\n'));
+  for (const one of [kept, packed])
+    for (const path of [one.narInfoPath, one.narPath]) await stat(holdings.file(path));
 });
 
 test('a pushed narinfo that was set aside for its NAR alone comes back with that', async (t) => {
