@@ -7,7 +7,7 @@ import { commonPrefix } from './common-prefix.ts';
 import { Overflow } from './overflow.ts';
 import { type Lent, Pieces } from './pieces.ts';
 
-/** How much of the file stays hidden when its front comes to the end at once, as it does when several fetch it. */
+/** How much of the file stays hidden when its front comes to the end at once, or when nobody knows where that is. */
 const LAST_BYTES = 64 * 1024;
 
 /** Somebody's place in the file. Close it. */
@@ -24,6 +24,7 @@ export class Growing {
   /** Bytes of the finished file; undefined while nobody can tell. */
   readonly size: number | undefined;
   readonly #onFull: (reason: string) => void;
+  readonly #isJudged: boolean;
   #spool: Overflow;
   #front = 0;
   /** How far readers may read now. */
@@ -42,8 +43,10 @@ export class Growing {
   /** Up to here readers of the former spool have seen nothing but right bytes. */
   #trusted = Number.POSITIVE_INFINITY;
 
-  constructor(spool: Spool, size: number | undefined, onFull: (reason: string) => void) {
+  /** `isJudged`: whether it may turn out to be wrong. */
+  constructor(spool: Spool, size: number | undefined, onFull: (reason: string) => void, isJudged = true) {
     this.size = size;
+    this.#isJudged = isJudged;
     this.#onFull = onFull;
     this.#spool = this.#overflow(spool);
   }
@@ -91,7 +94,9 @@ export class Growing {
     if (front <= this.#front) return;
     this.#front = front;
     // What completes the file waits for the verdict, so that a wrong body that came at once is never seen at all.
-    this.#visible = Math.max(this.#visible, front === this.size ? front - LAST_BYTES : front);
+    // Any piece may be that one where nobody has told the size.
+    const mayBeLast = front === this.size || (this.size === undefined && this.#isJudged);
+    this.#visible = Math.max(this.#visible, mayBeLast ? front - LAST_BYTES : front);
     this.wake();
   }
 

@@ -9,6 +9,8 @@ import { parseRange } from './range.ts';
 /** Bodies whose headers wait for their verdict, and how long at most: whoever has left is noticed only when something is sent. */
 const SHORT_BYTES = 64 * 1024;
 const SHORT_MS = 10_000;
+/** The same where nobody knows how long the body is, and so whether that is worth a wait. */
+const UNSIZED_MS = 2000;
 
 /** Answers with `found`, which it closes; `open` is whether anybody may read it. Rejects if the body broke off; then the connection is already cut. */
 export async function sendFound(
@@ -75,7 +77,8 @@ export async function sendFound(
     const first = reader.next();
     first.catch(() => {});
     if (found.how === 'hit') await first;
-    else if (size !== undefined && size <= SHORT_BYTES) await within(SHORT_MS, first);
+    else if (size === undefined) await within(UNSIZED_MS, first);
+    else if (size <= SHORT_BYTES) await within(SHORT_MS, first);
     // The others' headers need not wait for a first byte that may be a slow upstream's.
     res.flushHeaders();
     await pour(reader, res, first);

@@ -5,7 +5,16 @@ import { describe, test } from 'node:test';
 import { get, type Options, open } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
-import { gated, type Handler, reset, startUpstream, status, truncated, whole } from '../fixtures/upstream.ts';
+import {
+  chunked,
+  gated,
+  type Handler,
+  reset,
+  startUpstream,
+  status,
+  truncated,
+  whole,
+} from '../fixtures/upstream.ts';
 
 const small = makePackage('small', { size: 1000, compression: 'xz' });
 const large = makePackage('large', { size: 2 ** 20, compression: 'xz' });
@@ -53,6 +62,26 @@ describe('33: what comes of wrong bytes', { concurrency: 15 }, () => {
     }
   }
 });
+
+for (const [what, second, expected] of [
+  ['nobody else has it', status(404), 404],
+  ['another fails', status(503), 502],
+] as const) {
+  test(`33: a small NAR in chunks, without FileHash, is wrong, and ${what} → ${expected}, nothing is shown`, async (t) => {
+    const fields = { FileHash: undefined, FileSize: undefined };
+    const untold = makePackage('untold', { size: 30_000, fields });
+    const upstreams = [await startUpstream(t), await startUpstream(t)] as const;
+    for (const one of expected === 404 ? upstreams.slice(0, 1) : upstreams)
+      one.on(untold.narInfoPath, whole(untold.narInfo));
+    upstreams[0].on(untold.narPath, chunked(flipped(untold.file, 20_000)));
+    upstreams[1].on(untold.narPath, second);
+    const service = await startTestService(t, { upstreams: upstreams.map(({ url }) => url) });
+    const path = `/${field((await get(service.url, untold.narInfoPath)).text, 'URL')}`;
+    assert.equal((await get(service.url, path)).status, expected);
+    upstreams[0].on(untold.narPath, chunked(untold.file));
+    assert.ok((await get(service.url, path)).body.equals(untold.file), 'as soon as it is right');
+  });
+}
 
 test('33: readers of wrong bytes are cut, get 404 for the rest for a minute, and the log says who sent them', async (t) => {
   let passed = 0;
