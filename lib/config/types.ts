@@ -27,6 +27,8 @@ export interface Deadlines {
   readonly stallMs: number;
   /** After so long a NAR is given up if nobody else has it; 280 s if that is left out. */
   readonly narFirstByteMs?: number;
+  /** How long whoever has given bytes of a NAR may be away before it is given up; 15 s if that is left out. */
+  readonly returnMs?: number;
 }
 
 /** What a token may do: `push` includes `pull`, which clients need for pushing, and `admin` includes both. */

@@ -6,7 +6,7 @@ import type { Log } from '../log.ts';
 import { getRange, type Job, type Task } from './attempt.ts';
 import { MIN_RANGE, RANGE_MS, rangeLength } from './range-length.ts';
 import type { Claim } from './ranges.ts';
-import type { Attempt, SourceState } from './sources.ts';
+import type { Attempt, Source, SourceState } from './sources.ts';
 
 export interface CrewTask extends Task {
   readonly connections: number;
@@ -29,6 +29,8 @@ type Begun = Job & { readonly attempt: Attempt };
 class Crew {
   readonly #task: CrewTask;
   readonly #paces = new Map<Claim, number>();
+  /** Those of which that was said. */
+  readonly #ordered = new Set<Source>();
   #busy = 0;
   #failure: unknown;
   #wakers: (() => void)[] = [];
@@ -121,6 +123,15 @@ class Crew {
     return helper.answersRanges === true && pace !== undefined && left > MIN_RANGE && left / pace > RANGE_MS;
   }
 
+  /** Whoever gives parts in the order in which it gets them itself lets those ahead wait: nothing is wrong with it. */
+  #inOrder({ source }: SourceState): void {
+    if (this.#ordered.has(source)) return;
+    this.#ordered.add(source);
+    this.#task.log.info(
+      `${source.label}: gives its parts one after the other; those ahead are asked for again`,
+    );
+  }
+
   /** Whether it succeeded. Never rejects. */
   async #do(job: Begun): Promise<boolean> {
     const { hashKnown, log, ranges, signal, sources } = this.#task;
@@ -141,9 +152,14 @@ class Crew {
         return false;
       }
       state.delivered.delete(claim);
+      const waited = isCacheError(error, 'timeout') && attempt.answered && claim.at === at;
       state.failed(error, claim.at - at, attempt);
       if (isCacheError(error, 'refused') || !(hashKnown || state.mayGoOn)) state.out ??= error;
-      log.warn(`${describe(error)}; ${state.out === undefined ? 'asking it again' : 'not asking it again'}`);
+      if (state.out === undefined && waited && state.isDelivering) this.#inOrder(state);
+      else
+        log.warn(
+          `${describe(error)}; ${state.out === undefined ? 'asking it again' : 'not asking it again'}`,
+        );
       if (sources.allOut) this.#fail(error);
       return false;
     } finally {

@@ -1,6 +1,7 @@
 // A download: a file that grows, the workers who fill it, the verdict on it, and a second try elsewhere if the verdict is
 // bad. Nothing ties it to its readers: they come and go, it goes on.
 import { setMaxListeners } from 'node:events';
+import type { Deadlines } from '../config.ts';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
@@ -11,7 +12,7 @@ import { type BeginningStore, Beginnings } from './beginning.ts';
 import { fill } from './fill.ts';
 import { Growing } from './growing.ts';
 import { type Source, type SourceState, Sources } from './sources.ts';
-import type { Arrived, Expected } from './verify.ts';
+import { type Arrived, canTell, type Expected } from './verify.ts';
 
 export interface DownloadOptions {
   /** In messages. */
@@ -21,6 +22,8 @@ export interface DownloadOptions {
   readonly sources: readonly Source[];
   readonly first: { readonly source: Source; readonly answer: Answer };
   readonly connections: number;
+  /** See {@link Deadlines}. */
+  readonly returnMs: Deadlines['returnMs'] | undefined;
   readonly spool: () => Spool;
   readonly log: Log;
   /** Told what the disk refused; every download may be, for the same reason. */
@@ -87,10 +90,11 @@ export class Download {
     this.sha256 = expected.fileHash === undefined ? undefined : sha256ToHex(expected.fileHash);
     this.#options = options;
     this.#begun = begun;
-    this.#growing = new Growing(spool, this.size, (reason) => {
+    const onFull = (reason: string) => {
       options.warnDisk(`${options.path} is passed on without being kept: ${reason}`);
       options.passing();
-    });
+    };
+    this.#growing = new Growing(spool, this.size, onFull, canTell(expected) || expected.named !== undefined);
     this.#beginnings = new Beginnings(options.beginnings, this.#growing, {
       ...{ path: options.path, size: this.size, sha256: this.sha256 },
     });
@@ -186,9 +190,9 @@ export class Download {
   }
 
   async #fetch(): Promise<Had> {
-    const { first, sources: all } = this.#options;
+    const { first, returnMs, sources: all } = this.#options;
     // Answers of several sources are joined only if the file's own hash is known: packed otherwise, the same NAR is another file.
-    const sources = new Sources(this.#isOneFile ? all : [first.source]);
+    const sources = new Sources(this.#isOneFile ? all : [first.source], returnMs);
     const state = sources.all.find(({ source }) => source === first.source);
     try {
       const answered = state && { state, answer: first.answer };
@@ -294,12 +298,12 @@ export class Download {
     why: string,
     fits: (arrived: Arrived) => boolean,
   ): Promise<Had | undefined> {
-    const { blame, log, misled, path } = this.#options;
+    const { blame, log, misled, path, returnMs } = this.#options;
     for (const source of [...sources, ...again]) {
       log.warn(`${why}; trying ${source.label}`);
       const spool = this.#options.spool();
       const growing = new Growing(spool, this.size, () => {});
-      const alone = new Sources([source]);
+      const alone = new Sources([source], returnMs);
       // In one answer, so that it is of one file.
       if (again.includes(source)) for (const state of alone.all) state.answersRanges = false;
       try {

@@ -49,7 +49,7 @@ export interface FetcherOptions {
   readonly signal: AbortSignal;
   /** Milliseconds from anywhere. */
   readonly now: () => number;
-  readonly deadlines: Pick<Deadlines, 'firstByteMs'>;
+  readonly deadlines: Pick<Deadlines, 'firstByteMs' | 'returnMs'>;
   /** Connections for one NAR. */
   readonly connections: number;
   /** See {@link Config}. */
@@ -254,7 +254,7 @@ export class Fetcher {
     via: Via,
     isWanted: AbortSignal,
   ): Promise<Download | Missing> {
-    const { connections, log, signal, store, upstreams } = this.#options;
+    const { connections, deadlines, log, signal, store, upstreams } = this.#options;
     const path = pathOf(name);
     const isNar = name.kind === 'nar';
     const isBlamed = ({ label }: Source) => Number(this.#blamed.has(label));
@@ -289,6 +289,7 @@ export class Fetcher {
         // Another may have it packed otherwise.
         sources: first.answer.coding === undefined ? sources : [first.source],
         connections: inParts ? connections : 1,
+        returnMs: deadlines.returnMs,
         spool: () => store.spool(),
         warnDisk: (message) => this.#warnDisk('disk', message),
         beginnings: store,

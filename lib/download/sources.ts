@@ -22,7 +22,7 @@ export interface Source {
   ask(signal: AbortSignal, part?: Part, need?: Need): Promise<Answer | undefined>;
 }
 
-/** Attempts in a row without real progress after which a source is given up: it has almost four seconds to come back. */
+/** Attempts in a row without real progress after which a source is given up, if it has given nothing yet, or answers. */
 const MAX_FAILURES = 6;
 /** The same while it delivers to others: it may not take so many at once, and is not to be given up for that. */
 const MAX_REFUSALS = 50;
@@ -36,10 +36,12 @@ const UNKNOWN_PACE = 10;
 const BACKOFF_MS = 250;
 const MAX_BACKOFF_MS = 2000;
 /**
- * How long a source that has given bytes may say that it has no such thing: a router says so while its own upstream is away, up
- * to twelve seconds longer, and so does a server whose path was deleted and is put back.
+ * How long a source that has given bytes may be away, or say that it has no such thing. A router says so while its own upstream
+ * is away, up to twelve seconds longer, and so does a server whose path was deleted and is put back; a restart takes seconds.
  */
 const RETURN_MS = 15_000;
+/** The part of that after which whoever does not answer to parts is asked for the whole, as it may take parts for an attack. */
+const LAST_RESORT = 0.8;
 
 /** One request to a source, from when it is clear that it will be asked until all has come or nothing more does. */
 export interface Attempt {
@@ -73,8 +75,9 @@ export class SourceState {
   out: unknown;
   /** Whether it has shown to have another file. */
   hasAnother = false;
-  /** Since when it says, in a row, that it has no such thing. */
-  #absentSince: number | undefined;
+  /** Since when, in a row, it says that it has no such thing, or can't be asked. */
+  #awaySince: number | undefined;
+  readonly #returnMs: number;
   /** Answers that were taken. */
   answers = 0;
   #validator: string | undefined;
@@ -88,15 +91,18 @@ export class SourceState {
   #pauses = 0;
   /** Parts in a row that were promised and of which nothing came. */
   #barren = 0;
-  #wholes: 'untried' | 'wanted' | 'tried' = 'untried';
+  #wholes: 'untried' | 'wanted' | 'asked' | 'tried' = 'untried';
 
-  constructor(source: Source) {
+  constructor(source: Source, returnMs = RETURN_MS) {
     this.source = source;
+    this.#returnMs = returnMs;
   }
 
   /** Whether one more worker can be of use to it. */
   get free(): boolean {
-    return (this.answersRanges === true && !this.asksWhole) || this.workers === 0;
+    if (this.workers === 0) return true;
+    // Those who are at work for parts may be waiting for what only the whole will bring.
+    return this.answersRanges === true && this.#wholes !== 'asked';
   }
 
   /**
@@ -121,7 +127,7 @@ export class SourceState {
       throw this.out;
     }
     this.#seen = true;
-    this.#absentSince = undefined;
+    this.#awaySince = undefined;
     this.answers++;
     this.#validator = answer.validator;
   }
@@ -147,11 +153,13 @@ export class SourceState {
 
   /** Whether it is to be asked for the whole, because nothing comes of parts. */
   get asksWhole(): boolean {
-    return this.#wholes === 'wanted';
+    return this.#wholes === 'wanted' || this.#wholes === 'asked';
   }
 
   begin(): Attempt {
-    return { number: ++this.#attempts, whole: this.asksWhole, answered: false };
+    const whole = this.asksWhole;
+    if (whole) this.#wholes = 'asked';
+    return { number: ++this.#attempts, whole, answered: false };
   }
 
   /** An attempt that brought `bytes` has failed. */
@@ -160,45 +168,56 @@ export class SourceState {
       this.#absent(error);
       return;
     }
+    const awayMs = answered ? 0 : this.#awayMs;
     const brought = bytes >= PROGRESS_BYTES;
     if (brought) this.failures = Math.min(this.failures, 1);
-    if (whole && answered) this.#wholes = 'tried';
+    if (whole) this.#wholes = answered ? 'tried' : 'wanted';
     // Another service gives all parts in the order in which it gets them: those ahead wait, and nothing is wrong with them.
-    if (!whole && answered && !this.#isDelivering) this.#barren = bytes > 0 ? 0 : this.#barren + 1;
+    if (!whole && answered && !this.isDelivering) this.#barren = bytes > 0 ? 0 : this.#barren + 1;
     // What was under way when it failed for others has failed with them.
     if (number > this.#counted) {
       this.#counted = this.#attempts;
       this.#pauses = brought ? 1 : this.#pauses + 1;
       this.failures = brought ? 1 : this.failures + 1;
-      if (this.failures >= (this.#isDelivering ? MAX_REFUSALS : MAX_FAILURES)) this.out ??= error;
+      const most = this.isDelivering ? MAX_REFUSALS : MAX_FAILURES;
+      const mayReturn = this.#seen && !answered && awayMs < this.#returnMs;
+      if (this.failures >= most && !mayReturn) this.out ??= error;
       const waitMs = this.#pauses < 2 ? 0 : BACKOFF_MS * 2 ** (this.#pauses - 2);
       this.notBefore = performance.now() + Math.min(waitMs, MAX_BACKOFF_MS);
     }
-    // Whoever gives parts and is only away is not asked for what is here already.
-    const isAway = this.answersRanges === true && !answered;
+    // Whoever gives parts, or may, and is only away is not asked for what is here already, unless nothing else is left to try.
+    const isLast = this.answersRanges !== true && awayMs >= this.#returnMs * LAST_RESORT;
+    const isAway = !answered && (this.answersRanges === true || this.#seen) && !isLast;
     const isFruitless = this.#barren >= MAX_BARREN || (this.failures >= MAX_FAILURES - 1 && !isAway);
     if (isFruitless && this.#wholes === 'untried') this.#wholes = 'wanted';
   }
 
   /** What has given bytes does have it: it is asked again, after waits that grow, as long as that may pass. */
   #absent(error: CacheError): void {
-    const now = performance.now();
-    this.#absentSince ??= now;
-    const absentMs = now - this.#absentSince;
-    if (!this.#seen || absentMs >= RETURN_MS) this.out ??= error;
+    const awayMs = this.#awayMs;
+    if (!this.#seen || awayMs >= this.#returnMs) this.out ??= error;
     this.failures = Math.max(this.failures, 1);
-    this.notBefore = now + Math.min(Math.max(absentMs, BACKOFF_MS), MAX_BACKOFF_MS);
+    this.notBefore = performance.now() + Math.min(Math.max(awayMs, BACKOFF_MS), MAX_BACKOFF_MS);
   }
 
-  get #isDelivering(): boolean {
+  get #awayMs(): number {
+    const now = performance.now();
+    this.#awaySince ??= now;
+    return now - this.#awaySince;
+  }
+
+  /** Whether somebody has lately had bytes of it. */
+  get isDelivering(): boolean {
     const lately = performance.now() - DELIVERING_MS;
     return [...this.delivered.values()].some((at) => at > lately);
   }
 
   succeeded({ number, whole }: Attempt): void {
     const { parts } = this.source.upstream;
-    if (whole) parts.refused(this.#barren >= MAX_BARREN);
-    else if (this.answersRanges === true) parts.gave();
+    if (whole) {
+      this.#wholes = 'wanted';
+      parts.refused(this.#barren >= MAX_BARREN);
+    } else if (this.answersRanges === true) parts.gave();
     this.failures = 0;
     this.#barren = 0;
     // What began before it failed for others proves nothing to them.
@@ -211,8 +230,9 @@ export class SourceState {
 export class Sources {
   readonly all: SourceState[];
 
-  constructor(sources: readonly Source[]) {
-    this.all = sources.map((source) => new SourceState(source));
+  /** `returnMs`: how long one that has given bytes may be away, if not as long as usual. */
+  constructor(sources: readonly Source[], returnMs?: number) {
+    this.all = sources.map((source) => new SourceState(source, returnMs));
   }
 
   /** The one to ask next, if it has use for one more: in order, but behind the others what fails or crawls. */

@@ -30,7 +30,8 @@ test('87: a router whose upstream is away for a second answers 404 in the middle
 test('87: what broke off is no miss within the next minute, whatever its source says, and its narinfo is kept', async (t) => {
   let passed = 0;
   const now = () => performance.now() + passed;
-  const { upstream, gate, service, path } = await startGatedNar(t, one, { now });
+  const deadlines = { connectMs: 5000, firstByteMs: 5000, stallMs: 5000, returnMs: 1000 };
+  const { upstream, gate, service, path } = await startGatedNar(t, one, { deadlines, now });
   const opened = open(service.url, path);
   gate.release(MIB);
   const client = await opened;

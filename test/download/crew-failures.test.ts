@@ -106,34 +106,59 @@ for (const connections of [1, 4]) {
     ['a hash', true, undefined],
     ['an ETag', false, '"v1"'],
   ] as const) {
-    test(`a restart of the only source costs nothing over ${connections} connections, with ${what}`, async (t) => {
-      const clock = stopClock(t);
-      let away = Number.POSITIVE_INFINITY;
-      const isAway = () => clock.now >= away && clock.now < away + 3000;
-      const refusals: number[] = [];
-      const source = fakeSource('source', LARGE, {
-        chunk: 65_536,
-        validator,
-        asked: () => {
-          if (isAway()) refusals.push(clock.now - away);
-          if (isAway()) throw failure('connection refused');
-          return true;
-        },
-        before: async (at) => {
-          await sleep(100);
-          // When everybody is at work; each of them notices at a moment of its own.
-          if (at >= MIB / 2) away = Math.min(away, clock.now);
-          if (isAway()) throw failure('reset');
-        },
+    for (const awayMs of [1000, 5000, 13_000]) {
+      test(`a restart of the only source of ${awayMs} ms costs nothing over ${connections} connections, with ${what}`, async (t) => {
+        const clock = stopClock(t);
+        let away = Number.POSITIVE_INFINITY;
+        const isAway = () => clock.now >= away && clock.now < away + awayMs;
+        const refusals: number[] = [];
+        const source = fakeSource('source', LARGE, {
+          chunk: 65_536,
+          validator,
+          asked: () => {
+            if (isAway()) refusals.push(clock.now - away);
+            if (isAway()) throw failure('connection refused');
+            return true;
+          },
+          before: async (at) => {
+            await sleep(100);
+            // When everybody is at work; each of them notices at a moment of its own.
+            if (at >= MIB / 2) away = Math.min(away, clock.now);
+            if (isAway()) throw failure('reset');
+          },
+        });
+        const crew = await startCrew(LARGE, [source], { connections, hashKnown });
+        await clock.until(crew.ended);
+        crew.assertWhole();
+        const last = refusals.at(-1) ?? 0;
+        assert.ok(refusals.length <= 10 * connections, `${refusals.length} requests in ${last} ms`);
+        assert.ok(source.bytes <= LARGE.length + connections * 65_536, `${source.bytes} bytes over the link`);
       });
-      const crew = await startCrew(LARGE, [source], { connections, hashKnown });
-      await clock.until(crew.ended);
-      crew.assertWhole();
-      const last = refusals.at(-1) ?? 0;
-      assert.ok(refusals.length <= 5 * connections, `${refusals.length} requests in ${last} ms`);
-    });
+    }
   }
 }
+
+test('a source that is away for good is given up after 15 s if it gave bytes, and sooner if others have them', async (t) => {
+  const clock = stopClock(t);
+  for (const others of [[], [fakeSource('other', BODY)]]) {
+    const down = breaksOnce({
+      asked: (ask) => {
+        if (ask > 1) throw failure('connection refused');
+        return true;
+      },
+    });
+    const began = clock.now;
+    const crew = await startCrew(BODY, [down, ...others], { connections: 4 });
+    if (others.length === 0) {
+      await assert.rejects(clock.until(crew.ended), /connection refused/);
+      assert.ok(clock.now - began >= 15_000 && clock.now - began < 20_000, `${clock.now - began} ms`);
+    } else {
+      await clock.until(crew.ended);
+      crew.assertWhole();
+      assert.ok(clock.now - began < 1000, `${clock.now - began} ms`);
+    }
+  }
+});
 
 test('what fails together is one failure, however many it fails for, and who gets on makes no others hurry', async (t) => {
   const clock = stopClock(t);
@@ -202,7 +227,7 @@ test('a source that gives its parts in order, slowly, is not asked for the whole
     chunk: 65_536,
     before: async (at) => {
       for (let waitedMs = 0; at > front(); waitedMs += 500) {
-        if (waitedMs >= 20_000) throw failure('no byte for 20 s');
+        if (waitedMs >= 20_000) throw new CacheError('timeout', 'no byte for 20 s');
         await sleep(500);
       }
       await sleep(1000);
@@ -212,6 +237,8 @@ test('a source that gives its parts in order, slowly, is not asked for the whole
   front = () => crew.ranges.front;
   await clock.until(crew.ended);
   crew.assertWhole();
+  assert.equal(crew.log.length, 1, crew.log.join('\n'));
+  assert.match(crew.log[0] ?? '', /behind: gives its parts one after the other/);
   assert.ok(behind.asks.every(([start]) => start !== undefined));
   assert.equal(behind.upstream.parts.given, true);
 });
