@@ -33,7 +33,8 @@ options:
   --help, -h        this text
   --version, -V     the version
 
-Point Nix at it with --option substituters http://HOST:8080, and push with nix copy --to http://HOST:8080.
+Point Nix at it with --option substituters http://HOST:8080, and push with
+nix copy --option netrc-file FILE --to http://HOST:8080/push: the first start writes FILE, push.netrc in the cache folder.
 verify ends with 0 if all is right or was repaired, 1 if it could not come to its end, 3 if something is damaged.
 All but serve work beside a running service. SIGHUP has it read its tokens, keys and certificates again.
 `;

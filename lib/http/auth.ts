@@ -2,6 +2,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { Addresses, plainAddress } from '../addresses.ts';
 import type { AccessConfig, Right } from '../config.ts';
 import { CacheError } from '../errors.ts';
@@ -44,9 +45,9 @@ export class Access {
     this.#policy = policyOf(config, tokens);
   }
 
-  /** Whether anybody may read. */
-  get isOpen(): boolean {
-    return this.#policy.openToRead;
+  /** Whether anybody may read what this client is sent, whom neither a token nor a certificate lets in. */
+  isOpenTo({ socket }: IncomingMessage): boolean {
+    return this.#policy.openToRead && (socket as Partial<TLSSocket>).authorized !== true;
   }
 
   /** The client's address, as far as it can be told. */

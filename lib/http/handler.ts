@@ -66,7 +66,7 @@ export function createHandler(options: HandlerOptions): Handler {
         res.writeHead(200, {
           'Content-Type': 'text/x-nix-cache-info',
           'Content-Length': cacheInfo.length,
-          'Cache-Control': cacheControl(false, access.isOpen),
+          'Cache-Control': cacheControl(false, access.isOpenTo(req)),
         });
         res.end(req.method === 'HEAD' ? undefined : cacheInfo);
         return;
@@ -106,7 +106,7 @@ export function createHandler(options: HandlerOptions): Handler {
       if (found === undefined)
         throw new CacheError('not-found', round ? 'it is not here' : 'no upstream has it');
       note(found.how);
-      await sendFound(req, res, found, access.isOpen);
+      await sendFound(req, res, found, access.isOpenTo(req));
     };
     await send().catch((error) => {
       // It is set aside by now, and may be had from an upstream.

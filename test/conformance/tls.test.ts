@@ -151,7 +151,9 @@ test('client_ca_file: only clients with a certificate of these authorities are a
   open.socket.on('session', (ticket) => {
     session = ticket;
   });
-  assert.equal((await open.get(INFO)).status, 200);
+  const { status, headers } = await open.get(INFO);
+  assert.equal(status, 200);
+  assert.match(headers['cache-control'] ?? '', /^private,/, 'a cache in front has other clients');
   await write({ ca: 'nonsense' });
   await assert.rejects(service.reload(toml), /tls\.client_ca_file/);
   await expect(true, false);
