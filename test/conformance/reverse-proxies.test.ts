@@ -7,6 +7,7 @@ import { get, put } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { makePackage } from '../fixtures/nar.ts';
 import { need } from '../fixtures/need.ts';
+import { projectRoot } from '../fixtures/project.ts';
 import { reverseProxies, startReverseProxy } from '../fixtures/reverse-proxy.ts';
 import { storedFiles } from '../fixtures/stored-files.ts';
 import { basic, bearer } from '../fixtures/tokens.ts';
@@ -56,3 +57,12 @@ for (const proxy of reverseProxies) {
     });
   }
 }
+
+test('what the README recommends is what was tried', async () => {
+  const readme = await readFile(join(projectRoot, 'README.md'), 'utf8');
+  const section = readme.split(/^## /m).find((one) => one.startsWith('Behind a reverse proxy\n')) ?? '';
+  for (const { name, recommended } of reverseProxies) {
+    assert.ok(section.toLowerCase().includes(name.toLowerCase()), name);
+    for (const line of recommended) assert.ok(section.includes(line), `${name}: ${line}`);
+  }
+});
