@@ -47,8 +47,10 @@ export function isPrivateByName(host: string): boolean {
 
 /** What is thrown where a stranger's upstream leads to `host`. */
 export function unreachable(host: string): CacheError {
+  // The host is for the log alone: a client that learns it could have an upstream look for names of our network.
   return new CacheError(
     'upstream',
-    `${host} is in a private network, expected an address that a public upstream may send us to`,
+    'led into a private network, expected an address that a public upstream may send us to',
+    new Error(`${host} is private`),
   );
 }

