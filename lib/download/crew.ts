@@ -153,13 +153,14 @@ class Crew {
       }
       state.delivered.delete(claim);
       const waited = isCacheError(error, 'timeout') && attempt.answered && claim.at === at;
-      state.failed(error, claim.at - at, attempt);
+      const wasOut = state.out !== undefined;
+      const isNews = state.failed(error, claim.at - at, attempt);
       if (isCacheError(error, 'refused') || !(hashKnown || state.mayGoOn)) state.out ??= error;
-      if (state.out === undefined && waited && state.isDelivering) this.#inOrder(state);
-      else
-        log.warn(
-          `${describe(error)}; ${state.out === undefined ? 'asking it again' : 'not asking it again'}`,
-        );
+      const isOut = state.out !== undefined;
+      if (!isOut && waited && state.isDelivering) this.#inOrder(state);
+      else if (isNews || isOut !== wasOut) {
+        log.warn(`${describe(error)}; ${isOut ? 'not asking it again' : 'asking it again'}`);
+      }
       if (sources.allOut) this.#fail(error);
       return false;
     } finally {

@@ -48,6 +48,9 @@ export interface DownloadOptions {
   readonly abandoned: () => void;
 }
 
+/** See {@link Deadlines}: how long one that is away is waited for while others can't go on, but have all of it perhaps. */
+const BESIDE_OTHERS_MS = 3000;
+
 /** What has come, and from whom. */
 interface Had {
   readonly arrived: Arrived;
@@ -192,7 +195,10 @@ export class Download {
   async #fetch(): Promise<Had> {
     const { first, returnMs, sources: all } = this.#options;
     // Answers of several sources are joined only if the file's own hash is known: packed otherwise, the same NAR is another file.
-    const sources = new Sources(this.#isOneFile ? all : [first.source], returnMs);
+    const others = this.#isOneFile ? [] : all.filter((source) => source !== first.source);
+    const patienceMs =
+      others.length === 0 ? returnMs : Math.min(returnMs ?? BESIDE_OTHERS_MS, BESIDE_OTHERS_MS);
+    const sources = new Sources(this.#isOneFile ? all : [first.source], patienceMs);
     const state = sources.all.find(({ source }) => source === first.source);
     try {
       const answered = state && { state, answer: first.answer };

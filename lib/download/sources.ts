@@ -162,11 +162,13 @@ export class SourceState {
     return { number: ++this.#attempts, whole, answered: false };
   }
 
-  /** An attempt that brought `bytes` has failed. */
-  failed(error: unknown, bytes: number, { number, whole, answered }: Attempt): void {
+  /** An attempt that brought `bytes` has failed. Whether that is news, and not the same failure that others had with it. */
+  failed(error: unknown, bytes: number, { number, whole, answered }: Attempt): boolean {
+    const isNews = number > this.#counted;
     if (isCacheError(error, 'not-found')) {
+      this.#counted = this.#attempts;
       this.#absent(error);
-      return;
+      return isNews;
     }
     const awayMs = answered ? 0 : this.#awayMs;
     const brought = bytes >= PROGRESS_BYTES;
@@ -175,7 +177,7 @@ export class SourceState {
     // Another service gives all parts in the order in which it gets them: those ahead wait, and nothing is wrong with them.
     if (!whole && answered && !this.isDelivering) this.#barren = bytes > 0 ? 0 : this.#barren + 1;
     // What was under way when it failed for others has failed with them.
-    if (number > this.#counted) {
+    if (isNews) {
       this.#counted = this.#attempts;
       this.#pauses = brought ? 1 : this.#pauses + 1;
       this.failures = brought ? 1 : this.failures + 1;
@@ -190,6 +192,7 @@ export class SourceState {
     const isAway = !answered && (this.answersRanges === true || this.#seen) && !isLast;
     const isFruitless = this.#barren >= MAX_BARREN || (this.failures >= MAX_FAILURES - 1 && !isAway);
     if (isFruitless && this.#wholes === 'untried') this.#wholes = 'wanted';
+    return isNews;
   }
 
   /** What has given bytes does have it: it is asked again, after waits that grow, as long as that may pass. */

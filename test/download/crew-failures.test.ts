@@ -132,6 +132,8 @@ for (const connections of [1, 4]) {
         crew.assertWhole();
         const last = refusals.at(-1) ?? 0;
         assert.ok(refusals.length <= 10 * connections, `${refusals.length} requests in ${last} ms`);
+        // What fails for all of them is said once.
+        assert.ok(crew.log.length <= 11 + 2 * connections, crew.log.join('\n'));
         assert.ok(source.bytes <= LARGE.length + connections * 65_536, `${source.bytes} bytes over the link`);
       });
     }

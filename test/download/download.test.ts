@@ -4,6 +4,7 @@ import { buffer, text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import type { Source } from '../../lib/download/sources.ts';
 import type { Expected } from '../../lib/download/verify.ts';
+import { CacheError } from '../../lib/errors.ts';
 import type { Spool } from '../../lib/store/store.ts';
 import type { Answer } from '../../lib/upstream/answer.ts';
 import { BREAK, digest, gated, hashOf, NOTHING, open, start } from '../fixtures/download.ts';
@@ -313,6 +314,23 @@ test('without a hash, what breaks off is had elsewhere from its start; readers d
   assert.deepEqual(other.asks, [[0, BODY.length]]);
   assert.deepEqual(blamed, []);
   assert.equal(kept.length, 1);
+});
+
+test('without a hash, a source that stays away is not waited for as long as when nobody else had it', async (t) => {
+  const away = fakeSource('first', BODY, {
+    asked: (ask) => {
+      if (ask > 1) throw new CacheError('upstream', 'connection refused');
+      return true;
+    },
+    before: (at) => {
+      if (at >= 20_000) throw BREAK;
+    },
+  });
+  const began = performance.now();
+  const { download } = await start(t, [away, fakeSource('second', BODY)]);
+  assert.deepEqual(await buffer(open(download)), BODY);
+  const ms = performance.now() - began;
+  assert.ok(ms < 12_000, `${ms} ms`);
 });
 
 test('without a hash, the only source that breaks off is asked for all of it again; readers do not notice', async (t) => {
