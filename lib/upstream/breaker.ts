@@ -3,6 +3,7 @@
 // that is broken, however often it is asked for, says nothing about the others.
 import { type CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { WayOut } from './way-out.ts';
 
 /** So many names that failed, or connections that could not be made, with no success between them, open it. */
 export const FAILURES = 3;
@@ -99,6 +100,7 @@ export class Breakers {
   readonly clock: Clock;
   readonly #log: Log;
   readonly #proxies = new Map<string, Breaker>();
+  readonly #waysOut = new Map<string, WayOut>();
 
   constructor(log: Log, now?: () => number, after: Clock['after'] = afterwards) {
     this.#log = log;
@@ -113,6 +115,13 @@ export class Breakers {
   ofProxy(label: string): Breaker {
     const known = this.#proxies.get(label) ?? this.make(`proxy ${label}`);
     this.#proxies.set(label, known);
+    return known;
+  }
+
+  /** What a proxy leads to, which they all find out together. */
+  wayOut(label: string): WayOut {
+    const known = this.#waysOut.get(label) ?? new WayOut(`proxy ${label}`, this.#log);
+    this.#waysOut.set(label, known);
     return known;
   }
 }

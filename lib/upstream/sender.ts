@@ -1,52 +1,25 @@
 // Sends the requests of one upstream, over its connections and through its proxy, and follows where they are redirected to.
-// Whoever fails at that, the upstream, its proxy or another origin, is told so: each has a standing of its own.
 import type { IncomingMessage } from 'node:http';
 import type { Deadlines, UpstreamConfig } from '../config.ts';
-import { CacheError, isCacheError } from '../errors.ts';
+import { CacheError } from '../errors.ts';
 import { DialAgent } from './agent.ts';
-import { isContinuation, type Part, rangeHeader } from './answer.ts';
+import { isContinuation, rangeHeader } from './answer.ts';
 import { discard } from './body.ts';
 import type { Breakers } from './breaker.ts';
 import { Connections } from './connections.ts';
 import { dial } from './dial.ts';
 import { isWebPage } from './forbidden.ts';
 import type { Health } from './health.ts';
+import { Parties, type Party, type Way } from './parties.ts';
 import { Whereabouts } from './reach.ts';
 import { get } from './request.ts';
 import type { Resolver } from './resolve.ts';
 import { Slots } from './slots.ts';
-import { Postponement, type Standing } from './standing.ts';
+import { Postponement } from './standing.ts';
 import { USER_AGENT } from './target.ts';
-import { Target, Targets } from './targets.ts';
 import type { Throttle } from './throttle.ts';
 import { hostOf, redirected, shown } from './urls.ts';
-import { NOBODY, type Via, viaHeader } from './via.ts';
-
-/** How a request goes out. */
-export interface Way {
-  readonly large: boolean;
-  readonly part: Part | undefined;
-  /** See {@link Need}. */
-  readonly insist: boolean;
-  readonly patient: boolean;
-  /** Whether it is to find out if the upstream is alive: then its head alone proves nothing yet. */
-  readonly looking: boolean;
-  /** Whom the request that needs it has come through. */
-  readonly via: Via;
-  /** Whether a failure before any answer says nothing of whoever is asked. */
-  readonly excuses: (error: unknown) => boolean;
-  readonly signal: AbortSignal;
-}
-
-/** Who has answered. */
-export interface Party {
-  /** Whether it is the upstream, and not another origin. */
-  readonly own: boolean;
-  /** `connected`: not at connecting, but at what was asked for. */
-  failed(error: CacheError, connected?: boolean): void;
-  delivered(): void;
-  readonly standing: Standing;
-}
+import { NOBODY, viaHeader } from './via.ts';
 
 interface SenderOptions {
   readonly ca: readonly string[] | undefined;
@@ -79,7 +52,8 @@ export class Sender {
   readonly #agent: DialAgent;
   readonly #deadlines: Deadlines;
   readonly #health: Health;
-  readonly #targets: Targets;
+  /** Who may answer. */
+  readonly parties: Parties;
   readonly #self: string;
   readonly #seen: SenderOptions['seen'];
   readonly #now: () => number;
@@ -105,9 +79,9 @@ export class Sender {
     );
     this.#deadlines = deadlines;
     this.#health = health;
-    this.#targets = new Targets(
-      (origin) => new Target(`${origin}${this.through}, where ${url} leads`, breakers),
-    );
+    const { through } = this;
+    const wayOut = proxy && breakers.wayOut(proxy.label);
+    this.parties = new Parties({ url, through, health, breakers, deadlines, wayOut });
     this.#now = breakers.clock.now;
   }
 
@@ -115,22 +89,11 @@ export class Sender {
     return this.#connections.large;
   }
 
-  /** Whether it is an address of the upstream itself. */
-  isOwn(url: URL): boolean {
-    return url.origin === this.#base.origin;
-  }
-
-  /** Whether whoever answers for this address first is believed to work. */
-  believes(url: URL, large: boolean): boolean {
-    if (this.isOwn(url)) return this.#health.goodFor(large);
-    return this.#health.hasWay && this.#targets.at(url).standing.good(large);
-  }
-
   /** The answer at the end of all redirects, and whose it is. */
   async follow(start: URL, way: Way): Promise<{ response: IncomingMessage; party: Party }> {
     let url = start;
     for (let redirects = 0; ; redirects++) {
-      const party = this.#partyAt(url, start, way);
+      const party = this.parties.at(url, start, way);
       const response = await this.#ask(url, party, way);
       const { location } = response.headers;
       if (!isRedirect(response) || location === undefined) return { response, party };
@@ -141,31 +104,7 @@ export class Sender {
 
   /** The first answer, be it a redirect. */
   ask(url: URL, way: Way): Promise<IncomingMessage> {
-    return this.#ask(url, this.#partyAt(url, url, way), way);
-  }
-
-  #partyAt(url: URL, start: URL, { large, looking, part }: Way): Party {
-    const own = this.isOwn(url);
-    const health = this.#health;
-    // What is wanted, and not where it was led to: one name that fails at several places is one failure.
-    const name = start.pathname + start.search;
-    // The rest of something that broke off is no failure of its own.
-    const counts = !looking && !isContinuation(part);
-    return {
-      own,
-      standing: this.#tellerAt(url).standing,
-      failed: (error, connected = true) => {
-        const teller = isCacheError(error, 'proxy') ? health : this.#tellerAt(url);
-        if (counts) teller.failed(error, large, connected ? name : undefined);
-      },
-      delivered: () => {
-        if (!looking) this.#tellerAt(url).delivered(large);
-      },
-    };
-  }
-
-  #tellerAt(url: URL): Health | Target {
-    return this.isOwn(url) ? this.#health : this.#targets.at(url);
+    return this.#ask(url, this.parties.at(url, url, way), way);
   }
 
   /** Whoever insists waits, and asks again, for as long as the other side wants to be left alone. */
@@ -185,7 +124,8 @@ export class Sender {
   async #askOnce(url: URL, party: Party, way: Way, heldMs: number): Promise<IncomingMessage> {
     const { large, signal } = way;
     const { throttle } = party.standing;
-    this.#admit(url, way);
+    const admit = () => this.parties.admit(url, way, () => this.#peek(url));
+    admit();
     const leave = way.looking ? () => {} : await this.#turn(throttle, heldMs, url, signal);
     const sent = { at: undefined as number | undefined, connected: false };
     const { firstByteMs } = this.#deadlines;
@@ -196,7 +136,7 @@ export class Sender {
         slots: way.looking ? this.#lookSlots : this.#connections[large ? 'large' : 'small'],
         // Called when a slot is there: whoever waited for one need not try what others have tried in vain.
         admit: () => {
-          this.#admit(url, way);
+          admit();
           sent.at = this.#now();
           this.#health.stats.requests++;
         },
@@ -212,10 +152,11 @@ export class Sender {
       });
       this.#seen(response, party.own);
       if (party.own) this.#whereabouts.answeredOn(response.socket);
-      this.#answered(party, response, way, this.#now() - (sent.at ?? 0));
+      this.parties.answered(party, response, way, this.#now() - (sent.at ?? 0));
       return response;
     } catch (error) {
-      if (sent.at !== undefined) this.#failed(error, url, party, way, { ...sent, ms: this.#now() - sent.at });
+      if (sent.at !== undefined && !this.#closing.signal.aborted)
+        this.parties.failed(error, url, party, way, { ...sent, ms: this.#now() - sent.at });
       throw error;
     } finally {
       leave();
@@ -231,16 +172,6 @@ export class Sender {
     return leave;
   }
 
-  /** @throws CacheError if whoever is there is believed dead, and nobody insists */
-  #admit(url: URL, way: Way): void {
-    const { insist, large, looking, part } = way;
-    if (insist || looking || isContinuation(part)) return;
-    const health = this.#health;
-    if (this.isOwn(url)) {
-      if (!health.goodFor(large)) throw health.refusal(large);
-    } else this.#targets.at(url).admit(large, () => this.#peek(url));
-  }
-
   #headers(own: boolean, { part, via }: Way): Record<string, string> {
     const headers: Record<string, string> = {
       'accept-encoding': 'identity',
@@ -251,31 +182,6 @@ export class Sender {
     // Credentials are this upstream's: another origin never sees them.
     if (this.#authorization !== undefined && own) headers.authorization = this.#authorization;
     return headers;
-  }
-
-  #answered({ own, standing }: Party, response: IncomingMessage, { looking }: Way, ms: number): void {
-    if (response.statusCode === 429) standing.throttle.refused(response.headers['retry-after']);
-    else standing.throttle.succeeded();
-    if (!own) standing.host.succeeded();
-    else if (looking) this.#health.headSeen();
-    else this.#health.answered(ms);
-  }
-
-  #failed(
-    error: unknown,
-    url: URL,
-    party: Party,
-    { excuses, large }: Way,
-    { connected, ms }: { connected: boolean; ms: number },
-  ): void {
-    if (!isCacheError(error, 'aborted')) {
-      if (isCacheError(error) && !excuses(error)) party.failed(error, connected);
-      return;
-    }
-    // Somebody else had it first, or its readers have left. It has had its time all the same.
-    if (!large || !connected || ms < this.#deadlines.firstByteMs || this.#closing.signal.aborted) return;
-    const seconds = Math.round(ms / 1000);
-    party.failed(new CacheError('timeout', `${shown(url)}${this.through}: no answer within ${seconds} s`));
   }
 
   /** Asks for one byte of what somebody wants of an origin that is believed dead. */

@@ -2,7 +2,7 @@
 // outcomes: here it is, it is not there, or the upstream failed; and notes in its health what that tells.
 import type { IncomingMessage } from 'node:http';
 import type { Deadlines, UpstreamConfig } from '../config.ts';
-import { CacheError, isCacheError } from '../errors.ts';
+import { CacheError } from '../errors.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
 import { checkSigned, type Keys, type PublicKey, readKeys, verifyText } from '../nix/signature.ts';
 import { type Answer, extentOf, type Part, validatorOf } from './answer.ts';
@@ -11,11 +11,12 @@ import type { Breakers } from './breaker.ts';
 import type { Connections } from './connections.ts';
 import { banIn, isWebPage } from './forbidden.ts';
 import { Health } from './health.ts';
+import { look } from './look.ts';
 import { Pace } from './pace.ts';
+import type { Way } from './parties.ts';
 import { Parts } from './parts.ts';
-import { race } from './race.ts';
 import { names, type Resolver } from './resolve.ts';
-import { isRedirect, Sender, type Way } from './sender.ts';
+import { Sender } from './sender.ts';
 import type { Slots } from './slots.ts';
 import { Postponement, Standing } from './standing.ts';
 import { outcomeOf } from './status.ts';
@@ -56,11 +57,6 @@ export interface Manner extends Need {
   readonly packed?: boolean | undefined;
 }
 
-/** A store hash that nobody has: what is answered to it tells whether narinfos are answered at all. */
-const NO_PATH = '0'.repeat(32);
-/** How long the file that every cache has may take before something else is asked as well. */
-const LOOK_HEDGE_MS = 1000;
-
 export class Upstream {
   /** Without a trailing slash; also its name in messages and the origin of what came from it. */
   readonly url: string;
@@ -90,7 +86,7 @@ export class Upstream {
     this.health = new Health(
       new Standing(`upstream ${config.url}${through}`, breakers),
       proxy && breakers.ofProxy(proxy.label),
-      () => this.#probe(),
+      () => this.#look(),
       breakers.clock,
     );
     const { health } = this;
@@ -143,7 +139,7 @@ export class Upstream {
 
   /** Whether whoever answers for this address, or the upstream itself, is believed to work. */
   believes(at: URL | undefined, large: boolean): boolean {
-    return at === undefined ? this.health.goodFor(large) : this.#sender.believes(at, large);
+    return at === undefined ? this.health.goodFor(large) : this.#sender.parties.believes(at, large);
   }
 
   /**
@@ -178,7 +174,7 @@ export class Upstream {
     const { health } = this;
     const { through } = this.#sender;
     // What another origin does, which a narinfo's URL or a redirect may name, does not tell against this upstream.
-    const asked = this.#sender.isOwn(url);
+    const asked = this.#sender.parties.isOwn(url);
     const watch: Watch = {
       received: (bytes) => health.received(bytes),
       delivered: () => {
@@ -225,51 +221,16 @@ export class Upstream {
     return { body, ...extent, validator: validatorOf(response), coding: body.packedIn };
   }
 
-  /**
-   * Whether it is alive: rejects if not. It asks for the one file that every cache has, and for a narinfo that none has: either
-   * may be broken where the other works.
-   */
-  async #probe(): Promise<void> {
-    const { closing: signal } = this.#sender;
-    const excuses = () => false;
-    const manner = { part: undefined, insist: true, patient: false, looking: true };
-    const way = { large: false, via: NOBODY, excuses, ...manner };
-    const asks = [
-      async (over: AbortSignal) => {
-        const response = await this.#sender.ask(this.resolve('nix-cache-info'), { ...way, signal: over });
-        return await this.#isLife(response);
-      },
-      async (over: AbortSignal) => {
-        const url = this.resolve(`${NO_PATH}.narinfo`);
-        const answer = await this.#get(
-          url,
-          { ...way, signal: over },
-          { foreign: false, packed: false },
-        ).catch((error) => {
-          // That it won't is a sign of life, or that it was asked too often.
-          if (isCacheError(error, 'refused') || error instanceof Postponement) return undefined;
-          throw error;
-        });
-        answer?.body.destroy();
-        return true;
-      },
-    ];
-    const onFailure = () => {};
-    const { found, failures } = await race(asks, { hedgeDelayMs: LOOK_HEDGE_MS, signal, onFailure });
-    if (found === undefined) throw failures.at(-1)?.error ?? signal.reason;
-  }
-
-  /** What a head says of whoever sent it: true for a cache, and a failure for what anybody on the way may have sent. */
-  async #isLife(response: IncomingMessage): Promise<true> {
-    const { statusCode: status = 0 } = response;
-    const ban = status === 403 ? await banIn(response) : undefined;
-    const isPage = status === 200 && isWebPage(response);
-    discard(response);
-    // No cache says 400 to this, but the other end of a proxy may say it to everything.
-    const isStranger = status === 400 && this.#sender.through !== '';
-    if (status < 500 && !isRedirect(response) && ban === undefined && !isPage && !isStranger) return true;
-    const what = isPage ? 'a web page' : `${status}`;
-    throw new CacheError('upstream', `${this.url}/nix-cache-info${this.#sender.through}: answered ${what}`);
+  /** Rejects unless it is alive. */
+  #look(): Promise<void> {
+    const sender = this.#sender;
+    return look({
+      url: this.url,
+      through: sender.through,
+      signal: sender.closing,
+      head: (path, way) => sender.ask(this.resolve(path), way),
+      answer: (path, way) => this.#get(this.resolve(path), way, { foreign: false, packed: false }),
+    });
   }
 
   /** Closes idle connections; busy ones end with their requests. */
