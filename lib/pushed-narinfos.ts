@@ -3,7 +3,7 @@
 import type { NarInfos } from './download/narinfos.ts';
 import { CacheError } from './errors.ts';
 import type { Log } from './log.ts';
-import { sameContent } from './nix/fits.ts';
+import { sameContent, withoutNeedlessSize } from './nix/fits.ts';
 import { addressOf, isNameOf, pushedNarName, storedNarName } from './nix/nar-names.ts';
 import {
   checkSigLines,
@@ -11,6 +11,7 @@ import {
   mended,
   type NarInfo,
   parseNarInfo,
+  withFileSize,
   withSigs,
   withUrl,
 } from './nix/narinfo.ts';
@@ -93,7 +94,9 @@ export class PushedNarInfos {
     const pathOfNar = (name: NarName) => pathOf({ kind: 'nar', name, hash: undefined });
     const here = async (name: NarName) => (await store.version(pathOfNar(name))) !== undefined;
     const nar = await store.open(pathOfNar(narName));
-    if (nar !== undefined) await this.#nars.check(info, nar, signal);
+    // Of what is here already a client may send back what was said of it once.
+    const judged = existing === undefined ? info : withoutNeedlessSize(info);
+    if (nar !== undefined) await this.#nars.check(judged, nar, signal);
     const path = pathOf({ kind: 'narinfo', hash: info.hashPart });
     const put = async (merged: string, origin: string, kept = narName) => {
       // Signatures come to one another without end.
@@ -112,7 +115,8 @@ export class PushedNarInfos {
       else await this.#nars.own(nar.meta.path);
       // No signature covers where a NAR is and how it is packed: what was said of that first stays, while it is so.
       const first = existing?.origin === 'push' && (await here(existing.narName)) ? existing : undefined;
-      const sent = withSigs(withUrl(text, `nar/${narName}`), existing?.info.sigs ?? []);
+      const sized = withFileSize(withUrl(text, `nar/${narName}`), nar.meta.size);
+      const sent = withSigs(sized, existing?.info.sigs ?? []);
       if (first === undefined) await put(sent, 'push');
       else await put(withSigs(first.text, info.sigs), 'push', first.narName);
       // A collection may have taken the NAR in this very moment, while nothing named it.

@@ -20,7 +20,7 @@ export interface DownloadOptions {
   readonly expected: Expected;
   /** Who may supply it, the one that has answered first among them. */
   readonly sources: readonly Source[];
-  readonly first: { readonly source: Source; readonly answer: Answer };
+  readonly first: { readonly source: Source; readonly answer: Answer; readonly sized?: 'otherwise' };
   readonly connections: number;
   /** See {@link Deadlines}. */
   readonly returnMs: Deadlines['returnMs'] | undefined;
@@ -66,6 +66,12 @@ export class Download {
   readonly sha256: string | undefined;
   /** What it is packed in. */
   readonly coding: string | undefined;
+  /** Resolves if the disk takes no more of it, so that it waits for its readers. */
+  readonly passing: Promise<void>;
+  /** Whether it is shown to nobody before it is known to be right: it is rather something else. */
+  readonly isSuspect: boolean;
+  /** What readers are told when it has failed. */
+  failure: Error | undefined;
   /** Settles, and never rejects, when the last of it is done: everything kept, or given up. */
   readonly ended: Promise<void>;
   readonly #options: DownloadOptions;
@@ -90,12 +96,18 @@ export class Download {
     this.size = first.answer.size ?? expected.fileSize;
     this.coding = first.answer.coding;
     this.sure = expected.fileSize !== undefined;
+    this.isSuspect = first.sized !== undefined;
     this.sha256 = expected.fileHash === undefined ? undefined : sha256ToHex(expected.fileHash);
     this.#options = options;
     this.#begun = begun;
+    let passes = () => {};
+    this.passing = new Promise((resolve) => {
+      passes = resolve;
+    });
     const onFull = (reason: string) => {
       options.warnDisk(`${options.path} is passed on without being kept: ${reason}`);
       options.passing();
+      passes();
     };
     this.#growing = new Growing(spool, this.size, onFull, canTell(expected) || expected.named !== undefined);
     this.#beginnings = new Beginnings(options.beginnings, this.#growing, {
@@ -144,6 +156,11 @@ export class Download {
     return true;
   }
 
+  /** Whether it passes through memory, and waits for its readers. */
+  get isPassing(): boolean {
+    return this.#growing.isPassing;
+  }
+
   /** Whether whoever read it, or was about to, has left. */
   get isAbandoned(): boolean {
     return this.#growing.isAbandoned;
@@ -178,7 +195,8 @@ export class Download {
     if (isCacheError(error, 'invalid')) await unfit();
     if (this.#isWrong && this.#growing.shown > 0) misled();
     ending();
-    this.#growing.fail(this.#failureOf(error));
+    this.failure = this.#failureOf(error);
+    this.#growing.fail(this.failure);
     if (!this.#isWrong) await this.#beginnings.keep();
   }
 

@@ -171,13 +171,29 @@ export class Fetcher {
     for (let again = false; ; again = true) {
       const download = await this.#admitted(name, via, wanted);
       if (isElsewhere(download)) return { value: download, ended };
-      if (download instanceof Download) return { value: download, ended: download.ended };
+      if (download instanceof Download)
+        return { value: await this.#shown(download, wanted), ended: download.ended };
       const isLost = download.sure && name.kind === 'nar' && name.hash !== undefined;
       if (isLost && !again && (await this.#mayReturn(name.hash, name.name))) continue;
       // It is missing all the same if its narinfo can't be dropped.
       if (isLost) await this.#dropped((narInfos) => narInfos.lose(name.hash as StoreHash, name.name));
       return { value: undefined, ended };
     }
+  }
+
+  /** What must be known to be right before somebody sees it is waited for, unless the disk takes nothing of it. */
+  async #shown(download: Download, wanted: AbortSignal): Promise<Download | 'stored'> {
+    if (!download.isSuspect || !download.hold()) return download;
+    try {
+      const left = new Promise<void>((resolve) =>
+        wanted.addEventListener('abort', () => resolve(), { once: true }),
+      );
+      await Promise.race([download.ended, download.passing, left]);
+    } finally {
+      download.release();
+    }
+    if (download.failure !== undefined) throw download.failure;
+    return download.isPassing || wanted.aborted ? download : 'stored';
   }
 
   async #admitted(name: FileName, via: Via, isWanted: AbortSignal): Promise<Download | Missing | Elsewhere> {
@@ -250,7 +266,7 @@ export class Fetcher {
 
   async #start(
     name: ObjectName,
-    { sources: all, expected }: Wanted,
+    { sources: all, expected: told }: Wanted,
     via: Via,
     isWanted: AbortSignal,
   ): Promise<Download | Missing> {
@@ -259,26 +275,29 @@ export class Fetcher {
     const isNar = name.kind === 'nar';
     const isBlamed = ({ label }: Source) => Number(this.#blamed.has(label));
     const sources = [...all].sort((a, b) => isBlamed(a) - isBlamed(b));
-    const partial = await this.#takePartial(path, expected);
-    const begun = partial?.length ?? 0;
+    const taken = await this.#takePartial(path, told);
+    const begunBefore = taken?.length ?? 0;
     // A first request of a part is for bodies that may be fetched in parts: the size must be known for that, and a hash
     // that tells if the parts are of one file.
-    const size = expected.fileHash === undefined ? 0 : (expected.fileSize ?? 0);
-    const inParts = connections > 1 && size - begun > LARGE_BYTES;
-    const end = inParts ? begun + FIRST_BYTES : undefined;
-    const part: Part | undefined = inParts || begun > 0 ? { start: begun, end } : undefined;
+    const size = told.fileHash === undefined ? 0 : (told.fileSize ?? 0);
+    const mayBeInParts = connections > 1 && size - begunBefore > LARGE_BYTES;
+    const end = mayBeInParts ? begunBefore + FIRST_BYTES : undefined;
+    const part: Part | undefined = mayBeInParts || begunBefore > 0 ? { start: begunBefore, end } : undefined;
     const doubt = () => this.#doubt(name);
     const first = await firstAnswer(
-      { sources, isNar, path: isNar || isUncertain(name) ? undefined : path, expected, part, via },
+      { sources, isNar, path: isNar || isUncertain(name) ? undefined : path, expected: told, part, via },
       { upstreams, log, signal: isWanted, unfit: doubt, gaveLately: ({ label }) => this.#gave.has(label) },
     ).catch(async (error) => {
-      await this.#putBack(path, expected, partial);
+      await this.#putBack(path, told, taken);
       throw error;
     });
-    if (first.kind === 'missing') {
-      await this.#putBack(path, expected, partial);
-      return first;
-    }
+    const isSuspect = first.kind === 'here' && first.sized !== undefined;
+    if (first.kind === 'missing' || isSuspect) await this.#putBack(path, told, taken);
+    if (first.kind === 'missing') return first;
+    const expected = isSuspect ? { ...told, fileSize: undefined } : told;
+    const partial = isSuspect ? undefined : taken;
+    const begun = partial?.length ?? 0;
+    const inParts = mayBeInParts && !isSuspect;
     const leaving = () => {
       this.#downloads.drop(viaKey(path, via));
       this.#running.delete(path);
@@ -304,14 +323,16 @@ export class Fetcher {
         blame: ({ label }) => this.#blamed.add(label),
         gave: ({ label }) => this.#gave.add(label),
         keep: async (whole, arrived, origin) => {
-          const told = keptAs(name, expected, arrived);
+          const kept = keptAs(name, expected, arrived);
           // It may have been cut off, and nobody would ever know.
           const { delimited } = first.answer;
           const isWhole = delimited || expected.fileSize !== undefined || canTell(expected);
-          if (told === undefined || !isWhole) return;
+          if (kept === undefined || !isWhole) return;
           const { sha256, size } = arrived;
-          const meta = { ...told, kind: name.kind, origin, storedAt: new Date(), size, sha256 };
+          const meta = { ...kept, kind: name.kind, origin, storedAt: new Date(), size, sha256 };
           await store.put(whole, meta, { existing: 'keep', durable: false });
+          if (isSuspect && name.kind === 'nar' && name.hash !== undefined)
+            await this.#options.narInfos.resize(name.hash, name.name, size);
         },
       },
       partial?.spool ?? store.spool(),

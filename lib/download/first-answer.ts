@@ -7,7 +7,7 @@ import { Postponement } from '../upstream/standing.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import type { Via } from '../upstream/via.ts';
 import type { Source } from './sources.ts';
-import type { Expected } from './verify.ts';
+import { canTell, type Expected } from './verify.ts';
 
 export interface Asked {
   readonly sources: readonly Source[];
@@ -24,7 +24,13 @@ export interface Asked {
 
 /** A source and its answer; or nobody has it, in which case `sure` is whether everybody was asked. */
 export type First =
-  | { readonly kind: 'here'; readonly source: Source; readonly answer: Answer }
+  | {
+      readonly kind: 'here';
+      readonly source: Source;
+      readonly answer: Answer;
+      /** Whether it is not as large as was expected, which nobody who has it says. */
+      readonly sized?: 'otherwise';
+    }
   | { readonly kind: 'missing'; readonly sure: boolean };
 
 interface Context {
@@ -39,16 +45,43 @@ interface Context {
 
 /** @throws CacheError of those that could not be asked, if nobody else has it */
 export async function firstAnswer(asked: Asked, context: Context): Promise<First> {
+  const { expected, sources } = asked;
+  const unfit = new Set<Source>();
+  // The size is what a narinfo says of it that nobody has checked; but nothing tells sooner that what somebody has is something else.
+  const mayBeWrong = expected.fileSize !== undefined && canTell(expected);
+  if (!mayBeWrong) return ask(asked, context, unfit);
+  let failure: unknown;
+  const first = await ask(asked, { ...context, unfit: async () => {} }, unfit).catch((error) => {
+    failure = error;
+    return undefined;
+  });
+  if (first?.kind === 'here' || (unfit.size === 0 && failure === undefined)) return first as First;
+  if (unfit.size === 0 || context.signal.aborted) throw failure;
+  const again = {
+    ...asked,
+    sources: sources.filter((source) => unfit.has(source)),
+    expected: { ...expected, fileSize: undefined },
+    part: undefined,
+  };
+  const found = await ask(again, { ...context, unfit: async () => {} }, new Set()).catch(() => undefined);
+  if (found?.kind === 'here') return { ...found, sized: 'otherwise' };
+  await context.unfit();
+  if (first === undefined) throw failure;
+  return first;
+}
+
+/** `unfit` gets those that have another file than was expected. */
+async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<First> {
   const { expected, isNar, part, path, sources, via } = asked;
   const askedAll = via.length === 0;
-  const { log, signal, upstreams, unfit } = context;
+  const { log, signal, upstreams } = context;
   /** Of those that have another file than the narinfo describes. */
   const unfits: CacheError[] = [];
   let saysNo = false;
   /** What names that stand alone were answered with that says nothing. */
   const strange: CacheError[] = [];
 
-  const ask = async (
+  const askOne = async (
     source: Source,
     over: AbortSignal,
     insist: boolean,
@@ -74,7 +107,10 @@ export async function firstAnswer(asked: Asked, context: Context): Promise<First
     const problem = problemOf(answer, isNar, expected);
     if (problem === undefined) return { kind: 'here', source, answer };
     answer.body.destroy();
-    if (guess === undefined) unfits.push(new CacheError('upstream', `${label}: ${problem}`));
+    if (guess === undefined) {
+      unfit.add(source);
+      unfits.push(new CacheError('upstream', `${label}: ${problem}`));
+    }
     log.warn(`${label}: ${problem}`);
     return undefined;
   };
@@ -82,7 +118,7 @@ export async function firstAnswer(asked: Asked, context: Context): Promise<First
     upstream: source.upstream,
     certain: source.certain,
     at: source.at,
-    ask: (over: AbortSignal, insist: boolean) => ask(source, over, insist),
+    ask: (over: AbortSignal, insist: boolean) => askOne(source, over, insist),
   }));
   let sure = false;
   const whenMissing = () => {
@@ -96,13 +132,13 @@ export async function firstAnswer(asked: Asked, context: Context): Promise<First
     signal,
   };
   const first = await upstreams.first(candidates, wanted).catch(async (error) => {
-    if (unfits.length > 0) await unfit();
+    if (unfits.length > 0) await context.unfit();
     throw error;
   });
   if (first !== undefined) return first;
   const required = sources.some(({ upstream }) => upstream.required);
   if (unfits.length > 0) {
-    await unfit();
+    await context.unfit();
     // Nobody has it right. While somebody was not asked, that is no more than a failure of those who were.
     if (!sure) upstreams.fail(unfits, required);
     return { kind: 'missing', sure: false };

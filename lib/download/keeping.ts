@@ -3,7 +3,7 @@ import { describe, isCacheError } from '../errors.ts';
 import { type Log, warnSeldom } from '../log.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
-import type { Store } from '../store/store.ts';
+import type { PutOptions, Store } from '../store/store.ts';
 import { storeBytes } from '../store/store-body.ts';
 
 /** Some kilobytes each. A disk that hangs does not have more than these pile up in memory. */
@@ -19,15 +19,20 @@ export class Keeping {
     this.#warn = warnSeldom(log);
   }
 
-  /** Stores it unless something of its name is there, which may have been pushed while the upstream was asked. Never rejects. */
-  async keep(hash: StoreHash, text: string, origin: string): Promise<void> {
+  /** Stores it, unless it is to replace nothing and something of its name is there, which may have been pushed while the upstream was asked. Never rejects. */
+  async keep(
+    hash: StoreHash,
+    text: string,
+    origin: string,
+    existing: PutOptions['existing'] = 'keep',
+  ): Promise<void> {
     const name: ObjectName = { kind: 'narinfo', hash };
     const refused = (why: string) =>
       this.#warn('disk', `${pathOf(name)} is served without being kept: ${why}`);
     if (this.#underWay === MOST) return refused(`${MOST} others wait for the disk`);
     this.#underWay++;
     try {
-      const options = { existing: 'keep', durable: false } as const;
+      const options = { existing, durable: false };
       await storeBytes(this.#store, name, Buffer.from(text), origin, options);
     } catch (error) {
       refused(isCacheError(error) ? error.message : describe(error));

@@ -11,7 +11,7 @@ import { NOBODY, type Via } from '../upstream/via.ts';
 import { fileSource } from './file-sources.ts';
 import type { KnownNarInfo, NarInfos } from './narinfos.ts';
 import type { Source } from './sources.ts';
-import type { Expected } from './verify.ts';
+import { canTell, type Expected } from './verify.ts';
 
 /** What is known of a body that is not here, and who may have it. */
 export interface Wanted {
@@ -173,11 +173,14 @@ function unique(sources: readonly Source[]): Source[] {
 function expectedOf(info: NarInfo, narName: NarName): Expected {
   const plain = info.compression === 'none';
   const { compression, narHash, narSize } = info;
-  return {
+  const expected = {
     fileHash: info.fileHash ?? (plain ? narHash : promisedBeside(info, narName)),
-    fileSize: info.fileSize ?? (plain ? narSize : undefined),
+    fileSize: plain ? narSize : info.fileSize,
     nar: { compression, narHash, narSize },
   };
+  // Node has no BLAKE3.
+  const other = info.otherFileHash?.algorithm === 'blake3' ? undefined : info.otherFileHash;
+  return canTell(expected) ? expected : { ...expected, otherFileHash: other };
 }
 
 /** The file's hash as the Go service's name for it tells: it may also be made of the NarHash. */

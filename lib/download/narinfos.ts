@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { addressOf, narNameOf } from '../nix/nar-names.ts';
-import { mended, type NarInfo, parseNarInfo, withSigs, withUrl } from '../nix/narinfo.ts';
+import { mended, type NarInfo, parseNarInfo, withFileSize, withSigs, withUrl } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { Realisation } from '../nix/realisation.ts';
 import { keyName } from '../nix/sig.ts';
@@ -320,6 +320,19 @@ export class NarInfos {
       // It may have been pushed meanwhile.
       if (!(await store.isGone(pathOf({ kind: 'nar', name: narName, hash: undefined })))) return;
       await store.setAsideAs(pathOf({ kind: 'narinfo', hash }), `its NAR nar/${narName} is not here`);
+      this.forget(hash);
+    });
+  }
+
+  /** Its NAR is here and right, and has another size than the narinfo says: that is put right, where nobody has signed it. */
+  resize(hash: StoreHash, narName: NarName, size: number): Promise<void> {
+    return this.changing.run(hash, async () => {
+      await this.settled(hash);
+      const known = await this.local(hash);
+      const said = known?.info.fileSize;
+      if (known?.narName !== narName || known.origin === 'push' || said === undefined || said === size)
+        return;
+      await this.#keeping.keep(hash, withFileSize(known.text, size), known.origin, 'replace');
       this.forget(hash);
     });
   }

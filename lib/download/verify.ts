@@ -1,8 +1,9 @@
 // The verdict on a body: follows the front of the file, hashes it, unpacks it where Node can, and compares with what is
 // known of it beforehand.
+import { createHash, type Hash } from 'node:crypto';
 import { isDecodable } from '../codings.ts';
 import { CacheError } from '../errors.ts';
-import { type Sha256, sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
+import { type Digest as FileDigest, type Sha256, sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
 import { type JudgedNamed, judgeNamed } from '../nix/named.ts';
 import type { NarName } from '../nix/object-name.ts';
 import { checkUnpacked, compare, Digest, type ExpectedNar } from '../nix/unpacked.ts';
@@ -11,6 +12,8 @@ import type { Growing } from './growing.ts';
 /** What is known beforehand of a body; undefined where nothing is. */
 export interface Expected {
   readonly fileHash: Sha256 | undefined;
+  /** The file's hash by another algorithm, where that is all there is to tell it by. */
+  readonly otherFileHash?: FileDigest | undefined;
   readonly fileSize: number | undefined;
   readonly nar: ExpectedNar | undefined;
   /** Of a NAR of which only its name is known, which is the hash of the file or of what is in it. */
@@ -18,8 +21,8 @@ export interface Expected {
 }
 
 /** Whether wrong bytes would be noticed. */
-export function canTell({ fileHash, nar }: Expected): boolean {
-  return fileHash !== undefined || (nar !== undefined && isDecodable(nar.compression));
+export function canTell({ fileHash, nar, otherFileHash }: Expected): boolean {
+  return (fileHash ?? otherFileHash) !== undefined || (nar !== undefined && isDecodable(nar.compression));
 }
 
 /** What arrived, and was right. */
@@ -46,10 +49,12 @@ export async function verify(
   filling: Filling,
   label: string,
 ): Promise<Arrived> {
-  const { named, nar } = expected;
+  const { named, nar, otherFileHash: other } = expected;
   if (named !== undefined) return judgeNamed(named, () => follow(growing, filling, label), label);
   const file = new Digest();
-  const chunks = file.through(follow(growing, filling, label));
+  const otherHash = other && createHash(other.algorithm);
+  const followed = follow(growing, filling, label);
+  const chunks = file.through(otherHash === undefined ? followed : through(otherHash, followed));
   if (nar !== undefined && isDecodable(nar.compression)) {
     await checkUnpacked(label, nar, chunks);
   }
@@ -59,11 +64,19 @@ export async function verify(
   const digest = file.end();
   const sha256 = digest.toString('hex');
   compare(label, 'SHA-256', expected.fileHash && sha256ToHex(expected.fileHash), sha256);
+  compare(label, `${other?.algorithm}`, other?.bytes.toString('hex'), otherHash?.digest('hex') ?? '');
   if (nar?.compression === 'none') {
     compare(label, 'NarSize', nar.narSize, file.size);
     compare(label, 'NarHash', nar.narHash, sha256FromBytes(digest));
   }
   return { size: file.size, sha256 };
+}
+
+async function* through(hash: Hash, chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  for await (const chunk of chunks) {
+    hash.update(chunk);
+    yield chunk;
+  }
 }
 
 /** The bytes of the growing file, up to its end. */

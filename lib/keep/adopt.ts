@@ -4,10 +4,10 @@ import { readdir, readFile, realpath, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDecodable } from '../codings.ts';
 import { CacheError, describe, isErrno } from '../errors.ts';
-import { checkFits } from '../nix/fits.ts';
+import { checkFits, withoutNeedlessSize } from '../nix/fits.ts';
 import { sha256FromBytes } from '../nix/hash.ts';
 import { narNameOf } from '../nix/nar-names.ts';
-import { type NarInfo, parseNarInfo } from '../nix/narinfo.ts';
+import { type NarInfo, parseNarInfo, withFileSize } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName, pathOf } from '../nix/object-name.ts';
 import { checkUnpacked, Digest } from '../nix/unpacked.ts';
 import { idOf, isId, storageError } from '../store/files.ts';
@@ -72,7 +72,7 @@ class Run {
   }
 
   async take(file: string): Promise<void> {
-    const { folder, storeDir, watch } = this.#options;
+    const { folder, store, storeDir, watch } = this.#options;
     const text = await readFlatNarInfo(join(folder, file));
     if (text === undefined) return;
     this.unnamed.delete(file);
@@ -95,7 +95,9 @@ class Run {
         this.lacking.push(info.storePath);
         return;
       }
-      const put = await this.#takeText(info, text);
+      const nar = await store.open(narPath);
+      await nar?.close();
+      const put = await this.#takeText(info, nar === undefined ? text : withFileSize(text, nar.meta.size));
       await this.#takeBesides(info);
       if (this.#inPlace) await this.#clear(file, flat === idOf(narPath) ? flat : undefined);
       watch.done(how === 'exists' && put === 'exists' ? 'there' : 'taken');
@@ -115,7 +117,7 @@ class Run {
     const there = mayBeFlat ? undefined : await store.open(path);
     if (there !== undefined) {
       await there.close();
-      checkFits(info, there.meta);
+      checkFits(withoutNeedlessSize(info), there.meta);
       return 'exists';
     }
     if (flat === undefined) return undefined;
@@ -163,7 +165,7 @@ class Run {
         },
         narHash: `sha256:${info.narHash}`,
       };
-      checkFits(info, meta);
+      checkFits(withoutNeedlessSize(info), meta);
       return await this.#put(spool, meta);
     } finally {
       await spool.close();

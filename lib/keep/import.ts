@@ -4,8 +4,8 @@ import type { Config } from '../config.ts';
 import { CacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { endingOf } from '../nix/compression.ts';
-import { sameContent } from '../nix/fits.ts';
-import { mended, type NarInfo, parseNarInfo, withUrl } from '../nix/narinfo.ts';
+import { sameContent, withoutNeedlessSize } from '../nix/fits.ts';
+import { mended, type NarInfo, parseNarInfo, withFileSize, withUrl } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import { checkVouchedFor, isVouchedFor, readKeys } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
@@ -127,7 +127,13 @@ async function takeNarInfo(
   { engine, signal }: ImportOptions,
 ): Promise<'taken' | 'there'> {
   if (narName === 'there') return 'there';
-  const body = Buffer.from(withUrl(text, `nar/${narName}`));
+  const { store } = engine;
+  const nar = await store.open(pathOf({ kind: 'nar', name: narName, hash: undefined }));
+  await nar?.close();
+  // Nobody could push it otherwise, and no client minds; where no hash tells what it is, the size must be right.
+  const isNeedless = withoutNeedlessSize(info).fileSize === undefined;
+  const sized = nar !== undefined && isNeedless ? withFileSize(text, nar.meta.size) : text;
+  const body = Buffer.from(withUrl(sized, `nar/${narName}`));
   await engine.uploads.put({ kind: 'narinfo', hash: info.hashPart }, pieces(body), signal);
   return 'taken';
 }

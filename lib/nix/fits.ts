@@ -1,4 +1,5 @@
 // What a narinfo says of the file of its NAR, and whether two narinfos are about the same.
+import { isDecodable } from '../codings.ts';
 import { CacheError } from '../errors.ts';
 import { sha256ToHex } from './hash.ts';
 import type { NarInfo } from './narinfo.ts';
@@ -25,6 +26,15 @@ export function checkFits(info: NarInfo, nar: NarFile): void {
   if (!plain) return;
   fits('NarSize', info.narSize, nar.size);
   fits('NarHash', sha256ToHex(info.narHash), nar.sha256);
+}
+
+/**
+ * The narinfo without its FileSize where a hash tells whether the file is right: no client looks at that size, and no signature covers
+ * it, so a wrong one is no reason to refuse what is right.
+ */
+export function withoutNeedlessSize(info: NarInfo): NarInfo {
+  const isTold = info.fileHash !== undefined || info.compression === 'none' || isDecodable(info.compression);
+  return isTold ? { ...info, fileSize: undefined } : info;
 }
 
 /** Whether two narinfos are about the same bytes and references: all that signatures cover. */

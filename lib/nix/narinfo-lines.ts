@@ -23,7 +23,7 @@ export interface NarInfoLines {
 const OPTIONAL = new Map<string, (value: string) => boolean>([
   ['Compression', (value) => value !== ''],
   ['FileHash', (value) => parseDigest(value)?.algorithm === 'sha256'],
-  ['FileSize', (value) => /^[0-9]+$/.test(value) && Number.isSafeInteger(Number(value))],
+  ['FileSize', (value) => /^[0-9]+$/.test(value) && Number.isSafeInteger(Number(value)) && Number(value) > 0],
   ['Deriver', (value) => value === 'unknown-deriver' || isBasename(value)],
   ['CA', isContentAddress],
 ]);

@@ -81,7 +81,8 @@ export function mended(
   // A client that trusts the key stops at it; to the others it is worth nothing.
   const wrong = info.sigs.filter((sig) => isEd25519(keyName(sig)) && !isEd25519Sig(sig));
   const unwanted = new Set([...(isFalse ? [`CA: ${info.ca}`] : []), ...wrong.map((sig) => `Sig: ${sig}`)]);
-  return withoutLines(readLines(text).text, unwanted);
+  const left = withoutLines(readLines(text).text, unwanted);
+  return info.compression === 'none' ? withFileSize(left, info.narSize) : left;
 }
 
 /**
@@ -155,6 +156,11 @@ export function withUrl(text: string, url: string): string {
   return replaced
     .replace(/^Compression: \n/m, '')
     .replace(/^URL: .*$/m, (line) => `${line}\nCompression: bzip2`);
+}
+
+/** `text`, a mended narinfo, with the size that its NAR's file has where it tells one. No signature covers that. */
+export function withFileSize(text: string, size: number): string {
+  return text.replace(/^FileSize: .*$/gm, () => `FileSize: ${size}`);
 }
 
 /** `text`, a mended narinfo, with those of `sigs` added that it does not have. */

@@ -125,14 +125,20 @@ test('what does not pass is named and stays where it is', async (t) => {
     url: 'nar/p.nar',
     fields: { FileHash: undefined },
   });
-  const wrongSize = makePackage('wrong-size', { fields: { FileSize: '7' }, url: 'nar/size.nar' });
+  const wrongSize = makePackage('wrong-size', {
+    compression: 'xz',
+    url: 'nar/size.nar.xz',
+    fields: { FileSize: '7', FileHash: undefined },
+  });
+  // Where a hash tells, nobody minds the size.
+  const needless = makePackage('needless-size', { compression: 'xz', fields: { FileSize: '7' } });
   const broken = makePackage('broken', { fields: { NarSize: '-1' } });
   const misplaced = makePackage('misplaced');
   const wrong = { [wrongNar.narPath]: one.file, '/nar/p.nar': opaque.file };
   for (const place of ['elsewhere', 'in the cache folder']) {
     const service = await startService(t);
     const folder = place === 'elsewhere' ? await temporaryFolder(t) : service.dir;
-    await leave(folder, { ...filesOf(one, wrongNar, wrongPacked, wrongSize, broken), ...wrong });
+    await leave(folder, { ...filesOf(one, wrongNar, wrongPacked, wrongSize, needless, broken), ...wrong });
     await leave(folder, { '/other.narinfo': misplaced.narInfo });
     const { run } = await commandsOn(t, service.dir);
     const { code, stderr, stdout } = await run('import', '--from-go', folder);
@@ -143,19 +149,20 @@ test('what does not pass is named and stays where it is', async (t) => {
         .split('\n')
         .map((line) => line.split(/: (.*)/s) as [string, string]),
     );
-    assert.match(said.get(wrongNar.storePath) ?? '', /narinfo FileSize is \d+, but that of .* is \d+/);
+    assert.match(said.get(wrongNar.storePath) ?? '', /narinfo FileHash is \w+, but that of .* is \w+/);
     assert.match(said.get(wrongPacked.storePath) ?? '', /NarHash is wrong/);
     assert.match(said.get(wrongSize.storePath) ?? '', /FileSize is 7/);
+    assert.equal(said.get(needless.storePath), undefined);
     assert.match(said.get(broken.storePath) ?? '', /NarSize is "-1"/);
     assert.match(said.get(misplaced.storePath) ?? '', /lies under the name/);
     assert.equal(said.size, 5);
-    assert.match(stdout, /^took over 1 paths, .*; 5 could not be had\n1 files were not recognised; left\n$/);
+    assert.match(stdout, /^took over 2 paths, .*; 5 could not be had\n1 files were not recognised; left\n$/);
     await assertServed(service.url, one);
     const objects = (await readdir(service.dir, { recursive: true })).filter((name) =>
       /^..\/[0-9a-f]{64}$/.test(name),
     );
-    assert.equal(objects.length, 2, 'what did not pass became an object');
-    assert.equal((await flatIn(folder)).length, place === 'elsewhere' ? 11 : 9);
+    assert.equal(objects.length, 4, 'what did not pass became an object');
+    assert.equal((await flatIn(folder)).length, place === 'elsewhere' ? 13 : 9);
   }
 });
 

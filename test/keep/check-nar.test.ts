@@ -17,7 +17,6 @@ const other = parseNarInfo(makePackage('other').narInfo, '/nix/store').narHash;
 test('signatures cover what is in a NAR, and nothing that is said of its file', () => {
   assert.equal(difference(info, facts), undefined);
   for (const [change, field, signed] of [
-    [{ fileSize: 1 }, 'FileSize', false],
     [{ fileHash: other }, 'FileHash', false],
     [{ narSize: 1 }, 'NarSize', true],
     [{ narHash: other }, 'NarHash', true],
@@ -26,6 +25,9 @@ test('signatures cover what is in a NAR, and nothing that is said of its file', 
     assert.equal(found?.signed, signed, field);
     assert.match(found?.reason ?? '', new RegExp(`^its ${field} is \\w+, but that of its NAR is \\w+$`));
   }
+  const unread = { ...facts, sha256: undefined, unpacked: undefined };
+  assert.match(difference({ ...info, fileSize: 1 }, unread)?.reason ?? '', /^its FileSize is 1, but/);
+  assert.equal(difference({ ...info, fileSize: 1 }, facts), undefined, 'a hash tells');
   const broken = { ...facts, unpacked: { coding: 'gzip', result: { failure: 'is cut off' } } };
   assert.deepEqual(difference(info, broken), { signed: false, reason: 'its NAR is cut off' });
 });

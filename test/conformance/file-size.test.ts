@@ -1,0 +1,131 @@
+// A FileSize that is wrong beside hashes that are right: every client reads such a narinfo, and none looks at that size. It is put
+// right as soon as the file is here. And a FileHash of another algorithm: where it is all there is, it counts.
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import { get, head, put } from '../fixtures/client.ts';
+import { startTestService } from '../fixtures/in-process.ts';
+import { type Compression, field, makePackage, readNarInfo } from '../fixtures/nar.ts';
+import { withRanges } from '../fixtures/servers.ts';
+import { startUpstream, whole } from '../fixtures/upstream.ts';
+
+const MIB = 1 << 20;
+const SIZES = ['0', '1', '3000', '123456789', '9007199254740991'];
+
+for (const compression of ['none', 'gzip', 'xz', 'zstd'] satisfies Compression[]) {
+  for (const size of [1000, 200_000]) {
+    test(`a FileSize is wrong for a NAR of ${size} bytes in ${compression} → served, and put right`, async (t) => {
+      const upstream = await startUpstream(t);
+      const service = await startTestService(t, { upstreams: [upstream.url] });
+      for (const said of SIZES) {
+        const one = makePackage(`wrong-${said}`, { compression, size, fields: { FileSize: said } });
+        upstream.on(one.narInfoPath, whole(one.narInfo));
+        upstream.on(one.narPath, whole(one.file));
+        const before = await get(service.url, one.narInfoPath);
+        assert.equal(before.status, 200, before.text);
+        const address = `/${field(before.text, 'URL')}`;
+        const nar = await get(service.url, address);
+        assert.equal(nar.status, 200, `${said}: ${nar.text.slice(0, 200)}`);
+        assert.ok(nar.body.equals(one.file), said);
+        await service.restart();
+        const after = await get(service.url, one.narInfoPath);
+        assert.equal(
+          Number(readNarInfo(after.text).get('FileSize')?.[0] ?? one.file.length),
+          one.file.length,
+        );
+        assert.equal((await head(service.url, address)).headers['content-length'], String(one.file.length));
+        assert.ok((await get(service.url, address)).body.equals(one.file));
+      }
+    });
+  }
+}
+
+test('a large NAR with a wrong FileSize, which is asked for in parts', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  for (const by of [-1, MIB]) {
+    const size = String(9 * MIB + by);
+    const one = makePackage(`large-${by}`, {
+      compression: 'gzip',
+      size: 9 * MIB,
+      fields: { FileSize: size },
+    });
+    upstream.on(one.narInfoPath, whole(one.narInfo));
+    upstream.on(one.narPath, withRanges(one.file));
+    const { text } = await get(service.url, one.narInfoPath);
+    const nar = await get(service.url, `/${field(text, 'URL')}`);
+    assert.equal(nar.status, 200, nar.text.slice(0, 200));
+    assert.ok(nar.body.equals(one.file));
+  }
+});
+
+test('a NAR of another size that is another file → 404, and nothing of it is sent', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  for (const compression of ['none', 'xz', 'gzip'] satisfies Compression[]) {
+    const one = makePackage(`other-${compression}`, { compression, size: 200_000 });
+    upstream.on(one.narInfoPath, whole(one.narInfo));
+    upstream.on(one.narPath, whole(one.file.subarray(0, 150_000)));
+    const { text } = await get(service.url, one.narInfoPath);
+    const nar = await get(service.url, `/${field(text, 'URL')}`);
+    assert.equal(nar.status, 404, nar.text.slice(0, 200));
+  }
+});
+
+test('one upstream has all of it, another a shorter one → that with the right size, at once', async (t) => {
+  const [short, good] = [await startUpstream(t), await startUpstream(t)];
+  const service = await startTestService(t, { upstreams: [short.url, good.url] });
+  const one = makePackage('both', { compression: 'xz', size: 200_000 });
+  for (const upstream of [short, good]) upstream.on(one.narInfoPath, whole(one.narInfo));
+  short.on(one.narPath, whole(one.file.subarray(0, 150_000)));
+  good.on(one.narPath, whole(one.file));
+  const { text } = await get(service.url, one.narInfoPath);
+  const nar = await get(service.url, `/${field(text, 'URL')}`);
+  assert.deepEqual([nar.status, nar.body.equals(one.file)], [200, true]);
+  assert.equal(short.count(one.narPath), 1);
+});
+
+test('50: a client sends back a FileSize that was served here once → taken, and put right', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const one = makePackage('sent-back', { compression: 'xz', fields: { FileSize: '7' } });
+  upstream.on(one.narInfoPath, whole(one.narInfo));
+  upstream.on(one.narPath, whole(one.file));
+  const { text } = await get(service.url, one.narInfoPath);
+  await get(service.url, `/${field(text, 'URL')}`);
+  const signed = `${text}Sig: k-1:${Buffer.alloc(64).toString('base64')}\n`;
+  const reply = await put(service.url, one.narInfoPath, signed);
+  assert.equal(reply.status, 200, reply.text);
+  const after = await get(service.url, one.narInfoPath);
+  assert.equal(field(after.text, 'FileSize'), String(one.file.length));
+  assert.match(after.text, /^Sig: k-1/m);
+});
+
+for (const algorithm of ['md5', 'sha1', 'sha512']) {
+  test(`a FileHash by ${algorithm} is all there is → it tells which file is right`, async (t) => {
+    const upstream = await startUpstream(t);
+    const service = await startTestService(t, { upstreams: [upstream.url] });
+    const make = (name: string) => {
+      const plain = makePackage(name, { compression: 'xz', url: `nar/${name}.nar.xz` });
+      const fileHash = `${algorithm}:${createHash(algorithm).update(plain.file).digest('hex')}`;
+      const one = makePackage(name, {
+        ...{ compression: 'xz', url: `nar/${name}.nar.xz` },
+        fields: { FileHash: fileHash },
+      });
+      upstream.on(one.narInfoPath, whole(one.narInfo));
+      return one;
+    };
+    const [good, bad] = [make('good'), make('bad')];
+    upstream.on('/nar/good.nar.xz', whole(good.file));
+    upstream.on('/nar/bad.nar.xz', whole(Buffer.from(bad.file).fill(7, 20, 30)));
+    for (const [one, status] of [
+      [good, 200],
+      [bad, 404],
+    ] as const) {
+      const { text } = await get(service.url, one.narInfoPath);
+      const nar = await get(service.url, `/${field(text, 'URL')}`);
+      assert.equal(nar.status, status, nar.text.slice(0, 100));
+      if (status === 200) assert.ok(nar.body.equals(one.file));
+    }
+  });
+}
