@@ -89,6 +89,8 @@ function eventLine(event: VerifyEvent): string {
     case 'found': {
       const { kind, label, reason } = event.finding;
       const where = event.aside === true ? 'lies in' : kind === 'damaged' ? 'moved to' : undefined;
+      if (event.stays !== undefined)
+        return `damaged: ${label}: ${reason}; it stays, as it can't be moved: ${event.stays}`;
       if (kind === 'doubtful') return `doubtful: ${label}: ${reason}; it stays`;
       return `damaged: ${label}: ${reason}${where === undefined ? '' : `; ${where} quarantine/`}`;
     }

@@ -1,6 +1,7 @@
 // One check of all of the folder, or of a sample of it: sets aside what is damaged, and has it fetched anew where that is
 // wished. Works beside a service, from which it takes nothing but time of the disk.
 import type { Config } from '../config.ts';
+import { describe, isCacheError } from '../errors.ts';
 import { type ObjectName, parseObjectName, pathOf } from '../nix/object-name.ts';
 import { fileOf, idOf } from '../store/files.ts';
 import type { FolderStore } from '../store/folder-store.ts';
@@ -40,8 +41,8 @@ export interface Progress {
 }
 
 export type VerifyEvent =
-  /** `aside` is what had been set aside before. */
-  | { readonly kind: 'found'; readonly finding: Finding; readonly aside?: boolean }
+  /** `aside` is what had been set aside before; `stays`, why it can't be, though it is to be. */
+  | { readonly kind: 'found'; readonly finding: Finding; readonly aside?: boolean; readonly stays?: string }
   | { readonly kind: 'repaired'; readonly label: string }
   | { readonly kind: 'not repaired'; readonly label: string; readonly why: string };
 
@@ -177,8 +178,18 @@ class Verification {
 
   async #setAside(finding: Finding): Promise<void> {
     const { label, reason, source, version } = finding;
+    let isAside: boolean;
+    try {
+      isAside = await this.#options.store.setAside(label, source.file, version, reason);
+    } catch (error) {
+      if (!isCacheError(error, 'storage')) throw error;
+      // A disk that takes no writes, or a folder of another user, is read to its end all the same.
+      this.result.damaged++;
+      this.#options.onEvent({ kind: 'found', finding, stays: describe(error.cause) });
+      return;
+    }
     // Somebody may have replaced or removed it since: then it is not what was found.
-    if (!(await this.#options.store.setAside(label, source.file, version, reason))) return;
+    if (!isAside) return;
     this.result.damaged++;
     this.#lost.push(finding);
     this.#options.onEvent({ kind: 'found', finding });

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileOf, idOf } from '../../lib/store/files.ts';
 import { get, push, put } from '../fixtures/client.ts';
+import { commandsOn } from '../fixtures/command.ts';
 import { defer, type Owner, temporaryFolder } from '../fixtures/defer.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
 import { needRoot } from '../fixtures/need-root.ts';
@@ -73,8 +74,7 @@ test('what is damaged on a read-only disk is had from an upstream, and set aside
   const dir = join(mounted, 'cache');
   const service = await startService(t, { config: `[[upstreams]]\nurl = "${upstream.url}"\n`, dir });
   await pull(service.url, held);
-  const nar = `/${field((await get(service.url, held.narInfoPath)).text, 'URL').replace(/\?.*/, '')}`;
-  const files = [held.narInfoPath, nar].map((path) => fileOf(dir, { id: idOf(path), flat: false }));
+  const files = [held.narInfoPath, held.narPath].map((path) => fileOf(dir, { id: idOf(path), flat: false }));
   for (const file of files) {
     const bytes = await readFile(file);
     bytes.writeUInt8(bytes.readUInt8(bytes.length - 10) ^ 1, bytes.length - 10);
@@ -83,6 +83,12 @@ test('what is damaged on a read-only disk is had from an upstream, and set aside
   assert.equal(await service.stop(), 0);
   await output('mount', ['-o', 'remount,ro', mounted]);
   const config = `[[upstreams]]\nurl = "${upstream.url}"\n`;
+  for (const args of [['verify'], ['verify', '--repair']]) {
+    const { code, stdout } = await (await commandsOn(t, dir, config)).run(...args);
+    assert.equal(code, 3, stdout);
+    assert.equal(stdout.match(/^damaged: .*; it stays, as it can't be moved: EROFS/gm)?.length, 2, stdout);
+    assert.match(stdout, /^checked 2 objects, .*, 2 damaged\n$/m);
+  }
   const again = await startService(t, { config, dir });
   for (let round = 0; round < 3; round++) await pull(again.url, held);
   assert.equal(again.log().match(/ warn .* is damaged /g)?.length, 2, 'a line for each of the two files');
