@@ -88,13 +88,13 @@ test('what could not be repaired is said, with the reason', async (t) => {
 });
 
 test('an upstream that has the same damage repairs nothing', async (t) => {
-  const one = makePackage('one', { fields: { FileSize: '7' } });
+  const one = makePackage('one', { fields: { NarSize: '7' } });
   const { config, upstream } = await withUpstream(t, one);
   const holdings = await Holdings.create(t);
   await holdings.package(one, upstream.url);
   const { events, result } = await verifyHoldings(holdings, { config, repair: true });
   assert.deepEqual([result.damaged, result.repaired], [1, 0]);
-  assert.match(events[1] ?? '', /^not repaired .* what came instead: its FileSize is 7/);
+  assert.match(events[1] ?? '', /^not repaired .* what came instead: its NarSize is 7/);
 });
 
 test('a sample is exactly so many objects, each as likely as any other', () => {
