@@ -4,7 +4,8 @@ import { createHash } from 'node:crypto';
 import type { Download } from './download/download.ts';
 import { Fetcher, type FetcherOptions } from './download/fetcher.ts';
 import { Lately } from './download/lately.ts';
-import type { KnownNarInfo, NarInfos } from './download/narinfos.ts';
+import type { NarInfos } from './download/narinfos.ts';
+import type { KnownNarInfo } from './download/served-narinfos.ts';
 import { CacheError } from './errors.ts';
 import { archiveIn, MAX_INDEX_BYTES } from './nix/debug-index.ts';
 import { sha256ToHex } from './nix/hash.ts';
@@ -131,7 +132,7 @@ export class Cache {
       // It may have been uploaded while the upstreams were asked.
       if (value === undefined) return this.#stored(name);
       // What is to be signed must be whole.
-      if (value !== 'stored' && isRealisation(name) && this.#narInfos.signsAll) await value.ended;
+      if (value !== 'stored' && isRealisation(name) && this.#narInfos.served.signsAll) await value.ended;
       else if (value !== 'stored' && value.hold()) {
         return foundInDownload(value, name.kind, joined ? 'joined' : 'miss');
       }
@@ -204,7 +205,7 @@ export class Cache {
     const kept = await object.bytes();
     const text = kept.toString();
     const realisation = parseRealisation(name, text);
-    const sigs = realisation === undefined ? [] : this.#narInfos.sigsOf(realisation, origin);
+    const sigs = realisation === undefined ? [] : this.#narInfos.served.sigsOf(realisation, origin);
     if (realisation === undefined || sigs.length === 0) return { ...stored, ...inMemory(kept) };
     const body = Buffer.from(withRealisationSigs(name, text, realisation, sigs));
     const sha256 = createHash('sha256').update(body).digest('hex');

@@ -3,50 +3,16 @@
 import { setMaxListeners } from 'node:events';
 import type { Deadlines } from '../config.ts';
 import { CacheError, describe, isCacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
 import type { Spool } from '../store/store.ts';
 import type { Reader } from '../streams.ts';
 import type { Answer } from '../upstream/answer.ts';
-import { type BeginningStore, Beginnings } from './beginning.ts';
+import { Beginnings } from './beginning.ts';
+import type { DownloadOptions } from './download-options.ts';
 import { fill } from './fill.ts';
 import { Growing } from './growing.ts';
 import { type Source, type SourceState, Sources } from './sources.ts';
-import { type Arrived, canTell, type Expected } from './verify.ts';
-
-export interface DownloadOptions {
-  /** In messages. */
-  readonly path: string;
-  readonly expected: Expected;
-  /** Who may supply it, the one that has answered first among them. */
-  readonly sources: readonly Source[];
-  readonly first: { readonly source: Source; readonly answer: Answer; readonly sized?: 'otherwise' };
-  readonly connections: number;
-  /** See {@link Deadlines}. */
-  readonly returnMs: Deadlines['returnMs'] | undefined;
-  readonly spool: () => Spool;
-  readonly log: Log;
-  /** Told what the disk refused; every download may be, for the same reason. */
-  readonly warnDisk: (message: string) => void;
-  readonly signal: AbortSignal;
-  /** Gets the finished body; readers do not wait for it. The spool is closed afterwards. */
-  readonly keep: (spool: Spool, arrived: Arrived, origin: string) => Promise<void>;
-  readonly beginnings: BeginningStore;
-  /** Told when the disk takes no more: nobody can join from then on. */
-  readonly passing: () => void;
-  /** Told who sent wrong bytes. */
-  readonly blame: (source: Source) => void;
-  /** Told who sent bytes of a body that broke off. */
-  readonly gave: (source: Source) => void;
-  /** Told that nobody had what was expected. */
-  readonly unfit: () => Promise<void>;
-  /** Told that readers have seen wrong bytes, before they hear of it. */
-  readonly misled: () => void;
-  /** Told that it fails or is stopped, and nobody can join from now on. */
-  readonly ending: () => void;
-  /** Told when the last who read it leaves. */
-  readonly abandoned: () => void;
-}
+import { type Arrived, canTell } from './verify.ts';
 
 /** See {@link Deadlines}: how long one that is away is waited for while others can't go on, but have all of it perhaps. */
 const BESIDE_OTHERS_MS = 3000;

@@ -4,26 +4,24 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Config, Deadlines } from '../config.ts';
 import { describe, isCacheError } from '../errors.ts';
 import { type Log, warnSeldom } from '../log.ts';
-import { sha256ToHex } from '../nix/hash.ts';
-import { namesFor } from '../nix/nar-names.ts';
-import { hashInNarName, type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
+import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
-import type { Spool, Store } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
 import type { Part } from '../upstream/answer.ts';
-import { Slots } from '../upstream/slots.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via, viaKey } from '../upstream/via.ts';
-import { Audience } from './audience.ts';
+import { Crowd } from './crowd.ts';
 import { Download } from './download.ts';
-import { Endings } from './endings.ts';
 import { type First, firstAnswer } from './first-answer.ts';
-import { type Flight, Flights } from './flights.ts';
+import type { Flight } from './flights.ts';
+import { KeptBeginnings } from './kept-beginnings.ts';
+import { keptAs, pathsFor } from './kept-names.ts';
 import { Lately } from './lately.ts';
 import { NarSources, type Wanted } from './nar-sources.ts';
 import type { NarInfos } from './narinfos.ts';
 import type { Source } from './sources.ts';
-import { type Arrived, canTell, type Expected } from './verify.ts';
-import { Yielding } from './yielding.ts';
+import { Turns } from './turns.ts';
+import { canTell } from './verify.ts';
 
 type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
 type Missing = Extract<First, { kind: 'missing' }>;
@@ -32,12 +30,6 @@ type Fetched = Download | 'stored' | undefined;
 /** A NAR turned out to be stored under another name than it was asked for by. */
 interface Elsewhere {
   readonly name: NarName;
-}
-
-/** What is there already of a body. */
-interface Begun {
-  readonly spool: Spool;
-  readonly length: number;
 }
 
 export interface FetcherOptions {
@@ -75,14 +67,9 @@ const RETURN_MS = 1000;
 export class Fetcher {
   readonly #options: FetcherOptions;
   readonly #narSources: NarSources;
-  readonly #slots: Slots;
-  /** Bytes. */
-  readonly #room: Slots;
-  readonly #downloads = new Flights<Fetched | Elsewhere>();
-  /** By path; of several of one path the last. */
-  readonly #running = new Map<string, Download>();
-  /** Of the downloads that have not begun. */
-  readonly #audiences = new Map<string, Audience>();
+  readonly #beginnings: KeptBeginnings;
+  readonly #turns: Turns;
+  readonly #crowd: Crowd<Fetched | Elsewhere>;
   /** Sources that sent wrong bytes, by their labels. */
   readonly #blamed: Lately;
   /** Sources that sent bytes of what broke off. */
@@ -91,8 +78,6 @@ export class Fetcher {
   readonly #there: Lately;
   /** Paths of which readers have seen wrong bytes. */
   readonly #misled: Lately;
-  readonly #endings = new Endings();
-  readonly #yielding: Yielding;
   readonly #warnDisk: ReturnType<typeof warnSeldom>;
 
   constructor(options: FetcherOptions) {
@@ -102,10 +87,14 @@ export class Fetcher {
     this.#gave = new Lately(options.now, GAVE_MS);
     this.#there = new Lately(options.now, THERE_MS);
     this.#misled = new Lately(options.now, MISLED_MS);
-    this.#slots = new Slots(options.maxDownloads);
-    this.#room = new Slots(options.maxSpoolBytes);
+    this.#turns = new Turns(options.maxDownloads, options.maxSpoolBytes);
     const connections = options.upstreams.all.map(({ largeSlots }) => largeSlots);
-    this.#yielding = new Yielding([this.#slots, this.#room, ...connections]);
+    this.#crowd = new Crowd({
+      graceMs: options.deadlines.firstByteMs,
+      signal: options.signal,
+      shared: [...this.#turns.all, ...connections],
+    });
+    this.#beginnings = new KeptBeginnings(options.store, options.log);
     this.#narSources = new NarSources(options.upstreams, options.narInfos, options.log);
   }
 
@@ -123,13 +112,14 @@ export class Fetcher {
     let name = asked;
     for (;;) {
       // Whoever came another way may be waiting for what we answer, unless it is on its way from elsewhere already.
-      const path = viaKey(pathOf(name), via);
-      const running = this.#running.get(pathOf(name));
-      if (!this.#downloads.has(path) && running?.isFromOutside) return { value: running, joined: true };
+      const key = viaKey(pathOf(name), via);
+      const running = this.#crowd.has(key) ? undefined : this.#crowd.fromOutside(pathOf(name));
+      if (running !== undefined) return { value: running, joined: true };
       // Who began it may have known less than we do: only a NAR's store hash leads to its narinfo.
-      const mayKnowMore = name.kind === 'nar' && name.hash !== undefined && this.#downloads.has(path);
+      const mayKnowMore = name.kind === 'nar' && name.hash !== undefined && this.#crowd.has(key);
       try {
-        const { joined, value } = await this.#join(path, name, via, gone);
+        const begin = (wanted: AbortSignal) => this.#begin(name, via, wanted);
+        const { joined, value } = await this.#crowd.join(key, gone, begin);
         if (name.kind === 'nar' && isElsewhere(value)) name = { ...name, name: value.name };
         else if (!isElsewhere(value) && (value !== undefined || !mayKnowMore)) return { value, joined };
       } catch (error) {
@@ -140,32 +130,10 @@ export class Fetcher {
     }
   }
 
-  async #join(
-    path: string,
-    name: FileName,
-    via: Via,
-    gone: AbortSignal | undefined,
-  ): Promise<{ value: Fetched | Elsewhere; joined: boolean }> {
-    const { deadlines, signal } = this.#options;
-    const before = this.#audiences.get(path);
-    // A flight that is being given up is not joined by those who come now: they wait for its end, and begin anew.
-    const audience =
-      before === undefined || before.signal.aborted ? new Audience(deadlines.firstByteMs, signal) : before;
-    if (!this.#downloads.has(path)) this.#audiences.set(path, audience);
-    const leave = audience.join(gone);
-    try {
-      return await this.#downloads.join(path, () => this.#begin(name, via, audience.signal));
-    } finally {
-      leave();
-      audience.end();
-      if (this.#audiences.get(path) === audience) this.#audiences.delete(path);
-    }
-  }
-
   async #begin(name: FileName, via: Via, wanted: AbortSignal): Promise<Flight<Fetched | Elsewhere>> {
     const ended = Promise.resolve();
     // What the one before has got is kept by then.
-    await this.#endings.over(pathOf(name));
+    await this.#crowd.over(pathOf(name));
     // A download that ended since the caller looked has stored it.
     if (await this.#isStored(name)) return { value: 'stored', ended };
     for (let again = false; ; again = true) {
@@ -197,7 +165,7 @@ export class Fetcher {
   }
 
   async #admitted(name: FileName, via: Via, isWanted: AbortSignal): Promise<Download | Missing | Elsewhere> {
-    const started = this.#yielding.starting();
+    const started = this.#crowd.starting();
     try {
       return await this.#admit(name, via, isWanted);
     } finally {
@@ -213,19 +181,13 @@ export class Fetcher {
       if (found.name !== name.name) return { name: found.name };
       wanted = found;
     } else wanted = await this.#narSources.forFile(name, via);
-    const release = await this.#takeTurn(wanted.expected);
+    const release = await this.#turns.take(wanted.expected, this.#options.signal);
     const download = await this.#start(name, wanted, via, isWanted).catch((error) => {
       release();
       throw error;
     });
-    if (download instanceof Download) {
-      this.#running.set(path, download);
-      this.#yielding.add(download);
-      download.ended.finally(() => {
-        release();
-        if (this.#running.get(path) === download) this.#running.delete(path);
-      });
-    } else release();
+    if (download instanceof Download) this.#crowd.add(path, download, release);
+    else release();
     return download;
   }
 
@@ -249,21 +211,6 @@ export class Fetcher {
     return false;
   }
 
-  /** Waits for a turn, and for room; what is answered gives both back. */
-  async #takeTurn({ fileSize, nar }: Expected): Promise<() => void> {
-    const { signal } = this.#options;
-    const leave = await this.#slots.acquire(signal);
-    // Asked for later, it would keep an upstream waiting, which has a right to give up.
-    const leaveRoom = await this.#room.acquire(signal, fileSize ?? nar?.narSize ?? 0).catch((error) => {
-      leave();
-      throw error;
-    });
-    return () => {
-      leave();
-      leaveRoom();
-    };
-  }
-
   async #start(
     name: ObjectName,
     { sources: all, expected: told }: Wanted,
@@ -275,7 +222,7 @@ export class Fetcher {
     const isNar = name.kind === 'nar';
     const isBlamed = ({ label }: Source) => Number(this.#blamed.has(label));
     const sources = [...all].sort((a, b) => isBlamed(a) - isBlamed(b));
-    const taken = await this.#takePartial(path, told);
+    const taken = await this.#beginnings.take(path, told);
     const begunBefore = taken?.length ?? 0;
     // A first request of a part is for bodies that may be fetched in parts: the size must be known for that, and a hash
     // that tells if the parts are of one file.
@@ -288,20 +235,17 @@ export class Fetcher {
       { sources, isNar, path: isNar || isUncertain(name) ? undefined : path, expected: told, part, via },
       { upstreams, log, signal: isWanted, unfit: doubt, gaveLately: ({ label }) => this.#gave.has(label) },
     ).catch(async (error) => {
-      await this.#putBack(path, told, taken);
+      await this.#beginnings.putBack(path, told, taken);
       throw error;
     });
     const isSuspect = first.kind === 'here' && first.sized !== undefined;
-    if (first.kind === 'missing' || isSuspect) await this.#putBack(path, told, taken);
+    if (first.kind === 'missing' || isSuspect) await this.#beginnings.putBack(path, told, taken);
     if (first.kind === 'missing') return first;
     const expected = isSuspect ? { ...told, fileSize: undefined } : told;
     const partial = isSuspect ? undefined : taken;
     const begun = partial?.length ?? 0;
     const inParts = mayBeInParts && !isSuspect;
-    const leaving = () => {
-      this.#downloads.drop(viaKey(path, via));
-      this.#running.delete(path);
-    };
+    const key = viaKey(path, via);
     return new Download(
       {
         ...{ path, expected, first, log, signal, unfit: doubt },
@@ -312,13 +256,9 @@ export class Fetcher {
         spool: () => store.spool(),
         warnDisk: (message) => this.#warnDisk('disk', message),
         beginnings: store,
-        passing: leaving,
-        ending: () => {
-          const download = this.#running.get(path);
-          leaving();
-          if (download !== undefined) this.#endings.add(path, download.ended);
-        },
-        abandoned: () => this.#yielding.look(),
+        passing: () => this.#crowd.leave(key, path),
+        ending: () => this.#crowd.end(key, path),
+        abandoned: () => this.#crowd.look(),
         misled: () => this.#misled.add(path),
         blame: ({ label }) => this.#blamed.add(label),
         gave: ({ label }) => this.#gave.add(label),
@@ -353,27 +293,6 @@ export class Fetcher {
     return drop(narInfos).catch((error) => log.warn(describe(error)));
   }
 
-  /** What a stop of the service left of it, if a hash can tell whether it is right. */
-  async #takePartial(path: string, { fileHash, fileSize: size }: Expected): Promise<Begun | undefined> {
-    if (fileHash === undefined || size === undefined) return undefined;
-    const { log, store } = this.#options;
-    const taken = await store.takePartial({ path, size, sha256: sha256ToHex(fileHash) });
-    if (taken !== undefined) log.info(`${path} is continued from byte ${taken.length} of ${size}`);
-    return taken;
-  }
-
-  /** Nobody can continue it now; somebody may later. */
-  async #putBack(
-    path: string,
-    { fileHash, fileSize: size }: Expected,
-    partial: Begun | undefined,
-  ): Promise<void> {
-    if (partial === undefined || fileHash === undefined || size === undefined) return;
-    const { length, spool } = partial;
-    await this.#options.store.keepPartial(spool, { path, size, sha256: sha256ToHex(fileHash), length });
-    await spool.close();
-  }
-
   /**
    * Whether everybody who could have the NAR says that there is none; where that can't be told, it is not so. Nothing is fetched.
    * @throws CacheError `aborted` when the service stops
@@ -381,7 +300,7 @@ export class Fetcher {
   async lacks(name: FileName & { kind: 'nar' }, via: Via = NOBODY): Promise<boolean> {
     const { log, signal, upstreams } = this.#options;
     const path = pathOf(name);
-    if (this.#there.has(path) || pathsFor(name).some((one) => this.#running.has(one))) return false;
+    if (this.#there.has(path) || pathsFor(name).some((one) => this.#crowd.isRunning(one))) return false;
     try {
       const { expected, sources } = await this.#narSources.forNar(name.name, name.hash, via);
       const first = await firstAnswer(
@@ -406,7 +325,7 @@ export class Fetcher {
 
   /** When no download is under way. */
   async idle(): Promise<void> {
-    await Promise.all([this.#downloads.idle(), this.#endings.idle()]);
+    await this.#crowd.idle();
   }
 }
 
@@ -417,27 +336,4 @@ function isUncertain(name: ObjectName): boolean {
 
 function isElsewhere(value: Fetched | Missing | Elsewhere): value is Elsewhere {
   return typeof value === 'object' && 'name' in value;
-}
-
-/** Where it is to be stored; undefined for a NAR of which nobody can tell whether it is what its name says. */
-function keptAs(
-  name: ObjectName,
-  { named, nar, fileHash }: Expected,
-  { proof }: Arrived,
-): { path: string; narHash: string | undefined } | undefined {
-  const narHash = nar && `sha256:${nar.narHash}`;
-  if (name.kind !== 'nar' || named === undefined) {
-    const isTold = name.kind !== 'nar' || nar !== undefined || fileHash !== undefined;
-    return isTold ? { path: pathOf(name), narHash } : undefined;
-  }
-  const [byFileHash, byNarHash = byFileHash] = namesFor(named, name.hash);
-  if (proof === 'file') return { path: pathOf({ ...name, name: byFileHash }), narHash };
-  if (proof !== 'nar') return undefined;
-  return { path: pathOf({ ...name, name: byNarHash }), narHash: `sha256:${hashInNarName(byFileHash)}` };
-}
-
-/** Under which it may be known here. */
-function pathsFor(name: FileName): string[] {
-  if (name.kind !== 'nar') return [pathOf(name)];
-  return namesFor(name.name, name.hash).map((one) => pathOf({ ...name, name: one }));
 }

@@ -9,7 +9,8 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via } from '../upstream/via.ts';
 import { fileSource } from './file-sources.ts';
-import type { KnownNarInfo, NarInfos } from './narinfos.ts';
+import type { NarInfos } from './narinfos.ts';
+import type { KnownNarInfo } from './served-narinfos.ts';
 import type { Source } from './sources.ts';
 import { canTell, type Expected } from './verify.ts';
 
@@ -54,7 +55,7 @@ export class NarSources {
   async #wholeName(name: ObjectName & { kind: 'log' }, via: Via): Promise<ObjectName> {
     if (name.drv.endsWith('.drv')) return name;
     const hash = hashPartOf(name.drv);
-    const deriver = this.#narInfos.derivers.get(hash);
+    const deriver = this.#narInfos.served.derivers.get(hash);
     if (deriver !== undefined) return { kind: 'log', drv: deriver };
     const own = await this.#narInfos.find(hash, via).catch(() => undefined);
     return own === undefined ? name : { kind: 'log', drv: own.known.info.storePath.replace(/^.*\//, '') };

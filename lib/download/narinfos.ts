@@ -1,18 +1,13 @@
 // Narinfos: from memory, from the store, from the upstreams, in this order. What came from an upstream is kept as it
 // was received and served with its URL replaced by an address of ours that carries the store hash, so that a NAR
 // request always leads back to its narinfo, and by that to its upstream and its hashes.
-import { createHash } from 'node:crypto';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { addressOf, narNameOf } from '../nix/nar-names.ts';
-import { mended, type NarInfo, parseNarInfo, withFileSize, withSigs, withUrl } from '../nix/narinfo.ts';
+import { withFileSize } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
-import type { Realisation } from '../nix/realisation.ts';
-import { keyName } from '../nix/sig.ts';
-import type { Signer } from '../nix/signature.ts';
-import { hashPartOf, type StoreHash } from '../nix/store-path.ts';
+import type { StoreHash } from '../nix/store-path.ts';
 import { ByteLru } from '../store/byte-lru.ts';
-import type { ObjectMeta, Store } from '../store/store.ts';
+import type { Store } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via, viaKey } from '../upstream/via.ts';
@@ -22,23 +17,7 @@ import { Keeping } from './keeping.ts';
 import { LostNars } from './lost-nars.ts';
 import { Malformed } from './malformed.ts';
 import { checkBelievable, readNarInfo } from './narinfo-text.ts';
-
-/** A narinfo as it is held, and as it goes out. */
-export interface KnownNarInfo {
-  readonly info: NarInfo;
-  /** As it was received. */
-  readonly text: string;
-  /** `push`, an upstream's URL, or `unknown`: see {@link ObjectMeta}. */
-  readonly origin: string;
-  /** The name under which its NAR is stored. */
-  readonly narName: NarName;
-  /** What clients get. */
-  readonly body: Buffer;
-  /** Of that, in hexadecimal. */
-  readonly sha256: string;
-  /** When it came here; undefined where clients get something else than what came, as after a change of keys. */
-  readonly modified: Date | undefined;
-}
+import { type KnownNarInfo, ServedNarInfos, type Signing } from './served-narinfos.ts';
 
 interface Ready {
   readonly known: KnownNarInfo;
@@ -52,11 +31,6 @@ interface Ready {
 const RECHECK_MS = 1000;
 /** About ten thousand narinfos. */
 const MEMORY_BYTES = 20 << 20;
-/** There are few of them. */
-const MAX_DERIVERS = 10_000;
-
-/** What is signed, and by whom; undefined for nothing and nobody. */
-export type Signing = { readonly signers: readonly Signer[]; readonly sign: 'pushed' | 'all' } | undefined;
 
 interface NarInfosOptions {
   readonly store: Store;
@@ -73,8 +47,7 @@ interface NarInfosOptions {
 export class NarInfos {
   /** Whoever replaces or deletes the narinfo of a path does it in a turn of its own. */
   readonly changing = new Exclusive();
-  /** By their hash parts the whole names of derivations with a `?` in them, of which newer clients ask the log without what follows it. */
-  readonly derivers = new ByteLru<string>(MAX_DERIVERS);
+  readonly served: ServedNarInfos;
   readonly #options: NarInfosOptions;
   readonly #ready = new ByteLru<Ready>(MEMORY_BYTES);
   /** How often {@link forget} and {@link recheck} were called. */
@@ -85,19 +58,17 @@ export class NarInfos {
   readonly #keeping: Keeping;
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
 
-  #signing: Signing;
-
   constructor(options: NarInfosOptions) {
     this.#options = options;
     this.#keeping = new Keeping(options.store, options.log);
     this.#lost = new LostNars(options.now);
     this.#malformed = new Malformed(options.now);
-    this.#signing = options.signing;
+    this.served = new ServedNarInfos(options);
   }
 
   /** From now on other things are signed, or by other keys. */
   resign(signing: Signing): void {
-    this.#signing = signing;
+    this.served.resign(signing);
     this.#forgotten++;
     this.#ready.clear();
   }
@@ -126,7 +97,7 @@ export class NarInfos {
     if (object === undefined) return undefined;
     try {
       const text = (await object.bytes()).toString();
-      const known = this.#know(hash, text, object.meta);
+      const known = this.served.know(hash, text, object.meta);
       // Since `open` it may have been replaced.
       if (before === this.#forgotten) {
         const checkedAt = this.#options.now();
@@ -209,7 +180,7 @@ export class NarInfos {
    */
   #knowWellFormed(hash: StoreHash, text: string, url: URL, upstream: Upstream): KnownNarInfo | undefined {
     try {
-      const known = this.#know(hash, text, { origin: upstream.url });
+      const known = this.served.know(hash, text, { origin: upstream.url });
       this.#malformed.forget(url.href);
       return known;
     } catch (error) {
@@ -224,53 +195,6 @@ export class NarInfos {
     if (!this.#lost.has(info.hashPart, narName)) return false;
     const nar: ObjectName = { kind: 'nar', name: narName, hash: undefined };
     return (await this.#options.store.version(pathOf(nar))) === undefined;
-  }
-
-  #know(
-    hash: StoreHash,
-    text: string,
-    { origin, storedAt }: { readonly origin: string; readonly storedAt?: Date },
-  ): KnownNarInfo {
-    const info = parseNarInfo(text, this.#options.storeDir);
-    if (info.hashPart !== hash) {
-      throw new CacheError('invalid', `narinfo of ${hash} is about ${info.storePath}`);
-    }
-    if (info.deriver?.includes('?')) this.derivers.set(hashPartOf(info.deriver), info.deriver, 1);
-    const pushed = origin === 'push';
-    const narName = narNameOf(info, origin);
-    const readable = mended(text, info, this.#options.storeDir, (name) => this.#isEd25519(name));
-    const served = pushed ? readable : withUrl(readable, `nar/${addressOf(info)}`);
-    const isSigned = pushed || this.#signing?.sign === 'all';
-    const whole = isSigned ? withSigs(served, this.#ownSigs(info)) : served;
-    const body = Buffer.from(whole);
-    const sha256 = createHash('sha256').update(body).digest('hex');
-    const modified = whole === text ? storedAt : undefined;
-    return { info, text, origin, narName, body, sha256, modified };
-  }
-
-  #ownSigs(info: NarInfo): string[] {
-    return (this.#signing?.signers ?? []).map((signer) => signer.sign(info, this.#options.storeDir));
-  }
-
-  /** What we sign of a realisation from there: what an upstream's keys should vouch for only if they do. */
-  sigsOf({ fingerprint, sigs }: Realisation, origin: string): string[] {
-    const { signers = [], sign } = this.#signing ?? {};
-    const isSigned =
-      origin === 'push' ||
-      (sign === 'all' && this.#options.upstreams.byOrigin(origin)?.vouchesFor(fingerprint, sigs) === true);
-    return isSigned ? signers.map((signer) => signer.signText(fingerprint)) : [];
-  }
-
-  /** Whether what comes from upstreams is signed too. */
-  get signsAll(): boolean {
-    return this.#signing?.sign === 'all';
-  }
-
-  /** Whether all keys of that name are ours, or an upstream's as the configuration has them. */
-  #isEd25519(name: string): boolean {
-    const { upstreams } = this.#options;
-    const own = this.#signing?.signers.some(({ publicKey }) => keyName(publicKey) === name);
-    return own || upstreams.all.some((upstream) => upstream.hasKey(name));
   }
 
   /** When a lookup of it that is under way, if there is one, has put into the store what it found. */

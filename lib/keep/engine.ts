@@ -1,7 +1,8 @@
 // The cache without its HTTP: what the service serves, and what commands beside it read from and write to.
 import { Cache } from '../cache.ts';
 import type { Config } from '../config.ts';
-import { NarInfos, type Signing } from '../download/narinfos.ts';
+import { NarInfos } from '../download/narinfos.ts';
+import type { Signing } from '../download/served-narinfos.ts';
 import type { Log } from '../log.ts';
 import type { Secrets } from '../secrets.ts';
 import { FolderStore } from '../store/folder-store.ts';

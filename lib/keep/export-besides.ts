@@ -4,7 +4,7 @@ import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
-import type { KnownNarInfo } from '../download/narinfos.ts';
+import type { KnownNarInfo } from '../download/served-narinfos.ts';
 import { CacheError, isCacheError, isErrno } from '../errors.ts';
 import { endingOf } from '../nix/compression.ts';
 import { parseObjectName, pathOf } from '../nix/object-name.ts';

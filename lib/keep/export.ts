@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import { isDecodable } from '../codings.ts';
 import type { Config } from '../config.ts';
-import type { KnownNarInfo } from '../download/narinfos.ts';
+import type { KnownNarInfo } from '../download/served-narinfos.ts';
 import { CacheError, isCacheError } from '../errors.ts';
 import { formatCacheInfo, storeDirOf } from '../nix/cache-info.ts';
 import { checkFits } from '../nix/fits.ts';

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NarSources } from '../../lib/download/nar-sources.ts';
-import type { KnownNarInfo, NarInfos } from '../../lib/download/narinfos.ts';
+import type { NarInfos } from '../../lib/download/narinfos.ts';
+import type { KnownNarInfo } from '../../lib/download/served-narinfos.ts';
 import { CacheError, isCacheError } from '../../lib/errors.ts';
 import { addressOf, namesFor, narNameOf } from '../../lib/nix/nar-names.ts';
 import { parseNarInfo } from '../../lib/nix/narinfo.ts';

@@ -1,0 +1,115 @@
+// The downloads that are under way, by what they fetch: who asks meanwhile joins them, who waits for their beginning may leave
+// again, one that fails or is stopped is waited for while it keeps what has come, and those that nobody reads give way.
+import type { Slots } from '../upstream/slots.ts';
+import { Audience } from './audience.ts';
+import type { Download } from './download.ts';
+import { Endings } from './endings.ts';
+import { type Flight, Flights } from './flights.ts';
+import { Yielding } from './yielding.ts';
+
+interface CrowdOptions {
+  /** How long a question is left alone though nobody waits for its answer any more. */
+  readonly graceMs: number;
+  /** Ends downloads when the service stops. */
+  readonly signal: AbortSignal;
+  /** What they share. */
+  readonly shared: readonly Pick<Slots, 'isCrowded' | 'whenCrowded'>[];
+}
+
+/** A `key` is a path and the way that the request has come. */
+export class Crowd<T> {
+  readonly #options: CrowdOptions;
+  readonly #flights = new Flights<T>();
+  /** By path; of several of one path the last. */
+  readonly #running = new Map<string, Download>();
+  /** Of the downloads that have not begun. */
+  readonly #audiences = new Map<string, Audience>();
+  readonly #endings = new Endings();
+  readonly #yielding: Yielding;
+
+  constructor(options: CrowdOptions) {
+    this.#options = options;
+    this.#yielding = new Yielding(options.shared);
+  }
+
+  has(key: string): boolean {
+    return this.#flights.has(key);
+  }
+
+  isRunning(path: string): boolean {
+    return this.#running.has(path);
+  }
+
+  /** The one of that path that waits for none of our kind, if there is such a one. */
+  fromOutside(path: string): Download | undefined {
+    const running = this.#running.get(path);
+    return running?.isFromOutside ? running : undefined;
+  }
+
+  /**
+   * What is under way under `key`, or what `begin` begins, whose signal is aborted when nobody waits for it any more. `gone`:
+   * aborted when whoever asks has left.
+   */
+  async join(
+    key: string,
+    gone: AbortSignal | undefined,
+    begin: (wanted: AbortSignal) => Promise<Flight<T>>,
+  ): Promise<{ value: T; joined: boolean }> {
+    const { graceMs, signal } = this.#options;
+    const before = this.#audiences.get(key);
+    // A flight that is being given up is not joined by those who come now: they wait for its end, and begin anew.
+    const audience = before === undefined || before.signal.aborted ? new Audience(graceMs, signal) : before;
+    if (!this.#flights.has(key)) this.#audiences.set(key, audience);
+    const leave = audience.join(gone);
+    try {
+      return await this.#flights.join(key, () => begin(audience.signal));
+    } finally {
+      leave();
+      audience.end();
+      if (this.#audiences.get(key) === audience) this.#audiences.delete(key);
+    }
+  }
+
+  /** When what the one before of that path has got is kept. */
+  over(path: string): Promise<void> {
+    return this.#endings.over(path);
+  }
+
+  /** Somebody waits for a download to begin; until what it answers is called. */
+  starting(): () => void {
+    return this.#yielding.starting();
+  }
+
+  /** One has begun; `release` is called at its end. */
+  add(path: string, download: Download, release: () => void): void {
+    this.#running.set(path, download);
+    this.#yielding.add(download);
+    download.ended.finally(() => {
+      release();
+      if (this.#running.get(path) === download) this.#running.delete(path);
+    });
+  }
+
+  /** Nobody can join it from now on. */
+  leave(key: string, path: string): void {
+    this.#flights.drop(key);
+    this.#running.delete(path);
+  }
+
+  /** The same, and whoever begins anew waits until it has kept what has come. */
+  end(key: string, path: string): void {
+    const download = this.#running.get(path);
+    this.leave(key, path);
+    if (download !== undefined) this.#endings.add(path, download.ended);
+  }
+
+  /** Looks whether one that nobody reads has to give way. */
+  look(): void {
+    this.#yielding.look();
+  }
+
+  /** When none is under way. */
+  async idle(): Promise<void> {
+    await Promise.all([this.#flights.idle(), this.#endings.idle()]);
+  }
+}

@@ -1,0 +1,34 @@
+// How many downloads are under way at once, and how many bytes they may put into temporary files together: more wait in the order
+// in which they came.
+import { Slots } from '../upstream/slots.ts';
+import type { Expected } from './verify.ts';
+
+export class Turns {
+  readonly #slots: Slots;
+  /** Bytes. */
+  readonly #room: Slots;
+
+  constructor(maxDownloads: number, maxSpoolBytes: number) {
+    this.#slots = new Slots(maxDownloads);
+    this.#room = new Slots(maxSpoolBytes);
+  }
+
+  /** What those who wait are waiting for. */
+  get all(): readonly Slots[] {
+    return [this.#slots, this.#room];
+  }
+
+  /** Waits for a turn, and for room; what is answered gives both back. */
+  async take({ fileSize, nar }: Expected, signal: AbortSignal): Promise<() => void> {
+    const leave = await this.#slots.acquire(signal);
+    // Asked for later, it would keep an upstream waiting, which has a right to give up.
+    const leaveRoom = await this.#room.acquire(signal, fileSize ?? nar?.narSize ?? 0).catch((error) => {
+      leave();
+      throw error;
+    });
+    return () => {
+      leave();
+      leaveRoom();
+    };
+  }
+}
