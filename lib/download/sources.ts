@@ -24,6 +24,8 @@ export interface Source {
 
 /** Attempts in a row without real progress after which a source is given up, if it has given nothing yet, or answers. */
 const MAX_FAILURES = 6;
+/** So many of these is one that has had all its time and did not even begin: five more such waits are too long for a reader. */
+const SILENCE = 2;
 /** The same while it delivers to others: it may not take so many at once, and is not to be given up for that. */
 const MAX_REFUSALS = 50;
 /** Whoever has had nothing for so long may be waiting for what this source fails to send. */
@@ -180,7 +182,8 @@ export class SourceState {
     if (isNews) {
       this.#counted = this.#attempts;
       this.#pauses = brought ? 1 : this.#pauses + 1;
-      this.failures = brought ? 1 : this.failures + 1;
+      const isSilence = !answered && isCacheError(error, 'timeout');
+      this.failures = brought ? 1 : this.failures + (isSilence ? SILENCE : 1);
       const most = this.isDelivering ? MAX_REFUSALS : MAX_FAILURES;
       const mayReturn = this.#seen && !answered && awayMs < this.#returnMs;
       if (this.failures >= most && !mayReturn) this.out ??= error;

@@ -441,3 +441,19 @@ test('a disk that fails ends all workers and destroys all answers', async () => 
   await assert.rejects(crew.ended, (error) => isCacheError(error, 'storage'));
   assert.equal(source.open, 0);
 });
+
+test('a source that lets all its time pass is asked three times, one that fails at once six times', async () => {
+  for (const [code, times] of [
+    ['timeout', 3],
+    ['upstream', 6],
+  ] as const) {
+    const silent = fakeSource('silent', BODY, {
+      asked: () => {
+        throw new CacheError(code, 'nothing');
+      },
+    });
+    const crew = await startCrew(BODY, [silent]);
+    await assert.rejects(crew.ended, (error) => isCacheError(error));
+    assert.equal(silent.asks.length, times, code);
+  }
+});
