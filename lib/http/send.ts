@@ -28,7 +28,9 @@ export async function sendFound(
   const validators = { etag, modified };
   if (etag !== undefined) res.setHeader('ETag', etag);
   if (modified !== undefined) res.setHeader('Last-Modified', modified.toUTCString());
-  res.setHeader('Cache-Control', cacheControl(lasting, open));
+  // Some proxies give a body of unknown length that was cut a clean end: what is behind them must not keep that.
+  const mayBeShort = size === undefined && body === undefined;
+  res.setHeader('Cache-Control', mayBeShort ? NEVER : cacheControl(lasting, open));
   if (isUnchanged(req.headers, validators)) {
     found.close();
     res.writeHead(304).end();

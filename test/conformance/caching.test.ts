@@ -177,3 +177,24 @@ test('a listing that an upstream has carries its ETag too', async (t) => {
   assert.match(headers.etag ?? '', /^"[0-9a-f]{64}"$/);
   assert.ok(headers['last-modified'] !== undefined);
 });
+
+test('80: a body whose end nobody can tell is kept by no cache, and like any other once it is here', async (t) => {
+  const upstream = await startUpstream(t);
+  const one = makePackage('caching-unsized', { size: 10_000, compression: 'xz' });
+  const narInfo = one.narInfo.replace(/^FileSize: .*\n/m, '');
+  upstream.on(one.narInfoPath, whole(narInfo));
+  upstream.on(one.narPath, (_request, response) => {
+    response.write(one.file);
+    response.end();
+  });
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const nar = await addressOf(service.url, one.narInfoPath);
+  const cold = await get(service.url, nar);
+  assert.deepEqual(cold.body, one.file);
+  assert.equal(cold.headers['content-length'], undefined);
+  assert.equal(cold.headers['cache-control'], 'no-store');
+  const sized = async () => (await get(service.url, nar)).headers['content-length'] !== undefined;
+  await until(sized, 'the NAR to be stored');
+  const { headers } = await get(service.url, nar);
+  assert.equal(headers['cache-control'], 'public, max-age=31536000, immutable');
+});
