@@ -19,11 +19,16 @@ import {
   pathOf,
   pathsOf,
 } from './nix/object-name.ts';
-import { isRealisation, parseRealisation, withRealisationSigs } from './nix/realisation.ts';
+import {
+  isRealisation,
+  parseRealisation,
+  type RealisationName,
+  withRealisationSigs,
+} from './nix/realisation.ts';
 import type { StoreHash } from './nix/store-path.ts';
 import { openPlain } from './store/packed-files.ts';
 import type { Store, StoredObject } from './store/store.ts';
-import { piecesOf, type Reader, readerOf } from './streams.ts';
+import { atMost, piecesOf, type Reader, readerOf } from './streams.ts';
 import { NOBODY, type Via } from './upstream/via.ts';
 
 /** An object that was found. Open it or close it. */
@@ -131,10 +136,10 @@ export class Cache {
       const { value, joined } = await this.#fetcher.fetch(await this.#asStored(name), via, gone);
       // It may have been uploaded while the upstreams were asked.
       if (value === undefined) return this.#stored(name);
-      // What is to be signed must be whole.
-      if (value !== 'stored' && isRealisation(name) && this.#narInfos.served.signsAll) await value.ended;
-      else if (value !== 'stored' && value.hold()) {
-        return foundInDownload(value, name.kind, joined ? 'joined' : 'miss');
+      if (value !== 'stored' && value.hold()) {
+        const found = foundInDownload(value, name.kind, joined ? 'joined' : 'miss');
+        const isToSign = isRealisation(name) && this.#narInfos.served.signsAll && found.coding === undefined;
+        return isToSign ? this.#signed(name, found, value) : found;
       }
       // It is in the store by now; or it was, or could not be kept there, and must be fetched again.
     }
@@ -202,14 +207,37 @@ export class Cache {
     const stored = foundInStore(object, coding);
     const { origin, size } = object.meta;
     if (!isRealisation(name) || coding !== undefined || size > MAX_REALISATION_BYTES) return stored;
-    const kept = await object.bytes();
-    const text = kept.toString();
+    return this.#withSigs(name, stored, await object.bytes(), origin);
+  }
+
+  /** What is to be signed must be whole; whether the disk takes it does not matter. */
+  async #signed(name: RealisationName, found: Found, download: Download): Promise<Found> {
+    const tooLong = () => new CacheError('upstream', `${pathOf(name)} is longer than any realisation`);
+    const reader = found.open(0, undefined);
+    const pieces: Buffer[] = [];
+    try {
+      // A piece is only lent.
+      for await (const piece of atMost(piecesOf(reader), MAX_REALISATION_BYTES, tooLong))
+        pieces.push(Buffer.from(piece));
+    } finally {
+      reader.close();
+    }
+    return this.#withSigs(name, found, Buffer.concat(pieces), download.origin);
+  }
+
+  /** A realisation whose `bytes` came from there, with what we sign of it. */
+  #withSigs(name: RealisationName, found: Found, bytes: Buffer, origin: string | undefined): Found {
+    const text = bytes.toString();
     const realisation = parseRealisation(name, text);
-    const sigs = realisation === undefined ? [] : this.#narInfos.served.sigsOf(realisation, origin);
-    if (realisation === undefined || sigs.length === 0) return { ...stored, ...inMemory(kept) };
+    const sigs =
+      realisation === undefined || origin === undefined
+        ? []
+        : this.#narInfos.served.sigsOf(realisation, origin);
+    const memory = { ...found, size: bytes.length, sure: true };
+    if (realisation === undefined || sigs.length === 0) return { ...memory, ...inMemory(bytes) };
     const body = Buffer.from(withRealisationSigs(name, text, realisation, sigs));
     const sha256 = createHash('sha256').update(body).digest('hex');
-    return { ...stored, size: body.length, sha256, modified: undefined, ...inMemory(body) };
+    return { ...memory, size: body.length, sha256, modified: undefined, ...inMemory(body) };
   }
 
   /** Of a log whose derivation has a `?` in its name also under the name that a client tells of it. */

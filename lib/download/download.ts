@@ -36,6 +36,8 @@ export class Download {
   readonly passing: Promise<void>;
   /** Whether it is shown to nobody before it is known to be right: it is rather something else. */
   readonly isSuspect: boolean;
+  /** Once all of it is here, the upstream that most of it came from. */
+  origin: string | undefined;
   /** What readers are told when it has failed. */
   failure: Error | undefined;
   /** Settles, and never rejects, when the last of it is done: everything kept, or given up. */
@@ -139,6 +141,7 @@ export class Download {
     if (signal.aborted) onAbort();
     try {
       const { arrived, origin } = await this.#fetch();
+      this.origin = origin;
       this.#growing.complete();
       const file = await this.#growing.file();
       if (file === undefined) return;

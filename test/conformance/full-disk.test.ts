@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdir, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { generateKeys } from '../../lib/nix/signature.ts';
 import { get, head, put } from '../fixtures/client.ts';
 import { defer, type Owner, temporaryFolder } from '../fixtures/defer.ts';
 import { field, makePackage } from '../fixtures/nar.ts';
@@ -24,6 +25,30 @@ async function smallDisk(t: Owner, files?: number): Promise<string> {
   defer(t, () => output('umount', [disk]));
   return disk;
 }
+
+test('on a disk that takes no writes what is to be signed is signed', {
+  skip: needRoot('mount'),
+}, async (t) => {
+  const disk = await smallDisk(t);
+  const dir = join(disk, 'cache');
+  const home = await temporaryFolder(t, 'home');
+  const secret = generateKeys('own-1').secretKey;
+  await writeFile(join(home, 'key'), secret);
+  const upstream = await startUpstream(t);
+  const id = `sha256:${'0'.repeat(64)}!out`;
+  const fields = { dependentRealisations: {}, id, outPath: `${'1'.repeat(32)}-x` };
+  upstream.on(`/realisations/${id}.doi`, whole(JSON.stringify({ ...fields, signatures: [] })));
+  const keys = `[signing]\nkey_file = "${join(home, 'key')}"\nsign = "all"\n`;
+  const config = `${keys}[[upstreams]]\nurl = "${upstream.url}"\n`;
+  const service = await startService(t, { config, dir });
+  await output('mount', ['-o', 'remount,ro', disk]);
+  for (let i = 0; i < 2; i++) {
+    const reply = await get(service.url, `/realisations/${id}.doi`);
+    assert.equal(reply.status, 200, reply.text);
+    const { signatures } = JSON.parse(reply.text) as { signatures: string[] };
+    assert.match(signatures.join(), /^own-1:[^,]+$/);
+  }
+});
 
 test('a body larger than the disk reaches every client whole; with room again, it is kept', {
   skip: needRoot('mount'),
