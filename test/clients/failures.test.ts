@@ -137,6 +137,27 @@ describe('an upstream that fails', { concurrency: 4 }, () => {
       });
     }
 
+    for (const fallback of ['false', 'true']) {
+      test(`${name} builds what has a damaged narinfo and has the rest from the cache, fallback ${fallback}`, {
+        skip,
+      }, async (t) => {
+        const { upstream, closure } = await startUpstream(t, client);
+        upstream.damaged = `/${hashPart(closure.noise)}.narinfo`;
+        const { url } = await startService(t, { config: upstream.config });
+        const machine = await client.machine(t);
+        await instantiateClosure(machine, megabytes);
+        await permitBuilding(machine);
+        const options = ['--option', 'substituters', url, '--option', 'require-sigs', 'false'];
+        const { code, stderr } = await machine.run(
+          realiseClosure(...options, '--option', 'fallback', fallback),
+        );
+        assert.equal(code, 0, stderr);
+        assert.match(stderr, /^making noise/m);
+        assert.doesNotMatch(stderr, /^making (?:zeros|file)/m);
+        assert.ok(await machine.has(closure.top));
+      });
+    }
+
     test(`${name} does not take an outage for a miss`, { skip }, async (t) => {
       const { upstream, closure } = await startUpstream(t, client);
       const { url } = await startService(t, { config: upstream.config });
@@ -186,6 +207,8 @@ interface Upstream {
   readonly config: string;
   /** How the big NAR is answered. */
   answerNar: Answer;
+  /** The path of a narinfo of which it gives the beginning only. */
+  damaged: string | undefined;
   /** Whether it hangs up on everything. */
   away: boolean;
 }
@@ -200,6 +223,7 @@ async function startUpstream(t: Owner, client: Client): Promise<{ upstream: Upst
     if (upstream.away) return request.socket.destroy();
     const body = await readFile(join(builder.path('/srv'), request.url ?? '/')).catch(() => undefined);
     if (!body) return response.writeHead(404).end();
+    if (request.url === upstream.damaged) return whole(response, body.subarray(0, body.length >> 1));
     const big = body.length > megabytes * 1_000_000 && body.length < megabytes * 1_500_000;
     return big ? upstream.answerNar(response, body) : whole(response, body);
   });
@@ -211,7 +235,7 @@ async function startUpstream(t: Owner, client: Client): Promise<{ upstream: Upst
     await once(server, 'close');
   });
   const config = `[[upstreams]]\nurl = "http://127.0.0.1:${(server.address() as AddressInfo).port}"\n`;
-  const upstream: Upstream = { config, answerNar: whole, away: false };
+  const upstream: Upstream = { config, answerNar: whole, damaged: undefined, away: false };
   return { upstream, closure };
 }
 
