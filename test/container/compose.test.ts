@@ -18,7 +18,7 @@ test('compose.yaml is valid', { skip: need('docker-compose') }, async () => {
 
 test('so is what is commented out in it', { skip: need('docker-compose') }, async (t) => {
   const text = await readFile(join(projectRoot, 'compose.yaml'), 'utf8');
-  const all = text.replace(/^( +)# (- \.\/|environment:|{2}CI_TOKEN:)/gm, '$1$2');
+  const all = text.replace(/^( +)# (- \.\/|environment:| {2}CI_TOKEN:)/gm, '$1$2');
   const folder = await temporaryFolder(t);
   await writeFile(join(folder, 'compose.yaml'), all);
   const env = { ...process.env, CI_TOKEN: 'of-the-test' };
