@@ -30,8 +30,8 @@ export interface Service {
   stop(graceMs: number): Promise<boolean>;
 }
 
-/** How long a stop waits for the disk. */
-const DISK_MS = 5_000;
+/** How long a stop waits for the disk: on one that is busy, many large beginnings may have to be kept. */
+const DISK_MS = 10_000;
 
 /**
  * Starts the service; it listens when this has resolved. `now` is its clock for what it believes for a while: milliseconds
