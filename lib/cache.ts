@@ -87,6 +87,8 @@ export class Cache {
   async find(name: ObjectName, via: Via = NOBODY, gone?: AbortSignal): Promise<Found | undefined> {
     if (name.kind === 'narinfo') return this.#findNarInfo(name.hash, via);
     const found = await this.#findFile(name, via, gone);
+    // Whoever is told so may ask for its narinfo at once, to push it again.
+    if (found === undefined && name.kind === 'nar') this.#seen.forget(pathOf(name));
     if (found === undefined || name.kind !== 'debug-info') return found;
     return this.#unlessLost(found, (archive) => this.#isLost(archive, via));
   }

@@ -21,6 +21,10 @@ export class Lately {
     if (this.#until.size > this.#most && oldest !== undefined) this.#until.delete(oldest);
   }
 
+  forget(name: string): void {
+    this.#until.delete(name);
+  }
+
   has(name: string): boolean {
     const until = this.#until.get(name);
     if (until === undefined) return false;

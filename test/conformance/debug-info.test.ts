@@ -82,6 +82,16 @@ test('a pushed narinfo whose NAR is gone → 404, and another push brings both',
   assert.ok((await get(service.url, one.narPath)).body.equals(one.file));
 });
 
+test('a pushed narinfo that was asked for a moment before its NAR is found to be gone → 404 at once', async (t) => {
+  const one = makePackage('just-asked');
+  const service = await startTestService(t, { now: () => 0 });
+  await push(service.url, one);
+  assert.equal((await get(service.url, one.narInfoPath)).status, 200);
+  for (const file of filesOf(service.dir, one.narPath)) await rm(file, { force: true });
+  assert.equal((await get(service.url, one.narPath)).status, 404);
+  assert.equal((await get(service.url, one.narInfoPath)).status, 404);
+});
+
 test('a pushed narinfo whose NAR an upstream has, or may have → 200', async (t) => {
   const one = makePackage('elsewhere');
   const upstream = await startUpstream(t);
