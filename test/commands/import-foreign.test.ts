@@ -107,10 +107,6 @@ const DAMAGED: Readonly<Record<string, { one: Package; file?: Buffer; why: RegEx
     one: makePackage('bad', { compression: 'br', fields: wrongNarHash }),
     why: /NarHash/,
   },
-  'a FileSize that is not that of the file': {
-    one: makePackage('bad', { fields: { FileSize: '7' } }),
-    why: /FileSize/,
-  },
   'another store': {
     one: makePackage('bad', { storeDir: '/gnu/store' }),
     why: /a store path in \/nix\/store/,
