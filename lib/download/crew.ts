@@ -24,6 +24,9 @@ export async function fetchAll(task: CrewTask, first: Job | undefined): Promise<
   await crew.run(first);
 }
 
+/** How often those who have nothing to do look whether others are stuck, which nobody tells. */
+const LOOK_MS = 1000;
+
 type Begun = Job & { readonly attempt: Attempt };
 
 class Crew {
@@ -96,7 +99,7 @@ class Crew {
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((wake) => {
       this.#wakers.push(wake);
-      if (ms > 0) timer = setTimeout(wake, ms);
+      timer = setTimeout(wake, ms > 0 ? ms : LOOK_MS);
     });
     clearTimeout(timer);
   }

@@ -87,6 +87,7 @@ export class SourceState {
   /** Whether its ETag or date is known to tell nothing. */
   #varies = false;
   #attempts = 0;
+  #begunAt = 0;
   /** The last attempt that had begun when the last failure was counted. */
   #counted = 0;
   /** Failures for which its pauses have grown. */
@@ -103,7 +104,9 @@ export class SourceState {
   /** Whether one more worker can be of use to it. */
   get free(): boolean {
     if (this.workers === 0) return true;
-    // Those who are at work for parts may be waiting for what only the whole will bring.
+    // Those who are at work for parts may be waiting, at a full disk, for what only the whole will bring.
+    if (this.#wholes === 'wanted')
+      return !this.isDelivering && performance.now() - this.#begunAt > DELIVERING_MS;
     return this.answersRanges === true && this.#wholes !== 'asked';
   }
 
@@ -161,6 +164,7 @@ export class SourceState {
   begin(): Attempt {
     const whole = this.asksWhole;
     if (whole) this.#wholes = 'asked';
+    this.#begunAt = performance.now();
     return { number: ++this.#attempts, whole, answered: false };
   }
 
