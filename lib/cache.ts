@@ -202,7 +202,20 @@ export class Cache {
 
   async #stored(name: FileName): Promise<Found | undefined> {
     const stored = await this.#open(name);
-    return stored && this.#found(name, stored);
+    if (stored === undefined) return undefined;
+    if (name.kind === 'nar' && (await this.#isOther(name, stored.object))) return undefined;
+    return this.#found(name, stored);
+  }
+
+  /** Whether a NAR of the Go service, which checked nothing, is another file than its narinfo says. It is set aside then. */
+  async #isOther({ hash }: FileName & { kind: 'nar' }, object: StoredObject): Promise<boolean> {
+    const { origin, path, sha256 } = object.meta;
+    if (origin !== 'unknown' || hash === undefined || sha256 === undefined) return false;
+    const fileHash = (await this.#narInfos.local(hash))?.info.fileHash;
+    if (fileHash === undefined || sha256ToHex(fileHash) === sha256) return false;
+    await object.close();
+    await this.#store.setAsideAs(path, `its SHA-256 is ${sha256}, its narinfo says ${sha256ToHex(fileHash)}`);
+    return true;
   }
 
   async #found(name: FileName, { object, coding }: Opened): Promise<Found> {

@@ -13,6 +13,8 @@ import type { ListedObject, ObjectMeta } from './store.ts';
 
 /** Enough to tell a narinfo by. */
 const HEAD_BYTES = 16;
+/** The last bytes of an xz file (its format's specification, 2.1.2.4), which nothing pads in a NAR. */
+const XZ_END = Buffer.from('YZ');
 
 interface FlatFile {
   readonly file: string;
@@ -145,13 +147,22 @@ export async function readFlatNarInfo(file: string): Promise<string | undefined>
 
 async function checkNamed(handle: FileHandle, name: NarName): Promise<Known> {
   try {
-    const { sha256 } = await judgeNamed(name, () => piecesOf(handle), 'it');
-    return { damage: undefined, sha256 };
+    const { proof, sha256, size } = await judgeNamed(name, () => piecesOf(handle), 'it');
+    const damage = proof === 'unproven' ? await lackOfEnd(handle, name, size) : undefined;
+    return { damage, sha256 };
   } catch (error) {
     if (isCacheError(error, 'invalid'))
       return { damage: error.message.replace(/^it: /, ''), sha256: undefined };
     throw error;
   }
+}
+
+/** What shows that a file was cut off, though nobody can unpack it here: an xz file ends in a magic number of its own. */
+async function lackOfEnd(handle: FileHandle, name: NarName, size: number): Promise<string | undefined> {
+  if (size === 0) return 'it is empty';
+  if (!name.endsWith('.xz')) return undefined;
+  const { buffer } = await handle.read(Buffer.alloc(XZ_END.length), 0, XZ_END.length, size - XZ_END.length);
+  return buffer.equals(XZ_END) ? undefined : 'it does not end as xz files do';
 }
 
 /** Each piece is lent until the next is asked for. */

@@ -164,8 +164,10 @@ export class FolderStore implements Store {
   }
 
   async setAsideAs(path: string, reason: string): Promise<void> {
-    const version = await this.version(path);
-    if (version !== undefined) await this.setAside(path, this.#fileOf(path), version, reason);
+    for (const file of [this.#fileOf(path), this.#flat.fileOf(path)]) {
+      const stats = await stat(file).catch(() => undefined);
+      if (stats?.isFile() === true) return void (await this.setAside(path, file, versionOf(stats), reason));
+    }
   }
 
   async checkRoom(bytes = 0): Promise<void> {

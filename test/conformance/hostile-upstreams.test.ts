@@ -137,7 +137,8 @@ for (const [what, headers] of Object.entries(HEADERS)) {
 
 /** What an upstream may say that a NAR is: the sizes are lies. */
 const SIZES: Record<string, [info: Record<string, string>, nar: Handler]> = {
-  'as large as nothing can be': [{ FileSize: '9007199254740991' }, whole(one.file)],
+  // The right file with that FileSize is served: its hash tells.
+  'as large as nothing can be': [{ FileSize: '9007199254740991' }, whole(one.file.subarray(1))],
   'that is longer than it says': [{}, whole(Buffer.concat([one.file, Buffer.alloc(MIB)]))],
   'without end': [{}, endless(`${OK}\r\n`, 'x')],
   'without end, of a size that nobody told': [

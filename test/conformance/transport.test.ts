@@ -23,6 +23,7 @@ const one = makePackage('transport', { size: 100_000 });
 const cold = makePackage('transport-cold', { size: 100_000 });
 const LOG = `/log/${cold.base}.drv`;
 const S3 = '<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce</Message></Error>';
+const DENIED = S3.replace('SlowDown', 'AccessDenied');
 const BAD_HEADERS = {
   etag: '',
   'content-encoding': 'identity',
@@ -36,7 +37,8 @@ const ANSWERS: Record<string, [path: string, handler: Handler, expected: readonl
   'a NAR': [cold.narPath, whole(cold.file, BAD_HEADERS), [200]],
   'a log': [LOG, whole('text', BAD_HEADERS), [200]],
   'a miss': [cold.narInfoPath, status(404, S3, { 'content-type': 'application/xml', ...BAD_HEADERS }), [404]],
-  'a refusal': [cold.narPath, status(403, S3, BAD_HEADERS), [404]],
+  'a refusal': [cold.narPath, status(403, DENIED, { etag: '', 'content-encoding': 'identity' }), [404]],
+  'a refusal for a while': [cold.narPath, status(403, S3, BAD_HEADERS), [502, 504]],
   'too many requests': [cold.narInfoPath, status(429, S3, BAD_HEADERS), [502, 504]],
   'an outage': [cold.narPath, status(503, `<html>${'x'.repeat(5000)}</html>`, BAD_HEADERS), [502, 504]],
   'a failure': [LOG, status(500, S3, BAD_HEADERS), [502, 504]],

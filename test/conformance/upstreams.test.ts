@@ -23,6 +23,7 @@ import { upstreamConfig } from '../fixtures/upstream-config.ts';
 const one = makePackage('one');
 const SHORT = { connectMs: 1000, firstByteMs: 1000, stallMs: 1000, narFirstByteMs: 1000 };
 const S3 = '<?xml version="1.0"?><Error><Code>SlowDown</Code></Error>';
+const DENIED = S3.replace('SlowDown', 'AccessDenied');
 
 /** Ways to fail at answering. */
 const FAILURES: Record<string, Handler | 'down'> = {
@@ -53,7 +54,7 @@ const FAILURES: Record<string, Handler | 'down'> = {
 for (const code of [404, 403, 410]) {
   test(`8: upstream ${code} → 404`, async (t) => {
     const upstream = await startUpstream(t);
-    upstream.otherwise(status(code, S3, { 'content-type': 'application/xml' }));
+    upstream.otherwise(status(code, DENIED, { 'content-type': 'application/xml' }));
     const service = await startTestService(t, { upstreams: [upstream.url] });
     for (const path of [one.narInfoPath, one.narPath, `/log/${one.base}.drv`]) {
       const reply = await get(service.url, path);
