@@ -126,7 +126,7 @@ async function startPushed(t: Owner, client: Client) {
 /** The path of the store path's NAR. */
 async function narOf({ url }: Service, storePath: string): Promise<string> {
   const narInfo = await (await fetch(`${url}/${hashPart(storePath)}.narinfo`)).text();
-  return `/${/^URL: (nar\/[^?\n]+)/m.exec(narInfo)?.[1]}`;
+  return `/nar/${/^URL: nar\/(?:[0-9a-z]{32}-)?(.+)/m.exec(narInfo)?.[1]}`;
 }
 
 /** Another service over the same folder, in which an object's body has been changed. */
