@@ -143,6 +143,9 @@ export class Cache {
         const isToSign = isRealisation(name) && this.#narInfos.served.signsAll && found.coding === undefined;
         return isToSign ? this.#signed(name, found, value) : found;
       }
+      // It is being kept, as a whole or as a beginning to go on with: what comes next must find that. One that passes by a full disk
+      // is joined by nobody any more.
+      if (value !== 'stored' && !value.isPassing) await value.ended;
       // It is in the store by now; or it was, or could not be kept there, and must be fetched again.
     }
     throw new CacheError('storage', `${pathOf(name)} does not stay in the store`);
