@@ -140,7 +140,6 @@ test('a file in the folder of others, where nobody looks for it, is set aside', 
 
 const other = encodeNix32(sha256('other'));
 const FIELDS: Readonly<Record<string, string>> = {
-  FileSize: '7',
   FileHash: `sha256:${other}`,
   NarSize: '7',
   NarHash: `sha256:${other}`,
