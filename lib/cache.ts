@@ -135,7 +135,7 @@ export class Cache {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const stored = await this.#stored(name);
       if (stored !== undefined) return stored;
-      const { value, joined } = await this.#fetcher.fetch(await this.#asStored(name), via, gone);
+      const { value, joined } = await this.#fetcher.fetch(name, via, gone);
       // It may have been uploaded while the upstreams were asked.
       if (value === undefined) return this.#stored(name);
       if (value !== 'stored' && value.hold()) {
@@ -267,12 +267,6 @@ export class Cache {
       if (found !== undefined) return found;
     }
     return undefined;
-  }
-
-  async #asStored(name: FileName): Promise<FileName> {
-    if (name.kind !== 'nar') return name;
-    const [first] = await this.#namesOf(name);
-    return { ...name, name: first };
   }
 
   /** Under which names the NAR may be stored: its narinfo tells, if that is here. */

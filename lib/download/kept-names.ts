@@ -15,7 +15,7 @@ export function keptAs(
     const isTold = name.kind !== 'nar' || nar !== undefined || fileHash !== undefined;
     return isTold ? { path: pathOf(name), narHash } : undefined;
   }
-  const [byFileHash, byNarHash = byFileHash] = namesFor(named, name.hash);
+  const [byFileHash, byNarHash = byFileHash] = namesFor(named.name, name.hash);
   if (proof === 'file') return { path: pathOf({ ...name, name: byFileHash }), narHash };
   if (proof !== 'nar') return undefined;
   return { path: pathOf({ ...name, name: byNarHash }), narHash: `sha256:${hashInNarName(byFileHash)}` };

@@ -1,7 +1,7 @@
 // Who may supply a body, in the order in which they are asked.
 import { describe, lacksDescriptors } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { isNameOf, namesFor } from '../nix/nar-names.ts';
+import { isNameOf, namesFor, nixNarName, partsOfAddress } from '../nix/nar-names.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName, type ObjectName, pathsOf } from '../nix/object-name.ts';
 import { hashPartOf, type StoreHash } from '../nix/store-path.ts';
@@ -68,14 +68,19 @@ export class NarSources {
   async forNar(name: NarName, hash: StoreHash | undefined, via: Via = NOBODY): Promise<WantedNar> {
     const guesses = (one: NarName, guess: Source['guess'], upstreams = this.#upstreams.all) =>
       upstreams.map((upstream) =>
-        source(upstream, upstream.resolve(`nar/${one}`), { large: true, guess, via }),
+        source(upstream, upstream.resolve(`nar/${nixNarName(one)}`), { large: true, guess, via }),
       );
     // All that is known is the name.
-    const [plain, inAddress] = namesFor(name, hash);
-    const expected = hashInNarName(plain) === undefined ? NOTHING : { ...NOTHING, named: plain };
+    const [plain] = namesFor(name, hash);
+    const packing = partsOfAddress(name)?.compression;
+    const isHash = hashInNarName(plain) !== undefined;
+    const expected = isHash ? { ...NOTHING, named: { name: plain, packing } } : NOTHING;
     // Another cache of this kind knows it by its address, and so does nix-serve.
-    const addressed = hash === undefined || inAddress === undefined ? [] : guesses(inAddress, 'settled');
-    const byName = { name: plain, sources: [...addressed, ...guesses(plain, 'alone')], expected };
+    const inAddress = packing === undefined ? (`${hash}-${plain}` as NarName) : name;
+    const addressed = hash === undefined || !isHash ? [] : guesses(inAddress, 'settled');
+    // Whoever asks for it by its plain name takes it packed as well.
+    const asked = packing === 'none' ? name : plain;
+    const byName = { name: asked, sources: [...addressed, ...guesses(plain, 'alone')], expected };
     if (hash === undefined) return byName;
     const known = await this.#narInfos.find(hash, via).catch((error) => {
       // Without it, only the name can say what the bytes must be, and not every name does.
@@ -96,8 +101,8 @@ export class NarSources {
     // Only a name that is a hash means the same bytes everywhere. Where the narinfo came from it is called as that says: asked
     // for by another name there, its "no" would be taken for the true one.
     const elsewhere = this.#upstreams.all.filter((upstream) => own.length === 0 || upstream !== from);
-    const isHash = hashInNarName(narName) !== undefined;
-    const others = !isHash && own.length > 0 ? [] : guesses(narName, 'settled', elsewhere);
+    const others =
+      hashInNarName(narName) === undefined && own.length > 0 ? [] : guesses(narName, 'settled', elsewhere);
     const byOwn = this.#byOwnNarInfo(hash, (one) => one.narName === narName, via, from);
     return {
       name: narName,

@@ -4,8 +4,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { isDecodable } from '../codings.ts';
 import { CacheError } from '../errors.ts';
 import { type Digest as FileDigest, type Sha256, sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
-import { type JudgedNamed, judgeNamed } from '../nix/named.ts';
-import type { NarName } from '../nix/object-name.ts';
+import { type JudgedNamed, judgeNamed, type Named } from '../nix/named.ts';
 import { checkUnpacked, compare, Digest, type ExpectedNar } from '../nix/unpacked.ts';
 import type { Growing } from './growing.ts';
 
@@ -17,7 +16,7 @@ export interface Expected {
   readonly fileSize: number | undefined;
   readonly nar: ExpectedNar | undefined;
   /** Of a NAR of which only its name is known, which is the hash of the file or of what is in it. */
-  readonly named?: NarName;
+  readonly named?: Named;
 }
 
 /** Whether wrong bytes would be noticed. */

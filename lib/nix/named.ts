@@ -2,6 +2,7 @@
 // packed in it. Where that can't be told, it is passed on, and nothing more.
 import { decode, isDecodable } from '../codings.ts';
 import { CacheError, isCacheError } from '../errors.ts';
+import type { Compression } from './compression.ts';
 import { type Sha256, sha256FromBytes } from './hash.ts';
 import { hashInNarName, type NarName } from './object-name.ts';
 import { packingOf, proofOf, TELLING_BYTES } from './packing.ts';
@@ -17,13 +18,25 @@ export interface JudgedNamed {
   readonly proof: 'file' | 'nar' | 'unproven';
 }
 
+/** All that is known of a NAR. */
+export interface Named {
+  /** Its digits are the hash of the file, or of what is packed in it. */
+  readonly name: NarName;
+  /** Where more than the name told it; else the name's ending or the first bytes of the file tell. */
+  readonly packing?: Compression | undefined;
+}
+
 /**
  * Reads `pieces()`, once more from the start if it can't be unpacked.
  * @throws CacheError `invalid`, beginning with `label`, if the name's digits are neither hash; or what reading throws
  */
-export async function judgeNamed(name: NarName, pieces: () => Chunks, label: string): Promise<JudgedNamed> {
+export async function judgeNamed(
+  { name, packing: told }: Named,
+  pieces: () => Chunks,
+  label: string,
+): Promise<JudgedNamed> {
   const { head, chunks } = await begun(pieces());
-  const packing = packingOf(name, head);
+  const packing = told ?? packingOf(name, head);
   let file = new Digest();
   let narHash: Sha256 | 'wrong' | undefined;
   if (packing !== undefined && isDecodable(packing)) {

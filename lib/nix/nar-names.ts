@@ -2,7 +2,7 @@
 // it, and many names are no hash at all. So there are two of our own: the one under which a NAR is stored, which fixes its
 // bytes, and the address that clients get, which leads back to the narinfo and ends as its coding does.
 import { CacheError } from '../errors.ts';
-import { compressionBy, endingOf, extensionOf } from './compression.ts';
+import { type Compression, compressionBy, endingOf, extensionOf } from './compression.ts';
 import { isSha256, type Sha256 } from './hash.ts';
 import type { NarInfo } from './narinfo.ts';
 import { hashInNarName, isNarName, type NarName } from './object-name.ts';
@@ -11,12 +11,25 @@ import { isStoreHash, type StoreHash } from './store-path.ts';
 /**
  * The name under which the NAR of an upstream's narinfo is stored: the file's hash where the narinfo tells it (for an
  * uncompressed NAR the NarHash is that), so that paths with the same contents share it; else the store path's hash with the
- * NarHash, so that two upstreams which use one name for different files never share an entry.
+ * NarHash, so that two upstreams which use one name for different files never share an entry. Its ending tells how it is packed.
  */
 export function storedNarName(info: NarInfo): NarName {
   const fileHash = info.fileHash ?? (info.compression === 'none' ? info.narHash : undefined);
-  if (fileHash !== undefined) return `${fileHash}.nar${endingOf(info.compression)}` as NarName;
+  if (fileHash !== undefined) return hashName(fileHash, info.compression);
   return `${info.hashPart}-${info.narHash}.nar${extensionOf(info.compression)}` as NarName;
+}
+
+function hashName(digits: Sha256, compression: Compression): NarName {
+  return `${digits}.nar${compression === 'none' ? '' : extensionOf(compression)}` as NarName;
+}
+
+/** What other caches call a file with such a hash as its name: Nix gives some packings no ending. */
+export function nixNarName(name: NarName): NarName {
+  const [, digits = '', ending = ''] = /^([0-9a-z]{52})\.nar(\.\w+)$/.exec(name) ?? [];
+  const compression = compressionBy(ending);
+  return isSha256(digits) && compression !== undefined
+    ? (`${digits}.nar${endingOf(compression)}` as NarName)
+    : name;
 }
 
 /**
@@ -28,12 +41,17 @@ export function addressOf({ compression, fileHash, hashPart, narHash }: NarInfo)
   return `${hashPart}-${fileHash ?? narHash}.nar${ending}` as NarName;
 }
 
-/** The names under which what has such an address may be stored; undefined for any other name. */
-export function namesBehind(address: NarName): [byFileHash: NarName, byNarHash: NarName] | undefined {
+/** What such an address tells: its digits, and how the file is packed; undefined for any other name. */
+export function partsOfAddress(address: NarName): { digits: Sha256; compression: Compression } | undefined {
   const [, digits = '', ending = ''] = /^[0-9a-z]{32}-([0-9a-z]{52})\.nar(\.\w+)?$/.exec(address) ?? [];
   const compression = ending === '' ? 'none' : compressionBy(ending);
-  if (!isSha256(digits) || compression === undefined) return undefined;
-  return [`${digits}.nar${endingOf(compression)}` as NarName, address];
+  return isSha256(digits) && compression !== undefined ? { digits, compression } : undefined;
+}
+
+/** The names under which what has such an address may be stored; undefined for any other name. */
+export function namesBehind(address: NarName): [byFileHash: NarName, byNarHash: NarName] | undefined {
+  const parts = partsOfAddress(address);
+  return parts && [hashName(parts.digits, parts.compression), address];
 }
 
 /**
@@ -43,16 +61,27 @@ export function namesBehind(address: NarName): [byFileHash: NarName, byNarHash: 
  */
 export function namesFor(name: NarName, hash: StoreHash | undefined): [NarName, ...NarName[]] {
   const [plain, address] = namesBehind(name) ?? [name.replace(/^narhash-(?=[0-9a-z]{52}\.)/, '') as NarName];
-  if (hashInNarName(plain) === undefined) return [plain];
-  const withoutPath = `narhash-${plain}` as NarName;
+  // Both hashes of what is not packed are one.
+  if (hashInNarName(plain) === undefined || partsOfAddress(name)?.compression === 'none') return [plain];
+  const proven = withPacking(plain);
+  const withoutPath = `narhash-${proven}` as NarName;
   if (hash === undefined) return [plain, withoutPath];
-  return [plain, address ?? (`${hash}-${plain}` as NarName), withoutPath];
+  return [plain, address ?? (`${hash}-${proven}` as NarName), withoutPath];
+}
+
+/**
+ * Of the packings that Nix gives no ending, gzip is the only one that can be unpacked here, so the only one that is ever known by
+ * the hash of what is in it.
+ */
+function withPacking(plain: NarName): string {
+  return plain.endsWith('.nar') ? `${plain}${extensionOf('gzip')}` : plain;
 }
 
 /** What others may call the NAR of this narinfo, in an index of debug information or in their own narinfos. */
 export function otherNamesOf(info: NarInfo): NarName[] {
   const byNarHash = namesFor(addressOf({ ...info, fileHash: undefined }), info.hashPart);
-  const names = [addressOf(info), storedNarName(info), ...byNarHash, narNameIn(info.url)];
+  const stored = storedNarName(info);
+  const names = [addressOf(info), stored, nixNarName(stored), ...byNarHash, narNameIn(info.url)];
   return [...new Set(names)].filter((name) => name !== undefined);
 }
 
@@ -60,7 +89,8 @@ export function otherNamesOf(info: NarInfo): NarName[] {
 export function isNameOf(name: NarName, { info, narName }: { info: NarInfo; narName: NarName }): boolean {
   // What is packed so and has that inside is right for whoever knows no more of it than its NarHash.
   const addresses = [addressOf(info), addressOf({ ...info, fileHash: undefined })];
-  return name === narName || addresses.some((address) => namesBehind(address)?.includes(name));
+  const names = addresses.flatMap((address) => namesBehind(address) ?? []);
+  return name === narName || names.some((one) => name === one || name === nixNarName(one));
 }
 
 /** What is in a file that is stored under this name, where that is made of the NarHash. */

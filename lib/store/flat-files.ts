@@ -147,7 +147,7 @@ export async function readFlatNarInfo(file: string): Promise<string | undefined>
 
 async function checkNamed(handle: FileHandle, name: NarName): Promise<Known> {
   try {
-    const { proof, sha256, size } = await judgeNamed(name, () => piecesOf(handle), 'it');
+    const { proof, sha256, size } = await judgeNamed({ name }, () => piecesOf(handle), 'it');
     const damage = proof === 'unproven' ? await lackOfEnd(handle, name, size) : undefined;
     return { damage, sha256 };
   } catch (error) {

@@ -1,9 +1,11 @@
 // Section 8 of protocol.md, 88: a NAR's name means nothing to an upstream that was never asked for the narinfo it is from.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { encodeNix32 } from '../../lib/nix/nix32.ts';
 import { get } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
-import { field, makePackage } from '../fixtures/nar.ts';
+import { field, makePackage, sha256 } from '../fixtures/nar.ts';
 import { serveAsAttic, serveAsHarmonia } from '../fixtures/servers.ts';
 import { startUpstream, status, whole } from '../fixtures/upstream.ts';
 
@@ -73,4 +75,24 @@ test('88: harmonia is not asked for its NAR without the query that it wants', as
   assert.equal((await get(service.url, `/${url}`)).status, 502);
   const asked = harmonia.requests.filter((request) => request.url.startsWith('/nar/'));
   assert.deepEqual([...new Set(asked.map((request) => request.url))], [narPath]);
+});
+
+test('88: an address that ends in .nar never gets what is packed, whoever got it by the address that says so', async (t) => {
+  const upstream = await startUpstream(t);
+  const { hash, nar } = makePackage('packed-elsewhere', { compression: 'none' });
+  const digits = encodeNix32(sha256(nar));
+  const packed = gzipSync(nar);
+  upstream.on(`/${hash}.narinfo`, status(503));
+  upstream.on(`/nar/${digits}.nar`, whole(packed));
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const [plain, gzip] = [`/nar/${hash}-${digits}.nar`, `/nar/${hash}-${digits}.nar.gzip`];
+  const before = await get(service.url, plain);
+  assert.ok(!(before.complete && before.status === 200), 'a client that wants it unpacked got it packed');
+  const reply = await get(service.url, gzip);
+  assert.ok(reply.complete && reply.body.equals(packed));
+  const after = await get(service.url, plain);
+  assert.ok(!(after.complete && after.status === 200), 'a client that wants it unpacked got it packed');
+  upstream.on(`/nar/${digits}.nar`, status(503));
+  const kept = await get(service.url, gzip);
+  assert.ok(kept.complete && kept.body.equals(packed), 'it was not kept');
 });

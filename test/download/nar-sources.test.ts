@@ -5,7 +5,7 @@ import { NarSources } from '../../lib/download/nar-sources.ts';
 import type { NarInfos } from '../../lib/download/narinfos.ts';
 import type { KnownNarInfo } from '../../lib/download/served-narinfos.ts';
 import { CacheError, isCacheError } from '../../lib/errors.ts';
-import { addressOf, namesFor, narNameOf } from '../../lib/nix/nar-names.ts';
+import { addressOf, namesFor, narNameOf, partsOfAddress } from '../../lib/nix/nar-names.ts';
 import { parseNarInfo } from '../../lib/nix/narinfo.ts';
 import type { NarName } from '../../lib/nix/object-name.ts';
 import type { StoreHash } from '../../lib/nix/store-path.ts';
@@ -137,7 +137,7 @@ test('without its narinfo a NAR is asked for only if its name tells wrong bytes'
         fileHash: undefined,
         fileSize: undefined,
         nar: undefined,
-        named: plain,
+        named: { name: plain, packing: partsOfAddress(name)?.compression },
       });
     }
   }

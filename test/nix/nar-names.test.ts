@@ -34,6 +34,11 @@ test('the name under which a NAR is stored fixes its bytes', () => {
   assert.equal(name({ URL: 'https://x.org/opaque?id=1' }), `${F}.nar.xz`);
   assert.equal(name({ URL: `nar/${N}.nar.zst`, Compression: 'zstd' }), `${F}.nar.zst`);
   assert.equal(name({ Compression: '' }), `${F}.nar.bz2`);
+  assert.equal(
+    name({ Compression: 'gzip' }),
+    `${F}.nar.gzip`,
+    'unlike an unpacked one, whatever Nix calls it',
+  );
   assert.equal(name(BARE), `${H}-${N}.nar.xz`);
   assert.equal(name({ ...BARE, Compression: 'gzip' }), `${H}-${N}.nar.gzip`);
   assert.equal(name({ ...BARE, Compression: 'none' }), `${N}.nar`);
@@ -72,7 +77,14 @@ test('where a narinfo does not tell, a file may be stored under its own hash, or
   assert.deepEqual(names(`${F}.nar.xz`), [`${F}.nar.xz`, `narhash-${F}.nar.xz`]);
   assert.deepEqual(names(`${F}.nar.xz`, H), [`${F}.nar.xz`, `${H}-${F}.nar.xz`, `narhash-${F}.nar.xz`]);
   assert.deepEqual(names(`${H}-${F}.nar.xz`, H), names(`${F}.nar.xz`, H));
-  assert.deepEqual(names(`${H}-${F}.nar.gzip`, H), [`${F}.nar`, `${H}-${F}.nar.gzip`, `narhash-${F}.nar`]);
+  const gzip = names(`${H}-${F}.nar.gzip`, H);
+  assert.deepEqual(gzip, [`${F}.nar.gzip`, `${H}-${F}.nar.gzip`, `narhash-${F}.nar.gzip`]);
+  assert.deepEqual(
+    names(`${F}.nar`, H),
+    [`${F}.nar`, ...gzip.slice(1)],
+    'what is known by its contents is packed',
+  );
+  assert.deepEqual(names(`${F}.nar`), [`${F}.nar`, `narhash-${F}.nar.gzip`]);
   assert.deepEqual(names(`narhash-${F}.nar.xz`), names(`${F}.nar.xz`));
   for (const name of ['x.nar.xz', `${H}.nar`, `${H}-x.nar`, `${F.slice(1)}.nar.xz`, `${H}-${F}.nar.rar`])
     assert.deepEqual(names(name, H), [name]);
