@@ -107,6 +107,10 @@ const DAMAGED: Readonly<Record<string, { one: Package; file?: Buffer; why: RegEx
     one: makePackage('bad', { compression: 'br', fields: wrongNarHash }),
     why: /NarHash/,
   },
+  'a FileSize that is not that of a file without a hash': {
+    one: makePackage('bad', { compression: 'xz', fields: { FileHash: undefined, FileSize: '7' } }),
+    why: /FileSize/,
+  },
   'another store': {
     one: makePackage('bad', { storeDir: '/gnu/store' }),
     why: /a store path in \/nix\/store/,

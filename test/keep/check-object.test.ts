@@ -162,6 +162,20 @@ for (const [field, value] of Object.entries(FIELDS)) {
   });
 }
 
+test('a wrong FileSize is damage where no hash tells that the file is right, and only there', async (t) => {
+  for (const compression of COMPRESSIONS) {
+    for (const fields of [{ FileSize: '7' }, { FileSize: '7', FileHash: undefined }]) {
+      const holdings = await Holdings.create(t);
+      const one = makePackage('one', { compression, fields });
+      await holdings.package(one, 'push');
+      const { events } = await verifyHoldings(holdings);
+      const isTold = compression !== 'xz' || 'FileHash' in fields === false;
+      assert.equal(events.length, isTold ? 0 : 1, `${compression}: ${events.join('\n')}`);
+      if (!isTold) assert.match(events[0] ?? '', /its FileSize is 7, but that of its NAR is /);
+    }
+  }
+});
+
 test('a narinfo with another compression than its NAR has, and one that is none', async (t) => {
   const holdings = await Holdings.create(t);
   const one = makePackage('one', { fields: { Compression: 'gzip' } });
