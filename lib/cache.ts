@@ -1,12 +1,13 @@
 // The one question the service answers: where is this object? It is stored, or a download of it is under way and
 // joined, or a download is started; whoever asked can't tell which.
 import { createHash } from 'node:crypto';
+import { atMost, piecesOf, type Reader, readerOf } from './bytes/streams.ts';
 import type { Download } from './download/download.ts';
 import { Fetcher, type FetcherOptions } from './download/fetcher.ts';
 import { Lately } from './download/lately.ts';
-import type { NarInfos } from './download/narinfos.ts';
-import type { KnownNarInfo } from './download/served-narinfos.ts';
 import { CacheError } from './errors.ts';
+import type { NarInfos } from './narinfos/narinfos.ts';
+import type { KnownNarInfo } from './narinfos/served-narinfos.ts';
 import { archiveIn, MAX_INDEX_BYTES } from './nix/debug-index.ts';
 import { sha256ToHex } from './nix/hash.ts';
 import { isNameOf, namesFor } from './nix/nar-names.ts';
@@ -28,7 +29,6 @@ import {
 import type { StoreHash } from './nix/store-path.ts';
 import { openPlain } from './store/packed-files.ts';
 import type { Store, StoredObject } from './store/store.ts';
-import { atMost, piecesOf, type Reader, readerOf } from './streams.ts';
 import { NOBODY, type Via } from './upstream/via.ts';
 
 /** An object that was found. Open it or close it. */

@@ -1,19 +1,19 @@
 // The service, put together from its configuration and taken apart again.
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Config } from './config.ts';
+import { Scrub } from './check/scrub.ts';
+import type { Config } from './config/config.ts';
+import { loadSecrets, type Secrets } from './config/secrets.ts';
+import { createEngine, pushRulesOf, signingOf } from './engine.ts';
 import { CacheError } from './errors.ts';
+import { Collector } from './gc/collector.ts';
 import { Access } from './http/auth.ts';
 import { createHandler } from './http/handler.ts';
 import { PushToken } from './http/push-token.ts';
 import { startServer } from './http/server.ts';
-import { Collector } from './keep/collector.ts';
-import { createEngine, pushRulesOf, signingOf } from './keep/engine.ts';
-import { Scrub } from './keep/scrub.ts';
 import type { Log } from './log.ts';
-import { loadSecrets, type Secrets } from './secrets.ts';
-import { Hold } from './store/hold.ts';
-import type { Resolver } from './upstream/resolve.ts';
+import { Hold } from './store/folder/hold.ts';
+import type { Resolver } from './wire/resolve.ts';
 
 export interface Service {
   /** Where it listens, e.g. `http://127.0.0.1:8080`. */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import type { IncomingMessage } from 'node:http';
 import { test } from 'node:test';
 import { parseAddressRange } from '../lib/addresses.ts';
+import { ZstdFrames } from '../lib/bytes/zstd-frames.ts';
 import { parseProxy } from '../lib/config/proxy.ts';
 import { parseDuration, parseListen, parseSize, parseUpstreamUrl } from '../lib/config/values.ts';
 import { parseRange } from '../lib/http/range.ts';
@@ -16,9 +17,8 @@ import { type ObjectName, parseObjectName, pathOf } from '../lib/nix/object-name
 import { keyName } from '../lib/nix/sig.ts';
 import { generateKeys, isPublicKey, readKeys, readSecretKey, verify } from '../lib/nix/signature.ts';
 import { basenameIn, isStoreHash } from '../lib/nix/store-path.ts';
-import { decodeHeader, encodeHeader, HEADER_BYTES } from '../lib/store/header.ts';
+import { decodeHeader, encodeHeader, HEADER_BYTES } from '../lib/store/folder/header.ts';
 import { extentOf, rangeHeader } from '../lib/upstream/answer.ts';
-import { ZstdFrames } from '../lib/zstd-frames.ts';
 import * as arbitrary from './fixtures/arbitrary.ts';
 import { pieces } from './fixtures/mutations.ts';
 import { pick, randomSource } from './fixtures/random.ts';

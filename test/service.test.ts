@@ -5,7 +5,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseConfig } from '../lib/config.ts';
+import { parseConfig } from '../lib/config/config.ts';
 import { isCacheError } from '../lib/errors.ts';
 import { startService } from '../lib/service.ts';
 import { get } from './fixtures/client.ts';

@@ -1,6 +1,7 @@
 // `export`: a folder for `nix copy --from file://…`, a USB stick or a static web server.
-import type { Config } from '../config.ts';
-import { exportTo } from '../keep/export.ts';
+
+import { exportTo } from '../carry/export.ts';
+import type { Config } from '../config/config.ts';
 import { checkFolder, folderOperand, hashOperand } from './open-store.ts';
 import type { Output } from './progress.ts';
 import { type Tools, withEngine } from './with-engine.ts';

@@ -1,18 +1,18 @@
 // `gc`: removes by the limits of the configuration, beside a running service or without one.
 import type { Writable } from 'node:stream';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { formatBytes } from '../format.ts';
-import { ClockSteps } from '../keep/clock-steps.ts';
-import { collect, FRESH_MS } from '../keep/collect.ts';
-import { collectedLine, stillTooMuchLine } from '../keep/collector.ts';
+import { ClockSteps } from '../gc/clock-steps.ts';
+import { collect, FRESH_MS } from '../gc/collect.ts';
+import { collectedLine, stillTooMuchLine } from '../gc/collector.ts';
 import type { Log } from '../log.ts';
 import { hashPartIn } from '../nix/narinfo.ts';
 import { pathOf } from '../nix/object-name.ts';
-import { heeded } from '../store/changed-beside.ts';
-import { fileOf, openForReading } from '../store/files.ts';
-import { readFlatNarInfo } from '../store/flat-files.ts';
-import { readHeader } from '../store/header.ts';
-import type { Unit } from '../store/plan.ts';
+import { heeded } from '../store/folder/changed-beside.ts';
+import { fileOf, openForReading } from '../store/folder/files.ts';
+import { readFlatNarInfo } from '../store/folder/flat-files.ts';
+import { readHeader } from '../store/folder/header.ts';
+import type { Unit } from '../store/folder/plan.ts';
 import { openStore } from './open-store.ts';
 
 /**

@@ -1,11 +1,11 @@
 // `import`: takes in another cache, a folder of one, or what the Go service left.
 import { mkdir } from 'node:fs/promises';
+import { adopt } from '../carry/adopt.ts';
+import { importFrom } from '../carry/import.ts';
+import { FolderSource, hashesIn, type ImportSource, UpstreamSource } from '../carry/import-source.ts';
+import type { Config } from '../config/config.ts';
 import { upstreamAt } from '../config/upstreams.ts';
-import type { Config } from '../config.ts';
 import { CacheError, describe } from '../errors.ts';
-import { adopt } from '../keep/adopt.ts';
-import { importFrom } from '../keep/import.ts';
-import { FolderSource, hashesIn, type ImportSource, UpstreamSource } from '../keep/import-source.ts';
 import { printable } from '../log.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { Breakers } from '../upstream/breaker.ts';

@@ -2,7 +2,7 @@
 
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { formatAge, formatBytes } from '../format.ts';
 import { type Log, printable } from '../log.ts';
 import type { ListedObject } from '../store/store.ts';

@@ -1,10 +1,10 @@
 // Arguments → command → exit code: 0 for done, 1 for what could not be done, 2 for what was not understood, 3 for damage found
 // and for what was done but in part.
 import { readFile } from 'node:fs/promises';
-import { type Config, loadConfig } from '../config.ts';
+import { type Config, loadConfig } from '../config/config.ts';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
 import { createLog, printable } from '../log.ts';
-import { changing } from '../store/changed-beside.ts';
+import { changing } from '../store/folder/changed-beside.ts';
 import { HELP, parseArguments } from './arguments.ts';
 import { exportPaths } from './export.ts';
 import { gc } from './gc.ts';

@@ -2,12 +2,12 @@
 import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { CacheError, describe } from '../errors.ts';
-import { hashIn } from '../keep/collect.ts';
+import { hashIn } from '../gc/collect.ts';
 import type { Log } from '../log.ts';
 import type { StoreHash } from '../nix/store-path.ts';
-import { FolderStore } from '../store/folder-store.ts';
+import { FolderStore } from '../store/folder/folder-store.ts';
 import { parseUrl } from '../url.ts';
 
 /** @throws CacheError `startup` if there is no such folder */

@@ -1,11 +1,11 @@
 // `pin`, `unpin` and `pins`: what a collection never takes.
 import { basename } from 'node:path';
 import type { Writable } from 'node:stream';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { CacheError } from '../errors.ts';
+import { closureOf } from '../gc/closure.ts';
 import type { Log } from '../log.ts';
-import { closureOf } from '../store/closure.ts';
-import { Pins } from '../store/pins.ts';
+import { Pins } from '../store/folder/pins.ts';
 import { hashOperand, openStore } from './open-store.ts';
 
 /**

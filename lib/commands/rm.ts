@@ -2,19 +2,19 @@
 import { rm as removeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
-import type { Config } from '../config.ts';
+import { narsOf } from '../check/nars-of.ts';
+import type { Config } from '../config/config.ts';
 import { CacheError } from '../errors.ts';
 import { formatBytes } from '../format.ts';
-import { narsOf } from '../keep/nars-of.ts';
 import type { Log } from '../log.ts';
 import { type NarName, pathOf } from '../nix/object-name.ts';
-import { heeded } from '../store/changed-beside.ts';
-import { readFacts } from '../store/facts.ts';
-import { fileOf, idOf, syncFolder } from '../store/files.ts';
-import { Pins } from '../store/pins.ts';
-import { dropQuarantined, moveAside, quarantineFolder } from '../store/quarantine.ts';
-import { removeNar, trashFolder } from '../store/removal.ts';
-import { walkFolderSync } from '../store/walk.ts';
+import { heeded } from '../store/folder/changed-beside.ts';
+import { readFacts } from '../store/folder/facts.ts';
+import { fileOf, idOf, syncFolder } from '../store/folder/files.ts';
+import { Pins } from '../store/folder/pins.ts';
+import { dropQuarantined, moveAside, quarantineFolder } from '../store/folder/quarantine.ts';
+import { removeNar, trashFolder } from '../store/folder/removal.ts';
+import { walkFolderSync } from '../store/folder/walk.ts';
 import { hashOperand, openStore } from './open-store.ts';
 
 /**

@@ -1,5 +1,5 @@
 // `serve`: runs the service until it is told to stop.
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { describe } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { startService } from '../service.ts';

@@ -1,6 +1,7 @@
 // How far an export or import is, shown to whoever watches; failures as they come.
+
+import type { TransferWatch } from '../carry/transfer.ts';
 import { formatBytes } from '../format.ts';
-import type { TransferWatch } from '../keep/transfer.ts';
 import { createLog, type Log, printable } from '../log.ts';
 import { ProgressLine, type Terminal } from './progress.ts';
 

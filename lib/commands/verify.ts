@@ -1,13 +1,13 @@
 // `verify`: is all that is stored still what it was? Beside a running service or without one.
 import type { Writable } from 'node:stream';
-import type { Config } from '../config.ts';
+import { createRepairer } from '../check/repair.ts';
+import { type Progress, type Verified, type VerifyEvent, verifyFolder } from '../check/verify-folder.ts';
+import type { Config } from '../config/config.ts';
 import { CacheError } from '../errors.ts';
 import { formatAge, formatBytes } from '../format.ts';
-import { createRepairer } from '../keep/repair.ts';
-import { type Progress, type Verified, type VerifyEvent, verifyFolder } from '../keep/verify-folder.ts';
 import { type Log, printable } from '../log.ts';
-import { heeded } from '../store/changed-beside.ts';
-import { showWriter } from '../store/writer.ts';
+import { heeded } from '../store/folder/changed-beside.ts';
+import { showWriter } from '../store/folder/writer.ts';
 import { openStore } from './open-store.ts';
 import { ProgressLine, type Terminal } from './progress.ts';
 

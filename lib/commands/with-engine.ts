@@ -1,11 +1,11 @@
 // The cache for the time of one command, beside a running service or without one.
 import { setMaxListeners } from 'node:events';
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
+import { loadSecrets } from '../config/secrets.ts';
+import { createEngine, type Engine } from '../engine.ts';
 import { CacheError } from '../errors.ts';
-import { createEngine, type Engine } from '../keep/engine.ts';
-import { loadSecrets } from '../secrets.ts';
-import type { FolderOptions } from '../store/folder-store.ts';
-import { showWriter } from '../store/writer.ts';
+import type { FolderOptions } from '../store/folder/folder-store.ts';
+import { showWriter } from '../store/folder/writer.ts';
 import type { Output } from './progress.ts';
 import { TransferProgress } from './transfer-progress.ts';
 

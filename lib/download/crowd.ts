@@ -1,10 +1,11 @@
 // The downloads that are under way, by what they fetch: who asks meanwhile joins them, who waits for their beginning may leave
 // again, one that fails or is stopped is waited for while it keeps what has come, and those that nobody reads give way.
-import type { Slots } from '../upstream/slots.ts';
+
+import { type Flight, Flights } from '../sync/flights.ts';
+import type { Slots } from '../sync/slots.ts';
 import { Audience } from './audience.ts';
 import type { Download } from './download.ts';
 import { Endings } from './endings.ts';
-import { type Flight, Flights } from './flights.ts';
 import { Yielding } from './yielding.ts';
 
 interface CrowdOptions {

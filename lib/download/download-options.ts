@@ -1,5 +1,5 @@
 // What a download is told beforehand, and whom it tells what becomes of it.
-import type { Deadlines } from '../config.ts';
+import type { Deadlines } from '../config/config.ts';
 import type { Log } from '../log.ts';
 import type { Spool } from '../store/store.ts';
 import type { Answer } from '../upstream/answer.ts';

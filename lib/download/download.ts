@@ -1,11 +1,11 @@
 // A download: a file that grows, the workers who fill it, the verdict on it, and a second try elsewhere if the verdict is
 // bad. Nothing ties it to its readers: they come and go, it goes on.
 import { setMaxListeners } from 'node:events';
-import type { Deadlines } from '../config.ts';
+import type { Reader } from '../bytes/streams.ts';
+import type { Deadlines } from '../config/config.ts';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import { sha256ToHex } from '../nix/hash.ts';
 import type { Spool } from '../store/store.ts';
-import type { Reader } from '../streams.ts';
 import type { Answer } from '../upstream/answer.ts';
 import { Beginnings } from './beginning.ts';
 import type { DownloadOptions } from './download-options.ts';

@@ -1,24 +1,24 @@
 // Gets what the store lacks: finds out who may have it, starts one download of it, and lets everybody who asks
 // meanwhile join that.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Config, Deadlines } from '../config.ts';
+import type { Config, Deadlines } from '../config/config.ts';
 import { describe, isCacheError } from '../errors.ts';
 import { type Log, warnSeldom } from '../log.ts';
+import type { NarInfos } from '../narinfos/narinfos.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Store } from '../store/store.ts';
+import type { Flight } from '../sync/flights.ts';
 import type { Part } from '../upstream/answer.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via, viaKey } from '../upstream/via.ts';
 import { Crowd } from './crowd.ts';
 import { Download } from './download.ts';
 import { type First, firstAnswer } from './first-answer.ts';
-import type { Flight } from './flights.ts';
 import { KeptBeginnings } from './kept-beginnings.ts';
 import { keptAs, pathsFor } from './kept-names.ts';
 import { Lately } from './lately.ts';
 import { NarSources, type Wanted } from './nar-sources.ts';
-import type { NarInfos } from './narinfos.ts';
 import type { Source } from './sources.ts';
 import { Turns } from './turns.ts';
 import { canTell } from './verify.ts';

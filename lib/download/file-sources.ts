@@ -1,11 +1,11 @@
 // Who may supply what is neither a narinfo nor a NAR: listings, logs, realisations, build traces, debug information. No hash says
 // what they must be, so they are looked at before anybody gets a byte: what is empty, a web page, or not the JSON that it should be
 // counts as no answer. Codings are undone; one that this Node can't undo is passed on and named, as all who ask for them know it.
-import { decode, isDecodable, sniffCoding } from '../codings.ts';
+import { decode, isDecodable, sniffCoding } from '../bytes/codings.ts';
+import { atMost } from '../bytes/streams.ts';
 import { CacheError } from '../errors.ts';
 import { fileProblem, isJson } from '../nix/file-shape.ts';
 import type { ObjectKind } from '../nix/object-name.ts';
-import { atMost } from '../streams.ts';
 import type { Answer } from '../upstream/answer.ts';
 import type { Source } from './sources.ts';
 

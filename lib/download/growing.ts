@@ -1,8 +1,9 @@
 // A file that grows while it is read: the front moves, and any number of readers follow it, each at its own pace. Its last
 // piece stays hidden until somebody has said that the whole is right; whoever reads less than that waits for nothing but bytes.
+
+import type { Reader } from '../bytes/streams.ts';
 import { CacheError } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
-import type { Reader } from '../streams.ts';
 import { commonPrefix } from './common-prefix.ts';
 import { Overflow } from './overflow.ts';
 import { type Lent, Pieces } from './pieces.ts';

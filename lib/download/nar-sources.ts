@@ -1,6 +1,8 @@
 // Who may supply a body, in the order in which they are asked.
 import { describe, lacksDescriptors } from '../errors.ts';
 import type { Log } from '../log.ts';
+import type { NarInfos } from '../narinfos/narinfos.ts';
+import type { KnownNarInfo } from '../narinfos/served-narinfos.ts';
 import { isNameOf, namesFor, nixNarName, partsOfAddress } from '../nix/nar-names.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName, type ObjectName, pathsOf } from '../nix/object-name.ts';
@@ -9,8 +11,6 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via } from '../upstream/via.ts';
 import { fileSource } from './file-sources.ts';
-import type { NarInfos } from './narinfos.ts';
-import type { KnownNarInfo } from './served-narinfos.ts';
 import type { Source } from './sources.ts';
 import { canTell, type Expected } from './verify.ts';
 

@@ -1,6 +1,6 @@
 // What readers of a growing file have lately read of it. Many follow its front together: the first at an offset reads from
 // the disk, the others take what that one read, so that fifty readers cost little more than one.
-import { giveBuffer, PIECE_BYTES, takeBuffer } from '../buffers.ts';
+import { giveBuffer, PIECE_BYTES, takeBuffer } from '../bytes/buffers.ts';
 import { CacheError } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
 

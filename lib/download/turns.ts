@@ -1,6 +1,6 @@
 // How many downloads are under way at once, and how many bytes they may put into temporary files together: more wait in the order
 // in which they came.
-import { Slots } from '../upstream/slots.ts';
+import { Slots } from '../sync/slots.ts';
 import type { Expected } from './verify.ts';
 
 export class Turns {

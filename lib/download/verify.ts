@@ -1,7 +1,7 @@
 // The verdict on a body: follows the front of the file, hashes it, unpacks it where Node can, and compares with what is
 // known of it beforehand.
 import { createHash, type Hash } from 'node:crypto';
-import { isDecodable } from '../codings.ts';
+import { isDecodable } from '../bytes/codings.ts';
 import { CacheError } from '../errors.ts';
 import { type Digest as FileDigest, type Sha256, sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
 import { type JudgedNamed, judgeNamed, type Named } from '../nix/named.ts';

@@ -1,7 +1,7 @@
 // Downloads that nobody reads go on while nobody waits for their connections or their room. When somebody does, they are
 // stopped, one after the other, until nobody waits any more.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Slots } from '../upstream/slots.ts';
+import type { Slots } from '../sync/slots.ts';
 import type { Download } from './download.ts';
 
 type Crowd = Pick<Slots, 'isCrowded' | 'whenCrowded'>;

@@ -4,9 +4,9 @@ import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { Addresses, plainAddress } from '../addresses.ts';
-import type { AccessConfig, Right } from '../config.ts';
+import type { AccessConfig, Right } from '../config/config.ts';
+import { digestOf, type Token } from '../config/secrets.ts';
 import { CacheError } from '../errors.ts';
-import { digestOf, type Token } from '../secrets.ts';
 import { Guesses } from './guesses.ts';
 import type { OwnToken } from './push-token.ts';
 

@@ -1,12 +1,12 @@
 // One request: route → auth → find or put → answer → one log line. The only place where codes become statuses.
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import { collect } from '../bytes/streams.ts';
 import type { Cache } from '../cache.ts';
 import { CacheError, describe, type ErrorCode, isCacheError, lacksDescriptors } from '../errors.ts';
 import { type Log, printable, warnSeldom } from '../log.ts';
 import { type CacheInfo, formatCacheInfo, storeDirOf } from '../nix/cache-info.ts';
 import type { ObjectName } from '../nix/object-name.ts';
-import { collect } from '../streams.ts';
-import type { Uploads } from '../upload.ts';
+import type { Uploads } from '../upload/upload.ts';
 import { isRound, viaHeader, viaOf } from '../upstream/via.ts';
 import type { Access } from './auth.ts';
 import { cacheControl } from './caching.ts';

@@ -3,11 +3,11 @@
 // uploads are refused, hits go on, and it is tried again until the operator has mended that.
 import { stat } from 'node:fs/promises';
 import { Addresses, LOOPBACK } from '../addresses.ts';
-import type { AccessConfig } from '../config.ts';
+import type { AccessConfig } from '../config/config.ts';
+import { digestOf, type Token } from '../config/secrets.ts';
 import { describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { digestOf, type Token } from '../secrets.ts';
-import { makePushNetrc, pushNetrcIn, readPushNetrc } from '../store/push-netrc.ts';
+import { makePushNetrc, pushNetrcIn, readPushNetrc } from '../store/folder/push-netrc.ts';
 
 const AGAIN_MS = 2_000;
 

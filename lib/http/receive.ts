@@ -1,9 +1,9 @@
 // The body of an upload: its 100-continue, its content coding, its deadline on silence, and what is left of it when it
 // is refused.
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { codingOf, DECODABLE, decode, isDecodable } from '../codings.ts';
+import { codingOf, DECODABLE, decode, isDecodable } from '../bytes/codings.ts';
+import { atMost, untilStalled } from '../bytes/streams.ts';
 import { CacheError, isCacheError } from '../errors.ts';
-import { atMost, untilStalled } from '../streams.ts';
 
 /** What a coded body may unpack to. Clients code narinfos, listings and logs only. */
 const MAX_DECODED_BYTES = 256 << 20;

@@ -1,8 +1,8 @@
 // A found object as an HTTP answer: headers, one range or all of it, the body at the client's pace.
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Reader } from '../bytes/streams.ts';
 import type { Found } from '../cache.ts';
 import { CacheError } from '../errors.ts';
-import type { Reader } from '../streams.ts';
 import { cacheControl, isSameFile, isUnchanged, NEVER } from './caching.ts';
 import { parseRange } from './range.ts';
 

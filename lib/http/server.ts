@@ -10,10 +10,10 @@ import {
 } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import type { Listen } from '../config.ts';
+import type { Listen } from '../config/config.ts';
+import type { TlsFiles } from '../config/secrets.ts';
 import { CacheError, describe, isErrno } from '../errors.ts';
-import type { TlsFiles } from '../secrets.ts';
-import { UnderWay } from '../under-way.ts';
+import { UnderWay } from '../sync/under-way.ts';
 import { NEVER } from './caching.ts';
 import { watchHalfOpen } from './half-open.ts';
 import type { Handler } from './handler.ts';

@@ -1,5 +1,5 @@
 // What a narinfo says of the file of its NAR, and whether two narinfos are about the same.
-import { isDecodable } from '../codings.ts';
+import { isDecodable } from '../bytes/codings.ts';
 import { CacheError } from '../errors.ts';
 import { sha256ToHex } from './hash.ts';
 import type { NarInfo } from './narinfo.ts';

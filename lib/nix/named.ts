@@ -1,6 +1,6 @@
 // The verdict on a NAR of which nobody knows more than its name: whether the name's digits are the hash of the file, or of what is
 // packed in it. Where that can't be told, it is passed on, and nothing more.
-import { decode, isDecodable } from '../codings.ts';
+import { decode, isDecodable } from '../bytes/codings.ts';
 import { CacheError, isCacheError } from '../errors.ts';
 import type { Compression } from './compression.ts';
 import { type Sha256, sha256FromBytes } from './hash.ts';

@@ -1,6 +1,6 @@
 // What a narinfo says of the NAR inside its file, and whether that is so.
 import { createHash } from 'node:crypto';
-import { decode } from '../codings.ts';
+import { decode } from '../bytes/codings.ts';
 import { CacheError } from '../errors.ts';
 import type { Compression } from './compression.ts';
 import { type Sha256, sha256FromBytes } from './hash.ts';

@@ -1,9 +1,9 @@
 // Logs and listings that are stored as an upstream packed them, since the Node of that time could not undo it, or nobody had said
 // that they were packed: their first bytes tell. Where this Node can undo it, the plain one takes their place.
-import { decode, isDecodable, sniffCoding } from '../codings.ts';
+import { decode, isDecodable, sniffCoding } from '../bytes/codings.ts';
+import { atMost, piecesOf } from '../bytes/streams.ts';
 import { CacheError, isCacheError } from '../errors.ts';
 import type { ObjectKind } from '../nix/object-name.ts';
-import { atMost, piecesOf } from '../streams.ts';
 import type { Store, StoredObject } from './store.ts';
 import { storeBody } from './store-body.ts';
 

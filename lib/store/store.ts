@@ -1,6 +1,7 @@
 // What every store can do. The folder (`FolderStore`) is the first one; nothing above knows more than this.
+
+import type { Reader } from '../bytes/streams.ts';
 import type { ObjectKind } from '../nix/object-name.ts';
-import type { Reader } from '../streams.ts';
 
 /** What a stored object says of itself. */
 export interface ObjectMeta {

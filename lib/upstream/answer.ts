@@ -1,6 +1,6 @@
 // What an upstream has under a URL, as its headers tell: RFC 9110, sections 8 and 14.
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { codingOf, isDecodable } from '../codings.ts';
+import { codingOf, isDecodable } from '../bytes/codings.ts';
 import type { Incoming } from './body.ts';
 
 /** Something an upstream has, or a part of it. Read the body to its end or destroy it. */

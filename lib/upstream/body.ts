@@ -1,8 +1,8 @@
 // The body of an upstream's answer: content codings undone, with a deadline on silence, its failures in our terms.
 import type { IncomingMessage } from 'node:http';
-import { codingOf, decode, isDecodable, isPassable } from '../codings.ts';
+import { codingOf, decode, isDecodable, isPassable } from '../bytes/codings.ts';
+import { untilStalled } from '../bytes/streams.ts';
 import { CacheError, describe, isCacheError } from '../errors.ts';
-import { untilStalled } from '../streams.ts';
 
 /** Bytes of a body that nobody wants to read on to keep its connection; beyond that a new one is cheaper. */
 const DISCARD_BYTES = 64 * 1024;

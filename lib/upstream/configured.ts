@@ -1,11 +1,11 @@
 // The upstreams as the configuration has them, with the certificates that it names.
 import { readFile } from 'node:fs/promises';
-import { checkAuthority } from '../certificates.ts';
-import type { Config, UpstreamConfig } from '../config.ts';
+import { checkAuthority } from '../config/certificates.ts';
+import type { Config, UpstreamConfig } from '../config/config.ts';
 import { CacheError, describe } from '../errors.ts';
+import { Resolver } from '../wire/resolve.ts';
 import { Breakers } from './breaker.ts';
 import { Connections } from './connections.ts';
-import { Resolver } from './resolve.ts';
 import { Upstream, type UpstreamOptions } from './upstream.ts';
 import { Upstreams, type UpstreamsOptions } from './upstreams.ts';
 import { newInstance } from './via.ts';

@@ -1,5 +1,5 @@
 // How many connections may be busy at once, to one upstream or to all of them.
-import { Slots } from './slots.ts';
+import { Slots } from '../sync/slots.ts';
 
 export class Connections {
   /** Small answers have connections of their own, so that narinfos never queue behind NARs. */

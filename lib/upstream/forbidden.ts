@@ -1,8 +1,8 @@
 // What a 403 means. Buckets that nobody may list say it of what they do not have, and that is a miss; but a server that has
 // banned us says it of everything, with a web page, and so does a bucket whose credentials or clocks do not fit.
 import type { IncomingMessage } from 'node:http';
+import { clip } from '../wire/handshake.ts';
 import { discard } from './body.ts';
-import { clip } from './handshake.ts';
 
 /** Where such a page or XML says what it is. */
 const BEGINNING_BYTES = 4096;

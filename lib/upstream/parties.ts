@@ -1,14 +1,14 @@
 // Whoever may answer for an address: the upstream, or another origin that it leads to. Each has a standing of its own, which
 // tells whether to ask, and is told how that went; so is the proxy before them.
 import type { IncomingMessage } from 'node:http';
-import type { Deadlines } from '../config.ts';
+import type { Deadlines } from '../config/config.ts';
 import { CacheError, isCacheError } from '../errors.ts';
+import { shown } from '../wire/urls.ts';
 import { isContinuation, type Part } from './answer.ts';
 import type { Breakers } from './breaker.ts';
 import { type Health, tells } from './health.ts';
 import type { Standing } from './standing.ts';
 import { Target, Targets } from './targets.ts';
-import { shown } from './urls.ts';
 import type { Via } from './via.ts';
 import type { WayOut } from './way-out.ts';
 

@@ -1,24 +1,24 @@
 // Sends the requests of one upstream, over its connections and through its proxy, and follows where they are redirected to.
 import type { IncomingMessage } from 'node:http';
-import type { Deadlines, UpstreamConfig } from '../config.ts';
+import type { Deadlines, UpstreamConfig } from '../config/config.ts';
 import { CacheError } from '../errors.ts';
-import { DialAgent } from './agent.ts';
+import { Slots } from '../sync/slots.ts';
+import { DialAgent } from '../wire/agent.ts';
+import { dial } from '../wire/dial.ts';
+import { Whereabouts } from '../wire/reach.ts';
+import { get } from '../wire/request.ts';
+import type { Resolver } from '../wire/resolve.ts';
+import { USER_AGENT } from '../wire/target.ts';
+import { hostOf, redirected, shown } from '../wire/urls.ts';
 import { isContinuation, rangeHeader } from './answer.ts';
 import { discard } from './body.ts';
 import type { Breakers } from './breaker.ts';
 import { Connections } from './connections.ts';
-import { dial } from './dial.ts';
 import { isWebPage } from './forbidden.ts';
 import type { Health } from './health.ts';
 import { Parties, type Party, type Way } from './parties.ts';
-import { Whereabouts } from './reach.ts';
-import { get } from './request.ts';
-import type { Resolver } from './resolve.ts';
-import { Slots } from './slots.ts';
 import { Postponement } from './standing.ts';
-import { USER_AGENT } from './target.ts';
 import type { Throttle } from './throttle.ts';
-import { hostOf, redirected, shown } from './urls.ts';
 import { NOBODY, viaHeader } from './via.ts';
 
 interface SenderOptions {

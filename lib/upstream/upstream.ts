@@ -1,10 +1,13 @@
 // One upstream: its address, its way there, its credentials and its connections. Turns what it answers into three
 // outcomes: here it is, it is not there, or the upstream failed; and notes in its health what that tells.
 import type { IncomingMessage } from 'node:http';
-import type { Deadlines, UpstreamConfig } from '../config.ts';
+import type { Deadlines, UpstreamConfig } from '../config/config.ts';
 import { CacheError } from '../errors.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
 import { checkSigned, type Keys, type PublicKey, readKeys, verifyText } from '../nix/signature.ts';
+import type { Slots } from '../sync/slots.ts';
+import { names, type Resolver } from '../wire/resolve.ts';
+import { httpUrl } from '../wire/urls.ts';
 import { type Answer, extentOf, type Part, validatorOf } from './answer.ts';
 import { Body, discard, type Watch } from './body.ts';
 import type { Breakers } from './breaker.ts';
@@ -15,12 +18,9 @@ import { look } from './look.ts';
 import { Pace } from './pace.ts';
 import type { Way } from './parties.ts';
 import { Parts } from './parts.ts';
-import { names, type Resolver } from './resolve.ts';
 import { Sender } from './sender.ts';
-import type { Slots } from './slots.ts';
 import { Postponement, Standing } from './standing.ts';
 import { outcomeOf } from './status.ts';
-import { httpUrl } from './urls.ts';
 import { NOBODY, newInstance, type Via, viaOf } from './via.ts';
 
 export interface UpstreamOptions {

@@ -1,12 +1,12 @@
 // The upstreams in their order of preference, and the one rule for asking several: the first that has it answers. It
 // is missing only if somebody who is believed to work said so and nobody who is believed to work failed. Those who
 // are believed dead are not asked, unless nobody else is left who could have it.
-import type { Deadlines } from '../config.ts';
+import type { Deadlines } from '../config/config.ts';
 import { CacheError, describe, isCacheError, lacksDescriptors } from '../errors.ts';
 import { type Log, warnSeldom } from '../log.ts';
+import type { Resolver } from '../wire/resolve.ts';
 import { Misses } from './misses.ts';
 import { type Ask, race } from './race.ts';
-import type { Resolver } from './resolve.ts';
 import { Postponement } from './standing.ts';
 import type { Upstream } from './upstream.ts';
 import { newInstance } from './via.ts';

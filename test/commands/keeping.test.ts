@@ -18,7 +18,7 @@ import { basename, dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { rm } from '../../lib/commands/rm.ts';
-import { parseConfig } from '../../lib/config.ts';
+import { parseConfig } from '../../lib/config/config.ts';
 import { createLog } from '../../lib/log.ts';
 import { fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
 import { get, head, push, put } from '../fixtures/client.ts';

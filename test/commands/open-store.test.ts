@@ -3,9 +3,9 @@ import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openStore } from '../../lib/commands/open-store.ts';
-import { parseConfig } from '../../lib/config.ts';
-import { createEngine } from '../../lib/keep/engine.ts';
-import type { FolderStore } from '../../lib/store/folder-store.ts';
+import { parseConfig } from '../../lib/config/config.ts';
+import { createEngine } from '../../lib/engine.ts';
+import type { FolderStore } from '../../lib/store/folder/folder-store.ts';
 import { storeBody } from '../../lib/store/store-body.ts';
 import { temporaryFolder } from '../fixtures/defer.ts';
 

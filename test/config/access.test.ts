@@ -1,7 +1,7 @@
 // Who may do what, as the configuration says it; and secrets from the environment, which no message repeats.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseConfig } from '../../lib/config.ts';
+import { parseConfig } from '../../lib/config/config.ts';
 import { isCacheError } from '../../lib/errors.ts';
 
 const FILE = '/etc/cache.toml';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseConfig } from '../../lib/config.ts';
+import { parseConfig } from '../../lib/config/config.ts';
 import { FILE, messageOf, mistakes } from '../fixtures/config-text.ts';
 
 test('a message stays on its line whatever the text holds', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { parseConfig } from '../../lib/config.ts';
+import { parseConfig } from '../../lib/config/config.ts';
 import { isCacheError } from '../../lib/errors.ts';
 import { FILE, messageOf, mistakes } from '../fixtures/config-text.ts';
 import { pick, randomSource } from '../fixtures/random.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseConfig } from '../../lib/config.ts';
+import { parseConfig } from '../../lib/config/config.ts';
 import { FILE, NIXOS_KEY } from '../fixtures/config-text.ts';
 
 test('public keys are those of cache.nixos.org for what holds its paths, and as written for others', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parseConfig } from '../../lib/config/config.ts';
 import { parseListen } from '../../lib/config/values.ts';
-import { parseConfig } from '../../lib/config.ts';
 import { FILE, messageOf, mistakes, NIXOS_KEY } from '../fixtures/config-text.ts';
 
 test('URLs are normalised', () => {

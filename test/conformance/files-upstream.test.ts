@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { DECODABLE, isDecodable } from '../../lib/codings.ts';
+import { DECODABLE, isDecodable } from '../../lib/bytes/codings.ts';
 import { get, put } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { compress, makePackage } from '../fixtures/nar.ts';

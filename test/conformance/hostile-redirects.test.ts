@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import type { RequestListener } from 'node:http';
 import { test } from 'node:test';
+import type { UpstreamConfig } from '../../lib/config/config.ts';
 import { parseProxy } from '../../lib/config/proxy.ts';
-import type { UpstreamConfig } from '../../lib/config.ts';
 import { isCacheError } from '../../lib/errors.ts';
-import { redirected } from '../../lib/upstream/urls.ts';
+import { redirected } from '../../lib/wire/urls.ts';
 import { get } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { makePackage } from '../fixtures/nar.ts';

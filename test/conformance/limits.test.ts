@@ -1,7 +1,7 @@
 // What goes on at once is bounded: downloads wait for each other in the order they came, narinfos for nobody.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import type { Config } from '../../lib/config.ts';
+import type { Config } from '../../lib/config/config.ts';
 import { get, open } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, makePackage } from '../fixtures/nar.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { isDecodable } from '../../lib/codings.ts';
+import { isDecodable } from '../../lib/bytes/codings.ts';
 import { assertNotGood, get, head, push, put } from '../fixtures/client.ts';
 import { temporaryFolder } from '../fixtures/defer.ts';
 import { startTestService } from '../fixtures/in-process.ts';

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
-import { isDecodable } from '../../lib/codings.ts';
+import { isDecodable } from '../../lib/bytes/codings.ts';
 import { encodeNix32 } from '../../lib/nix/nix32.ts';
 import { get, push, put } from '../fixtures/client.ts';
 import { evict } from '../fixtures/forgetting.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { fileOf, idOf } from '../../lib/store/files.ts';
+import { fileOf, idOf } from '../../lib/store/folder/files.ts';
 import { get, push, put } from '../fixtures/client.ts';
 import { commandsOn } from '../fixtures/command.ts';
 import { defer, type Owner, temporaryFolder } from '../fixtures/defer.ts';

@@ -1,12 +1,12 @@
 // What a second request for the same file may know that the first did not.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { piecesOf } from '../../lib/bytes/streams.ts';
 import { Fetcher } from '../../lib/download/fetcher.ts';
-import { NarInfos } from '../../lib/download/narinfos.ts';
 import { CacheError } from '../../lib/errors.ts';
+import { NarInfos } from '../../lib/narinfos/narinfos.ts';
 import type { NarName, ObjectName } from '../../lib/nix/object-name.ts';
 import type { StoreHash } from '../../lib/nix/store-path.ts';
-import { piecesOf } from '../../lib/streams.ts';
 import type { Owner } from '../fixtures/defer.ts';
 import { Holdings } from '../fixtures/holdings.ts';
 import { makePackage, type Package } from '../fixtures/nar.ts';

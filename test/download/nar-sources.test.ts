@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NarSources } from '../../lib/download/nar-sources.ts';
-import type { NarInfos } from '../../lib/download/narinfos.ts';
-import type { KnownNarInfo } from '../../lib/download/served-narinfos.ts';
 import { CacheError, isCacheError } from '../../lib/errors.ts';
+import type { NarInfos } from '../../lib/narinfos/narinfos.ts';
+import type { KnownNarInfo } from '../../lib/narinfos/served-narinfos.ts';
 import { addressOf, namesFor, narNameOf, partsOfAddress } from '../../lib/nix/nar-names.ts';
 import { parseNarInfo } from '../../lib/nix/narinfo.ts';
 import type { NarName } from '../../lib/nix/object-name.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Yielding } from '../../lib/download/yielding.ts';
-import { Slots } from '../../lib/upstream/slots.ts';
+import { Slots } from '../../lib/sync/slots.ts';
 import { until } from '../fixtures/patience.ts';
 
 const { signal } = new AbortController();

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage } from 'node:http';
 import { test } from 'node:test';
-import { type AccessConfig, parseConfig, type Right } from '../../lib/config.ts';
+import { type AccessConfig, parseConfig, type Right } from '../../lib/config/config.ts';
+import { digestOf } from '../../lib/config/secrets.ts';
 import { isCacheError } from '../../lib/errors.ts';
 import { Access } from '../../lib/http/auth.ts';
-import { digestOf } from '../../lib/secrets.ts';
 
 const TOKENS = {
   pull: 'pull-pull-pull-pull',

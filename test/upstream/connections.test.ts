@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as immediate } from 'node:timers/promises';
+import type { Slots } from '../../lib/sync/slots.ts';
 import { Connections } from '../../lib/upstream/connections.ts';
-import type { Slots } from '../../lib/upstream/slots.ts';
 
 /** How many can be had without waiting, which are given back. */
 async function free(slots: Slots): Promise<number> {

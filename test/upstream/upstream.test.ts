@@ -4,11 +4,11 @@ import { createServer, type IncomingMessage, type RequestListener, type ServerRe
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { collect } from '../../lib/bytes/streams.ts';
+import type { Deadlines, UpstreamConfig } from '../../lib/config/config.ts';
 import { parseProxy } from '../../lib/config/proxy.ts';
-import type { Deadlines, UpstreamConfig } from '../../lib/config.ts';
 import { isCacheError } from '../../lib/errors.ts';
 import { createLog } from '../../lib/log.ts';
-import { collect } from '../../lib/streams.ts';
 import type { Answer } from '../../lib/upstream/answer.ts';
 import { Breakers } from '../../lib/upstream/breaker.ts';
 import { Upstream } from '../../lib/upstream/upstream.ts';

@@ -1,0 +1,255 @@
+// Takes over what the Go service left: flat files named by the SHA-256 of the request path, without a header. Narinfos are
+// known by their contents, and lead to their NARs. They are checked, which that service never did, and become objects.
+import { readdir, readFile, realpath, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isDecodable } from '../bytes/codings.ts';
+import { piecesOf } from '../bytes/streams.ts';
+import { CacheError, describe, isErrno } from '../errors.ts';
+import { checkFits, withoutNeedlessSize } from '../nix/fits.ts';
+import { sha256FromBytes } from '../nix/hash.ts';
+import { narNameOf } from '../nix/nar-names.ts';
+import { type NarInfo, parseNarInfo, withFileSize } from '../nix/narinfo.ts';
+import { hashInNarName, type NarName, pathOf } from '../nix/object-name.ts';
+import { checkUnpacked, Digest } from '../nix/unpacked.ts';
+import { idOf, isId, storageError } from '../store/folder/files.ts';
+import { readFlatNarInfo } from '../store/folder/flat-files.ts';
+import type { FolderStore } from '../store/folder/folder-store.ts';
+import type { ObjectMeta, PutOptions, Spool, StoredObject } from '../store/store.ts';
+import { storeBytes } from '../store/store-body.ts';
+import { bodyFor, MOST_BYTES, namesFor } from './besides.ts';
+import { readPieces } from './import-source.ts';
+import { attempt, checkAborted, counted, type TransferWatch } from './transfer.ts';
+
+interface AdoptOptions {
+  readonly store: FolderStore;
+  readonly storeDir: string;
+  readonly folder: string;
+  readonly watch: TransferWatch;
+  readonly signal: AbortSignal;
+}
+
+interface Adopted {
+  /** Files that nothing explains. */
+  readonly unnamed: readonly string[];
+  /** Store paths whose NAR is not there: they are had from the upstreams again when somebody asks. */
+  readonly lacking: readonly string[];
+}
+
+const KEEP: PutOptions = { existing: 'keep', durable: true };
+
+/** @throws CacheError `startup`, `storage` or `aborted` */
+export async function adopt(options: AdoptOptions): Promise<Adopted> {
+  const { folder, store, signal, watch } = options;
+  const names = await readdir(folder).catch((error) => {
+    throw new CacheError('startup', `can't read ${folder}: ${describe(error)}`, error);
+  });
+  const files = new Set(names.filter(isId));
+  const run = new Run(options, files, await isSame(folder, store.folder));
+  const narInfos: string[] = [];
+  for (const file of files)
+    if ((await readFlatNarInfo(join(folder, file))) !== undefined) narInfos.push(file);
+  watch.total(narInfos.length);
+  for (const file of narInfos.sort()) {
+    checkAborted(signal);
+    await run.take(file);
+  }
+  const known = idOf('/nix-cache-info');
+  return { unnamed: [...run.unnamed].filter((file) => file !== known).sort(), lacking: run.lacking };
+}
+
+class Run {
+  readonly unnamed: Set<string>;
+  readonly lacking: string[] = [];
+  readonly #options: AdoptOptions;
+  readonly #files: ReadonlySet<string>;
+  readonly #inPlace: boolean;
+
+  constructor(options: AdoptOptions, files: ReadonlySet<string>, inPlace: boolean) {
+    this.#options = options;
+    this.#files = files;
+    this.#inPlace = inPlace;
+    this.unnamed = new Set(files);
+  }
+
+  async take(file: string): Promise<void> {
+    const { folder, store, storeDir, watch } = this.#options;
+    const text = await readFlatNarInfo(join(folder, file));
+    if (text === undefined) return;
+    this.unnamed.delete(file);
+    const label = /^StorePath: (\S+)/.exec(text)?.[1] ?? file;
+    await attempt(this.#options, label, async () => {
+      const info = parseNarInfo(text, storeDir);
+      const path = pathOf({ kind: 'narinfo', hash: info.hashPart });
+      if (idOf(path) !== file) {
+        throw new CacheError(
+          'invalid',
+          `its narinfo lies under the name ${file}, which is not that of ${path}`,
+        );
+      }
+      const narName = narNameOf(info, 'unknown');
+      const narPath = pathOf({ kind: 'nar', name: narName, hash: undefined });
+      const flat = flatNames(info).find((name) => this.#files.has(name));
+      if (flat !== undefined) this.unnamed.delete(flat);
+      const how = await this.#takeNar(info, narName, narPath, flat);
+      if (how === undefined) {
+        this.lacking.push(info.storePath);
+        return;
+      }
+      const nar = await store.open(narPath);
+      await nar?.close();
+      const put = await this.#takeText(info, nar === undefined ? text : withFileSize(text, nar.meta.size));
+      await this.#takeBesides(info);
+      if (this.#inPlace) await this.#clear(file, flat === idOf(narPath) ? flat : undefined);
+      watch.done(how === 'exists' && put === 'exists' ? 'there' : 'taken');
+    });
+  }
+
+  /** Undefined if there is no NAR. */
+  async #takeNar(
+    info: NarInfo,
+    name: NarName,
+    path: string,
+    flat: string | undefined,
+  ): Promise<'stored' | 'exists' | undefined> {
+    const { folder, store } = this.#options;
+    // In its own folder the store shows the flat file too.
+    const mayBeFlat = this.#inPlace && flat !== undefined;
+    const there = mayBeFlat ? undefined : await store.open(path);
+    if (there !== undefined) {
+      await there.close();
+      checkFits(withoutNeedlessSize(info), there.meta);
+      return 'exists';
+    }
+    if (flat === undefined) return undefined;
+    const stats = await stat(join(folder, flat)).catch((error) => {
+      // It was that of another path too, and has been taken with that.
+      if (isErrno(error, 'ENOENT')) return undefined;
+      throw storageError(`can't read ${flat}`, error);
+    });
+    if (stats === undefined) return this.#takeNar(info, name, path, undefined);
+    // Of a device or a pipe there is no end.
+    if (!stats.isFile()) throw new CacheError('invalid', `${flat}, its NAR, is no file`);
+    return this.#copyNar(info, name, path, { file: join(folder, flat), storedAt: stats.mtime });
+  }
+
+  async #copyNar(
+    info: NarInfo,
+    name: NarName,
+    path: string,
+    { file, storedAt }: { readonly file: string; readonly storedAt: Date },
+  ): Promise<'stored' | 'exists'> {
+    const { signal, store, watch } = this.#options;
+    const spool = store.spool();
+    try {
+      await spool.ready();
+      const digest = new Digest();
+      const chunks = spooled(digest.through(counted(readPieces(file), watch, signal)), spool);
+      const { compression } = info;
+      if (compression !== 'none' && isDecodable(compression))
+        await checkUnpacked(info.storePath, info, chunks);
+      for await (const _ of chunks);
+      const hash = digest.end();
+      // Where the narinfo tells the file's hash, that counts; a name may be made of the NarHash.
+      const promised = info.fileHash === undefined ? hashInNarName(name) : undefined;
+      const found = sha256FromBytes(hash);
+      if (promised !== undefined && promised !== found && promised !== info.narHash)
+        throw new CacheError('invalid', `the SHA-256 of ${path} is ${found}, its name says ${promised}`);
+      const meta: ObjectMeta = {
+        ...{
+          path,
+          kind: 'nar',
+          origin: 'unknown',
+          storedAt,
+          size: digest.size,
+          sha256: hash.toString('hex'),
+        },
+        narHash: `sha256:${info.narHash}`,
+      };
+      checkFits(withoutNeedlessSize(info), meta);
+      return await this.#put(spool, meta);
+    } finally {
+      await spool.close();
+    }
+  }
+
+  /** What is kept instead of it must be whole: the flat file may go. */
+  async #put(spool: Spool, meta: ObjectMeta): Promise<'stored' | 'exists'> {
+    const { store } = this.#options;
+    if ((await store.put(spool, meta, KEEP)) === 'stored') return 'stored';
+    if (await isWhole(await store.open(meta.path))) return 'exists';
+    return store.put(spool, meta, { ...KEEP, existing: 'replace' });
+  }
+
+  /** That service kept whatever was asked for, and its files have names that only those of their objects lead to. */
+  async #takeBesides(info: NarInfo): Promise<void> {
+    const { folder, store, watch } = this.#options;
+    for (const name of namesFor(info)) {
+      const id = idOf(pathOf(name));
+      if (!this.unnamed.has(id)) continue;
+      const file = join(folder, id);
+      const stats = await stat(file).catch(() => undefined);
+      if (stats?.isFile() !== true || stats.size > MOST_BYTES) continue;
+      const body = await attempt(this.#options, pathOf(name), async () => {
+        const found = await readFile(file).catch((error) => {
+          throw new CacheError('damaged', `can't read ${file}`, error);
+        });
+        return bodyFor(name, found);
+      });
+      if (body === undefined) continue;
+      this.unnamed.delete(id);
+      if ((await storeBytes(store, name, body, 'unknown', KEEP)) === 'stored') watch.besides();
+      if (this.#inPlace) await this.#clear(id);
+    }
+  }
+
+  async #takeText(info: NarInfo, text: string): Promise<'stored' | 'exists'> {
+    const { store } = this.#options;
+    const name = { kind: 'narinfo', hash: info.hashPart } as const;
+    const put = (existing: PutOptions['existing']) =>
+      storeBytes(store, name, Buffer.from(text), 'unknown', { ...KEEP, existing });
+    if ((await put('keep')) === 'stored') return 'stored';
+    return (await isWhole(await store.open(pathOf(name)))) ? 'exists' : put('replace');
+  }
+
+  /** Of a NAR that has got another name the flat file stays: clients may know it by the old one. */
+  async #clear(...files: readonly (string | undefined)[]): Promise<void> {
+    for (const file of files) {
+      if (file === undefined) continue;
+      await rm(join(this.#options.folder, file), { force: true }).catch((error) => {
+        throw storageError(`can't remove ${file}`, error);
+      });
+    }
+  }
+}
+
+/** The names that the NAR's file may have. */
+function flatNames({ url }: NarInfo): string[] {
+  const path = url.replace(/[?#].*$/s, '').replace(/^https?:\/\/[^/]*/, '');
+  return [path, url].map((one) => idOf(one.startsWith('/') ? one : `/${one}`));
+}
+
+async function* spooled(chunks: AsyncIterable<Buffer>, spool: Spool): AsyncGenerator<Buffer> {
+  let at = 0;
+  for await (const chunk of chunks) {
+    await spool.write(chunk, at);
+    at += chunk.length;
+    yield chunk;
+  }
+}
+
+/** Reads all of it; what is damaged is set aside by that. */
+async function isWhole(object: StoredObject | undefined): Promise<boolean> {
+  if (object === undefined) return false;
+  try {
+    for await (const _ of piecesOf(object.reader(0, object.meta.size)));
+    return true;
+  } catch (error) {
+    if (error instanceof CacheError && error.code === 'damaged') return false;
+    throw error;
+  }
+}
+
+async function isSame(a: string, b: string): Promise<boolean> {
+  const [one, other] = await Promise.all([a, b].map((folder) => realpath(folder).catch(() => folder)));
+  return one === other;
+}

@@ -1,0 +1,283 @@
+// One check of all of the folder, or of a sample of it: sets aside what is damaged, and has it fetched anew where that is
+// wished. Works beside a service, from which it takes nothing but time of the disk.
+import type { Config } from '../config/config.ts';
+import { describe, isCacheError } from '../errors.ts';
+import { type ObjectName, parseObjectName, pathOf } from '../nix/object-name.ts';
+import { fileOf, idOf } from '../store/folder/files.ts';
+import type { FolderStore } from '../store/folder/folder-store.ts';
+import { putBack } from '../store/folder/put-back.ts';
+import { dropQuarantined, listQuarantined } from '../store/folder/quarantine.ts';
+import { countFolder, type Totals } from '../store/folder/scan.ts';
+import { type FolderFile, walkFolder } from '../store/folder/walk.ts';
+import { checkAny } from './check-any.ts';
+import { Checker } from './check-object.ts';
+import type { Finding } from './finding.ts';
+import { KnownKeys } from './known-keys.ts';
+import { narInfosOf } from './narinfos-of.ts';
+import type { Repairer } from './repair.ts';
+import { isDangling, isThere } from './set-aside.ts';
+
+interface VerifyOptions {
+  readonly store: FolderStore;
+  readonly config: Config;
+  /** Of the objects, above 0; 1 for all. */
+  readonly share: number;
+  /** Undefined where nothing is to be fetched anew. */
+  readonly repairer: Repairer | undefined;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: Progress) => void;
+  readonly onEvent: (event: VerifyEvent) => void;
+  /** From 0 to 1. */
+  readonly random?: () => number;
+}
+
+export interface Progress {
+  /** From 0 to 1, of all there is to do. */
+  readonly done: number;
+  /** Read so far. */
+  readonly bytes: number;
+  readonly objects: number;
+  readonly findings: number;
+}
+
+export type VerifyEvent =
+  /** `aside` is what had been set aside before; `stays`, why it can't be, though it is to be. */
+  | { readonly kind: 'found'; readonly finding: Finding; readonly aside?: boolean; readonly stays?: string }
+  | { readonly kind: 'repaired'; readonly label: string }
+  | { readonly kind: 'not repaired'; readonly label: string; readonly why: string };
+
+export interface Verified {
+  objects: number;
+  bytes: number;
+  /** Files of the Go service of which nobody can tell what they are. */
+  unknown: number;
+  damaged: number;
+  doubtful: number;
+  /** Of the damaged ones. */
+  repaired: number;
+  /** Whether it was ended early. */
+  interrupted: boolean;
+}
+
+/** @throws CacheError `storage` or `startup` */
+export async function verifyFolder(options: VerifyOptions): Promise<Verified> {
+  const run = new Verification(options);
+  try {
+    await run.takeUp();
+    await run.checkAll();
+    await run.settle();
+  } catch (error) {
+    if (!options.signal.aborted) throw error;
+    run.result.interrupted = true;
+  }
+  return run.result;
+}
+
+class Verification {
+  readonly result: Verified = {
+    ...{ objects: 0, bytes: 0, unknown: 0, damaged: 0, doubtful: 0, repaired: 0 },
+    interrupted: false,
+  };
+  readonly #options: VerifyOptions;
+  readonly #checker: Checker;
+  /** Set aside. */
+  readonly #lost: Finding[] = [];
+  /** Ids of those that were set aside before. */
+  readonly #aside = new Set<string>();
+  /** By the id of the narinfo. */
+  readonly #dangling = new Map<string, Finding>();
+  #read = 0;
+  #ofThis = 0;
+  #progress: (bytesOfThis: number) => void = () => {};
+
+  constructor(options: VerifyOptions) {
+    const { config, signal, store } = options;
+    const keys = new KnownKeys(config);
+    this.#options = options;
+    const pause = (bytes: number) => {
+      signal.throwIfAborted();
+      this.#read += bytes;
+      this.#ofThis += bytes;
+      this.#progress(this.#ofThis);
+    };
+    this.#checker = new Checker({
+      folder: store.folder,
+      storeDir: config.storeDir,
+      keys: () => keys,
+      pause,
+    });
+  }
+
+  /** What an earlier check, or whoever read it, has set aside is to be had again too. */
+  async takeUp(): Promise<void> {
+    const { repairer, signal, store } = this.#options;
+    if (repairer === undefined) return;
+    for (const { file, id, label, reason } of await listQuarantined(store.folder)) {
+      signal.throwIfAborted();
+      const source: FolderFile = { id, flat: false, file: fileOf(store.folder, { id, flat: false }) };
+      // Another one has come in its place, which is checked like all others.
+      if (await isThere(store.folder, id)) await dropQuarantined(store.folder, id);
+      else if (await isDangling(file, id, reason)) {
+        // What is the matter with it may be over, or be mended.
+        await putBack(file, source.file);
+        await dropQuarantined(store.folder, id);
+        for (const finding of (await checkAny(this.#checker, source)).findings) await this.#act(finding);
+      } else if (!this.#aside.has(id)) {
+        this.#aside.add(id);
+        const name = label.startsWith('/') ? parseObjectName(label.slice(1), '') : undefined;
+        const finding: Finding = { source, version: '', name, label, reason, kind: 'damaged' };
+        this.result.damaged++;
+        this.#lost.push(finding);
+        this.#options.onEvent({ kind: 'found', finding, aside: true });
+      }
+    }
+  }
+
+  async checkAll(): Promise<void> {
+    const { random = Math.random, share, signal, store } = this.#options;
+    const totals = await countFolder(store.folder, signal);
+    const wanted = Math.ceil(totals.objects * share);
+    const isChosen = share === 1 ? () => true : chooser(wanted, totals.objects, random);
+    this.#watch(share === 1 ? totals : undefined, wanted);
+    const unknown: string[] = [];
+    for await (const source of walkFolder(store.folder)) {
+      signal.throwIfAborted();
+      if (!isChosen()) continue;
+      this.#ofThis = 0;
+      const { bytes, findings, state } = await checkAny(this.#checker, source);
+      if (state === 'gone') continue;
+      this.result.objects++;
+      this.result.bytes += bytes;
+      this.#progress(0);
+      if (state === 'unknown') unknown.push(source.id);
+      for (const finding of findings) await this.#act(finding);
+    }
+    this.result.unknown = unknown.filter((id) => !this.#checker.isExplained(id)).length;
+  }
+
+  /** What is read a second time, because a narinfo and its NAR are looked at together, must not turn the bar back. */
+  #watch(totals: Totals | undefined, wanted: number): void {
+    let shown = 0;
+    this.#progress = (bytesOfThis) => {
+      const { bytes, damaged, doubtful, objects } = this.result;
+      const done = totals === undefined ? objects / wanted : (bytes + bytesOfThis) / totals.bytes;
+      shown = Math.max(shown, Math.min(1, done));
+      this.#options.onProgress({ done: shown, bytes: this.#read, objects, findings: damaged + doubtful });
+    };
+  }
+
+  async #act(finding: Finding): Promise<void> {
+    if (finding.kind === 'dangling') {
+      this.#dangling.set(finding.source.id, finding);
+      return;
+    }
+    if (finding.kind === 'damaged') return this.#setAside(finding);
+    this.result.doubtful++;
+    this.#options.onEvent({ kind: 'found', finding });
+  }
+
+  async #setAside(finding: Finding): Promise<void> {
+    const { label, reason, source, version } = finding;
+    let isAside: boolean;
+    try {
+      isAside = await this.#options.store.setAside(label, source.file, version, reason);
+    } catch (error) {
+      if (!isCacheError(error, 'storage')) throw error;
+      // A disk that takes no writes, or a folder of another user, is read to its end all the same.
+      this.result.damaged++;
+      this.#options.onEvent({ kind: 'found', finding, stays: describe(error.cause) });
+      return;
+    }
+    // Somebody may have replaced or removed it since: then it is not what was found.
+    if (!isAside) return;
+    this.result.damaged++;
+    this.#lost.push(finding);
+    this.#options.onEvent({ kind: 'found', finding });
+  }
+
+  /** Deals with what depends on what was lost, and has that fetched anew: narinfos first, since they lead to NARs. */
+  async settle(): Promise<void> {
+    const { config, signal, store } = this.#options;
+    this.#progress = () => {};
+    const lost = this.#lost.filter(({ name }) => name?.kind !== 'narinfo');
+    for (const one of this.#lost.filter(({ name }) => name?.kind === 'narinfo')) await this.#repair(one);
+    const found = new Set(this.#dangling.keys());
+    const missing = new Set([...lost.map(({ source }) => source.id), ...this.#nars()]);
+    const names = new Map<string, ObjectName>();
+    for await (const one of narInfosOf(store.folder, config.storeDir, missing, signal)) {
+      names.set(one.id, one.nar);
+      if (one.pushed) this.#dangling.set(one.finding.source.id, one.finding);
+    }
+    for (const one of lost) {
+      await this.#repair(one, names.get(one.source.id));
+      missing.delete(one.source.id);
+    }
+    for (const id of missing) {
+      const name = names.get(id);
+      if (name !== undefined) await this.#options.repairer?.fetch(name);
+    }
+    for (const [id, one] of this.#dangling) await this.#settleDangling(one, found.has(id));
+  }
+
+  #nars(): string[] {
+    return [...this.#dangling.values()].flatMap(({ nar }) => nar ?? []);
+  }
+
+  /** `found` is whether it was so before anything was set aside. */
+  async #settleDangling(finding: Finding, found: boolean): Promise<void> {
+    const { findings, state } = await this.#checker.check(finding.source);
+    if (findings.some(({ kind }) => kind === 'dangling')) {
+      const before = this.#lost.length;
+      await this.#setAside({ ...finding, kind: 'damaged' });
+      if (this.#lost.length > before) await this.#repair(finding);
+    } else if (found && state === 'right' && this.#options.repairer !== undefined) {
+      this.result.damaged++;
+      this.#options.onEvent({ kind: 'found', finding });
+      this.#repaired(finding.label);
+    }
+  }
+
+  /** `name` is better than what the finding knows. */
+  async #repair(finding: Finding, name = finding.name): Promise<void> {
+    const { repairer, signal, store } = this.#options;
+    if (repairer === undefined) return;
+    signal.throwIfAborted();
+    const label = name === undefined ? finding.label : pathOf(name);
+    const why =
+      name === undefined
+        ? 'nobody can tell what it was'
+        : ((await repairer.fetch(name)) ?? (await this.#whyNotRight(pathOf(name))));
+    if (why === undefined) {
+      this.#repaired(label);
+      if (this.#aside.has(finding.source.id)) await dropQuarantined(store.folder, finding.source.id);
+    } else this.#options.onEvent({ kind: 'not repaired', label, why });
+  }
+
+  #repaired(label: string): void {
+    this.result.repaired++;
+    this.#options.onEvent({ kind: 'repaired', label });
+  }
+
+  async #whyNotRight(path: string): Promise<string | undefined> {
+    const id = idOf(path);
+    const source: FolderFile = {
+      id,
+      flat: false,
+      file: fileOf(this.#options.store.folder, { id, flat: false }),
+    };
+    const { findings, state } = await this.#checker.check(source);
+    if (state === 'gone') return 'it could not be kept';
+    return findings[0] && `what came instead: ${findings[0].reason}`;
+  }
+}
+
+/** Says of each of `total` in turn whether it is one of the `wanted`, all of them equally likely. */
+export function chooser(wanted: number, total: number, random: () => number): () => boolean {
+  let [missing, left] = [wanted, total];
+  return () => {
+    const chosen = random() * left < missing;
+    left--;
+    if (chosen) missing--;
+    return chosen;
+  };
+}

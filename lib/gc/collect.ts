@@ -1,0 +1,140 @@
+// One collection: how much must go by the limits, what that is, and its removal, step by step beside whoever reads and writes.
+import { basename, dirname } from 'node:path';
+import type { GcConfig } from '../config/config.ts';
+import type { Log } from '../log.ts';
+import { pathOf } from '../nix/object-name.ts';
+import { isBasename, isStoreHash, type StoreHash } from '../nix/store-path.ts';
+import { idOf } from '../store/folder/files.ts';
+import type { FolderStore } from '../store/folder/folder-store.ts';
+import { TOUCH_INTERVAL_MS } from '../store/folder/last-use.ts';
+import { Pins } from '../store/folder/pins.ts';
+import type { Limits, Stretch, Unit } from '../store/folder/plan.ts';
+import type { Removed } from '../store/folder/removal.ts';
+import { roomOf } from '../store/folder/room.ts';
+import { planFolder } from '../store/folder/scan.ts';
+import { closureOf } from './closure.ts';
+
+interface CollectOptions {
+  readonly store: FolderStore;
+  readonly storeDir: string;
+  readonly gc: GcConfig;
+  readonly signal: AbortSignal;
+  readonly log: Pick<Log, 'warn'>;
+  /** Times that also mean a use within the last hour, where the clock was set; see {@link ClockSteps}. */
+  readonly alsoKeep?: readonly Stretch[];
+  /** Told of units before they go. */
+  readonly onUnits?: (units: readonly Unit[]) => Promise<void> | void;
+  /** Whether to remove nothing, only to tell. */
+  readonly dryRun?: boolean;
+}
+
+export interface Collected {
+  /** In the folder, before. */
+  readonly objects: number;
+  readonly bytes: number;
+  readonly removedObjects: number;
+  readonly removedBytes: number;
+  /** Bytes that the limits want and that must stay all the same, whatever the reason. */
+  readonly stillTooMuch: number;
+  readonly kept: { readonly pushed: number; readonly pinned: number; readonly used: number };
+}
+
+/** What was used within the last hour stays; files may tell of it as late as that. */
+export const FRESH_MS = 3_600_000 + TOUCH_INTERVAL_MS;
+/** Uploads of a closure send its narinfos hours after its first NARs. */
+const ORPHAN_MS = 24 * 3_600_000;
+/** How far below `max_size` a collection goes, so that the next object does not begin another. */
+const LOW_WATER = 0.95;
+
+/** @throws CacheError `storage`, or the signal's reason */
+export async function collect(options: CollectOptions): Promise<Collected> {
+  const { alsoKeep = [], dryRun = false, gc, log, onUnits, signal, store, storeDir } = options;
+  const now = Date.now();
+  const freeBytes = await missingFree(store.folder, gc);
+  const limits: Limits = {
+    freeBytes,
+    mostBytes: gc.maxBytes === undefined ? Number.POSITIVE_INFINITY : gc.maxBytes * LOW_WATER,
+    expireBeforeMs: gc.maxAgeMs === undefined ? Number.NEGATIVE_INFINITY : now - gc.maxAgeMs,
+    keepSinceMs: now - FRESH_MS,
+    alsoKeep,
+    nowMs: now,
+    keepPushed: gc.keepPushed,
+    orphanBeforeMs: now - ORPHAN_MS,
+    pinned: await pinnedIds(store, storeDir),
+  };
+  const expected = Math.ceil((store.tally.totals?.objects ?? 10_000) * 1.1);
+  const done = { removedObjects: 0, removedBytes: 0 };
+  const add = ({ objects, bytes }: Removed) => {
+    done.removedObjects += objects;
+    done.removedBytes += bytes;
+  };
+  let summary = { objects: 0, totalBytes: 0, kept: { pushed: 0, pinned: 0, used: 0 } };
+  const folder = { folder: store.folder, storeDir, expected };
+  const counted = store.tally.counting();
+  for await (const reply of planFolder(
+    folder,
+    limits,
+    { remove: !dryRun, tell: dryRun || onUnits !== undefined },
+    signal,
+  )) {
+    if (reply.kind === 'unreadable') {
+      const { files, first } = reply;
+      log.warn(`collection: what can't be read is left as it is, ${files} in all: ${first}`);
+    }
+    if (reply.kind === 'summary') {
+      summary = reply;
+      counted({ objects: reply.objects, bytes: reply.totalBytes });
+    }
+    if (reply.kind === 'units') {
+      await onUnits?.(reply.units);
+      if (dryRun) add(sum(reply.units));
+    }
+    if (reply.kind === 'removed') {
+      store.tally.changed(-reply.objects, -reply.bytes);
+      add(reply);
+    }
+  }
+  const { objects, totalBytes: bytes, kept } = summary;
+  const wanted = Math.max(freeBytes, gc.maxBytes === undefined ? 0 : bytes - gc.maxBytes);
+  return { objects, bytes, kept, ...done, stillTooMuch: Math.max(0, wanted - done.removedBytes) };
+}
+
+function sum(units: readonly Unit[]): Removed {
+  const parts = units.flat();
+  return { objects: parts.length, bytes: parts.reduce((total, { bytes }) => total + bytes, 0) };
+}
+
+/**
+ * Bytes that are to be freed so that the disk has as much free as the configuration wants.
+ * @throws CacheError `storage`
+ */
+export async function missingFree(folder: string, { minFreeBytes }: GcConfig): Promise<number> {
+  const { free, total } = await roomOf(folder);
+  const wanted = minFreeBytes ?? Math.min(0.05 * total, 10 * 2 ** 30);
+  return Math.max(0, wanted - free);
+}
+
+/** The narinfos of all that pins keep. */
+async function pinnedIds(store: FolderStore, storeDir: string): Promise<Set<string>> {
+  const rootsIn = new Map<string, StoreHash[]>();
+  for (const { storePath } of await new Pins(store.folder).list()) {
+    // It says itself where it is, whatever the configuration says now.
+    const isWhole = storePath.startsWith('/') && isBasename(basename(storePath));
+    const folder = isWhole ? dirname(storePath) : storeDir;
+    const root = hashIn(storePath, folder);
+    if (root !== undefined) rootsIn.set(folder, [...(rootsIn.get(folder) ?? []), root]);
+  }
+  const ids = new Set<string>();
+  for (const [folder, roots] of rootsIn) {
+    const { infos } = await closureOf(store, folder, roots);
+    for (const hash of infos.keys()) ids.add(idOf(pathOf({ kind: 'narinfo', hash })));
+  }
+  return ids;
+}
+
+/** The hash part of a store path, also of one inside it, or of a hash alone. */
+export function hashIn(storePath: string, storeDir: string): StoreHash | undefined {
+  const rest = storePath.startsWith(`${storeDir}/`) ? storePath.slice(storeDir.length + 1) : storePath;
+  const hash = rest.slice(0, 32);
+  return isStoreHash(hash) && /^(?:$|[-.])/.test(rest.slice(32)) ? hash : undefined;
+}

@@ -1,0 +1,49 @@
+// What turned out damaged while it was read: set aside, or, where the disk lets nobody do that, known not to be served again.
+import { isCacheError } from '../../errors.ts';
+import { type Log, warnSeldom } from '../../log.ts';
+import { quarantine } from './quarantine.ts';
+import type { Tally } from './tally.ts';
+
+export class Damaged {
+  readonly #folder: string;
+  readonly #tally: Tally;
+  readonly #log: Log;
+  readonly #warn: ReturnType<typeof warnSeldom>;
+  /** By path: what is damaged and still there, and why. A start finds it out again. */
+  readonly #left = new Map<string, { readonly version: string; readonly reason: string }>();
+
+  constructor(folder: string, tally: Tally, log: Log) {
+    this.#folder = folder;
+    this.#tally = tally;
+    this.#log = log;
+    this.#warn = warnSeldom(log);
+  }
+
+  /** What is wrong with this version, which is still there; undefined if nothing is known to be. */
+  reason(path: string, version: string): string | undefined {
+    const left = this.#left.get(path);
+    return left?.version === version ? left.reason : undefined;
+  }
+
+  /**
+   * Whether it was set aside: see {@link quarantine}.
+   * @throws CacheError `storage`
+   */
+  async setAside(path: string, file: string, version: string, reason: string): Promise<boolean> {
+    const bytes = await quarantine(this.#folder, path, file, version, reason, this.#log);
+    this.#left.delete(path);
+    if (bytes !== undefined) this.#tally.changed(-1, -bytes);
+    return bytes !== undefined;
+  }
+
+  /** Sets it aside, or else has {@link reason} know of it: to whoever asks for it, it is gone. */
+  async putAway(path: string, file: string, version: string, reason: string): Promise<void> {
+    try {
+      await this.setAside(path, file, version, reason);
+    } catch (error) {
+      if (!isCacheError(error, 'storage')) throw error;
+      this.#left.set(path, { version, reason });
+      this.#warn(path, `${error.message}; it is not served`);
+    }
+  }
+}

@@ -1,0 +1,161 @@
+// What one file of the folder tells of itself in as few reads as possible: for whoever looks at all of them. Synchronous,
+// because a million of them are read by a thread that does nothing else (see scan-thread.ts), or by a command.
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { describe, isCacheError, isErrno } from '../../errors.ts';
+import { archiveIn, MAX_INDEX_BYTES } from '../../nix/debug-index.ts';
+import { narNameOf } from '../../nix/nar-names.ts';
+import {
+  beginsLikeNarInfo,
+  MAX_NARINFO_BYTES,
+  type NarInfo,
+  parseNarInfo,
+  storeDirIn,
+} from '../../nix/narinfo.ts';
+import { type ObjectName, pathOf } from '../../nix/object-name.ts';
+import { hashPartOf } from '../../nix/store-path.ts';
+import type { ObjectMeta } from '../store.ts';
+import { idOf, isUnreadable, QUIETLY, TO_READ } from './files.ts';
+import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
+import type { FolderFile } from './walk.ts';
+
+export interface Facts {
+  /** Of the file, header included. */
+  readonly bytes: number;
+  /** Last use, by the clock of the disk. */
+  readonly usedMs: number;
+  readonly kind: 'narinfo' | 'nar' | 'listing' | 'other';
+  readonly pushed: boolean;
+  /** The object it makes no sense without, or that makes none without it: a narinfo's NAR, a listing's narinfo. */
+  readonly ref: string | undefined;
+  /** Of an index of debug information: the NAR that it leads to. */
+  readonly archive?: string;
+}
+
+/** What the file tells; undefined if it is gone, no object, or can't be read, which `unreadable` is told of. */
+export function readFacts(
+  source: FolderFile,
+  storeDir: string,
+  unreadable: (why: string) => void = () => {},
+): Facts | undefined {
+  try {
+    return factsIn(source, storeDir);
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    unreadable(`${source.file}: ${describe(error)}`);
+    return undefined;
+  }
+}
+
+function factsIn({ file, flat }: FolderFile, storeDir: string): Facts | undefined {
+  const fd = openQuietly(file);
+  if (fd === undefined) return undefined;
+  try {
+    const stats = fstatSync(fd);
+    if (!stats.isFile()) return undefined;
+    const known = { bytes: stats.size, usedMs: stats.mtimeMs };
+    if (flat) return { ...known, ...flatFacts(fd, stats.size, storeDir) };
+    const head = readAt(fd, 0, Math.min(MAX_HEADER_BYTES, stats.size));
+    const { meta, length } = decodeHeader(head);
+    const text = () => {
+      // What a damaged header says may be more than fits into memory.
+      const size = Math.min(meta.size, stats.size - length);
+      if (head.length >= length + size) return head.toString('utf8', length, length + size);
+      return readAt(fd, length, size).toString();
+    };
+    return { ...known, ...factsOf(meta, text, storeDir) };
+  } catch (error) {
+    if (isCacheError(error, 'damaged')) return undefined;
+    throw error;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The ids of the narinfos of what the narinfo in that file refers to; none where that can't be told. */
+export function readReferences({ file }: Pick<FolderFile, 'file'>, storeDir: string): string[] {
+  try {
+    const fd = openQuietly(file);
+    if (fd === undefined) return [];
+    try {
+      const head = readAt(fd, 0, Math.min(MAX_HEADER_BYTES + MAX_NARINFO_BYTES, fstatSync(fd).size));
+      const text = head.toString('utf8', decodeHeader(head).length);
+      const { references } = parseNarInfo(text, storeDirIn(text) ?? storeDir);
+      return references.map((one) => idOf(pathOf({ kind: 'narinfo', hash: hashPartOf(one) })));
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    if (isCacheError(error, 'damaged') || isCacheError(error, 'invalid') || isUnreadable(error)) return [];
+    throw error;
+  }
+}
+
+/** Without noting on the disk when each of a million files was read; undefined if there is none. */
+function openQuietly(file: string): number | undefined {
+  try {
+    return openSync(file, QUIETLY);
+  } catch (error) {
+    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
+    // The owner of a file alone may ask for that.
+    if (isErrno(error, 'EPERM', 'EINVAL')) return openSync(file, TO_READ);
+    throw error;
+  }
+}
+
+function factsOf(
+  meta: ObjectMeta,
+  text: () => string,
+  storeDir: string,
+): Pick<Facts, 'kind' | 'pushed' | 'ref' | 'archive'> {
+  const pushed = meta.origin === 'push';
+  switch (meta.kind) {
+    case 'narinfo':
+      return { kind: 'narinfo', pushed, ref: narRef(text(), meta.origin, storeDir) };
+    case 'listing':
+      return { kind: 'listing', pushed, ref: idOf(meta.path.replace(/\.ls$/, '.narinfo')) };
+    case 'nar':
+      return { kind: 'nar', pushed, ref: undefined };
+    case 'debug-info': {
+      const archive = meta.size < MAX_INDEX_BYTES ? archiveIn(text()) : undefined;
+      const known = { kind: 'other', pushed, ref: undefined } as const;
+      return archive === undefined ? known : { ...known, archive: idOf(pathOf(archive)) };
+    }
+    default:
+      return { kind: 'other', pushed, ref: undefined };
+  }
+}
+
+/** The Go service's narinfos are known by how they begin, its NARs by the narinfos that name them. */
+function flatFacts(fd: number, size: number, storeDir: string): Pick<Facts, 'kind' | 'pushed' | 'ref'> {
+  const nothing = { kind: 'other', pushed: false, ref: undefined } as const;
+  if (size > MAX_NARINFO_BYTES || !beginsLikeNarInfo(readAt(fd, 0, 16))) return nothing;
+  const ref = narRef(readAt(fd, 0, size).toString(), 'unknown', storeDir);
+  return ref === undefined ? nothing : { kind: 'narinfo', pushed: false, ref };
+}
+
+function narRef(text: string, origin: string, storeDir: string): string | undefined {
+  let info: NarInfo;
+  try {
+    // Whatever store the configuration names, which a command may have been started without: else its NAR would be nobody's.
+    info = parseNarInfo(text, storeDirIn(text) ?? storeDir);
+  } catch (error) {
+    if (isCacheError(error, 'invalid')) return undefined;
+    throw error;
+  }
+  const name: ObjectName = { kind: 'nar', name: narNameOf(info, origin), hash: undefined };
+  return idOf(pathOf(name));
+}
+
+/** What is read is looked at before the next is read. */
+const scratch = Buffer.alloc(64 * 1024);
+
+function readAt(fd: number, position: number, length: number): Buffer {
+  const buffer = length <= scratch.length ? scratch.subarray(0, length) : Buffer.allocUnsafe(length);
+  let done = 0;
+  while (done < length) {
+    const read = readSync(fd, buffer, done, length - done, position + done);
+    if (read === 0) break;
+    done += read;
+  }
+  return buffer.subarray(0, done);
+}

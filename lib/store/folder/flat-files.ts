@@ -1,0 +1,177 @@
+// The folder of the Go service that this one grew from: flat files named by the SHA-256 of the request path, without a
+// header. They are served as they stand. That service checked nothing, so a NAR whose name is a hash is read once, before it is
+// first served: it may be that of the file or of what is in it, and what can't be told is no damage.
+import type { Stats } from 'node:fs';
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isCacheError, isErrno } from '../../errors.ts';
+import { judgeNamed } from '../../nix/named.ts';
+import { beginsLikeNarInfo, hashPartIn, MAX_NARINFO_BYTES } from '../../nix/narinfo.ts';
+import { hashInNarName, type NarName, parseObjectName, pathOf } from '../../nix/object-name.ts';
+import type { ListedObject, ObjectMeta } from '../store.ts';
+import { fileOf, idOf, isId, openForReading, storageError, versionOf } from './files.ts';
+
+/** Enough to tell a narinfo by. */
+const HEAD_BYTES = 16;
+/** The last bytes of an xz file (its format's specification, 2.1.2.4), which nothing pads in a NAR. */
+const XZ_END = Buffer.from('YZ');
+
+interface FlatFile {
+  readonly file: string;
+  readonly handle: FileHandle;
+  readonly stats: Stats;
+  readonly meta: ObjectMeta;
+}
+
+interface DamagedFile {
+  readonly file: string;
+  readonly version: string;
+  readonly damage: string;
+}
+
+interface Known {
+  /** What is wrong with the file; undefined if nothing. */
+  readonly damage: string | undefined;
+  /** In hexadecimal. */
+  readonly sha256: string | undefined;
+}
+
+const NOTHING_KNOWN: Known = { damage: undefined, sha256: undefined };
+
+/** Checked files to remember; forgetting one costs a second reading. */
+const MAX_CHECKED = 100_000;
+
+export class FlatFiles {
+  readonly #folder: string;
+  /** By inode, size, birth and name. */
+  readonly #checked = new Map<string, Promise<Known>>();
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  fileOf(path: string): string {
+    return fileOf(this.#folder, { id: idOf(path), flat: true });
+  }
+
+  async open(path: string): Promise<FlatFile | DamagedFile | undefined> {
+    const file = this.fileOf(path);
+    const handle = await openForReading(file);
+    if (handle === undefined) return undefined;
+    let keep = false;
+    try {
+      const stats = await handle.stat();
+      const name = parseObjectName(path.slice(1), '');
+      if (name === undefined || !stats.isFile()) return undefined;
+      const isTold = name.kind === 'nar' && hashInNarName(name.name) !== undefined;
+      const { damage, sha256 } = isTold ? await this.#check(handle, stats, name.name) : NOTHING_KNOWN;
+      if (damage !== undefined) return { file, damage, version: versionOf(stats) };
+      const meta = {
+        path,
+        kind: name.kind,
+        origin: 'unknown',
+        storedAt: stats.mtime,
+        size: stats.size,
+        sha256,
+      };
+      keep = true;
+      return { file, handle, stats, meta };
+    } catch (error) {
+      throw storageError(`can't read ${file}`, error);
+    } finally {
+      if (!keep) await handle.close();
+    }
+  }
+
+  #check(handle: FileHandle, stats: Stats, name: NarName): Promise<Known> {
+    const key = `${stats.ino}:${stats.size}:${stats.birthtimeMs}:${name}`;
+    let result = this.#checked.get(key);
+    if (result === undefined) {
+      if (this.#checked.size >= MAX_CHECKED) this.#checked.clear();
+      result = checkNamed(handle, name);
+      this.#checked.set(key, result);
+      result.catch(() => this.#checked.delete(key));
+    }
+    return result;
+  }
+
+  /** All flat files; those that narinfos among them explain come with their path. */
+  async *list(): AsyncIterable<ListedObject> {
+    const files = (await readdir(this.#folder)).filter(isId).sort();
+    const paths = new Map<string, string>();
+    const note = (path: string) => paths.set(idOf(path), path);
+    for (const file of files) {
+      const narinfo = (await readFlatNarInfo(join(this.#folder, file)).catch(() => undefined)) ?? '';
+      const hash = hashPartIn(narinfo);
+      if (hash !== undefined) note(pathOf({ kind: 'narinfo', hash }));
+      const url = /^URL: ([^\s?#]+)/m.exec(narinfo)?.[1];
+      if (url !== undefined) note(`/${url}`);
+    }
+    for (const file of files) {
+      const stats = await stat(join(this.#folder, file)).catch(() => undefined);
+      if (stats === undefined) continue;
+      const { size, mtime } = stats;
+      yield {
+        path: paths.get(file),
+        origin: 'unknown',
+        storedAt: mtime,
+        lastUse: mtime,
+        size,
+        sha256: undefined,
+      };
+    }
+  }
+}
+
+/**
+ * The text of a file that begins like a narinfo, by which alone one of the Go service's can be told; undefined for any other.
+ * @throws CacheError `storage`
+ */
+export async function readFlatNarInfo(file: string): Promise<string | undefined> {
+  try {
+    const stats = await stat(file);
+    // Not even opened: whoever opens a pipe waits for somebody to write to it.
+    if (!stats.isFile() || stats.size > MAX_NARINFO_BYTES) return undefined;
+    const handle = await open(file, 'r');
+    try {
+      const { buffer } = await handle.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+      return beginsLikeNarInfo(buffer) ? await handle.readFile('utf8') : undefined;
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined;
+    throw storageError(`can't read ${file}`, error);
+  }
+}
+
+async function checkNamed(handle: FileHandle, name: NarName): Promise<Known> {
+  try {
+    const { proof, sha256, size } = await judgeNamed({ name }, () => piecesOf(handle), 'it');
+    const damage = proof === 'unproven' ? await lackOfEnd(handle, name, size) : undefined;
+    return { damage, sha256 };
+  } catch (error) {
+    if (isCacheError(error, 'invalid'))
+      return { damage: error.message.replace(/^it: /, ''), sha256: undefined };
+    throw error;
+  }
+}
+
+/** What shows that a file was cut off, though nobody can unpack it here: an xz file ends in a magic number of its own. */
+async function lackOfEnd(handle: FileHandle, name: NarName, size: number): Promise<string | undefined> {
+  if (size === 0) return 'it is empty';
+  if (!name.endsWith('.xz')) return undefined;
+  const { buffer } = await handle.read(Buffer.alloc(XZ_END.length), 0, XZ_END.length, size - XZ_END.length);
+  return buffer.equals(XZ_END) ? undefined : 'it does not end as xz files do';
+}
+
+/** Each piece is lent until the next is asked for. */
+async function* piecesOf(handle: FileHandle): AsyncGenerator<Buffer> {
+  const buffer = Buffer.allocUnsafe(1 << 20);
+  for (let at = 0; ; ) {
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
+    if (bytesRead === 0) return;
+    at += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
+}

@@ -1,0 +1,122 @@
+// A stored object held open: a file descriptor and where in it the body lies.
+import { createHash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import type { Reader } from '../../bytes/streams.ts';
+import { CacheError } from '../../errors.ts';
+import type { ObjectMeta, StoredObject } from '../store.ts';
+import { FileReader } from './file-reader.ts';
+import { storageError } from './files.ts';
+import { isStale, type noteUse, TOUCH_INTERVAL_MS } from './last-use.ts';
+
+export interface OpenFileOptions {
+  readonly file: string;
+  readonly handle: FileHandle;
+  /** When it was last used, by the file's time. */
+  readonly mtimeMs: number;
+  readonly meta: ObjectMeta;
+  /** Where the body begins. */
+  readonly bodyAt: number;
+  /** So much of the body, from its first byte, was read already. */
+  readonly begun: Buffer;
+  readonly version: string;
+  /** Notes a use. */
+  readonly noteUse: typeof noteUse;
+  /** Whether it was read and found right a short while ago. */
+  readonly trusted: boolean;
+  /** Told that a reader got the whole, and that it is right. */
+  readonly onRight: () => void;
+  /** Sets a damaged object aside. */
+  readonly onDamage: (reason: string) => Promise<unknown>;
+}
+
+export class OpenFile implements StoredObject {
+  readonly #options: OpenFileOptions;
+  /** The use that is still to be noted, if there is one. */
+  #noting: Promise<void> | undefined;
+
+  constructor(options: OpenFileOptions) {
+    this.#options = options;
+    if (isStale(options.mtimeMs)) this.#noteUse();
+  }
+
+  #noteUse(): void {
+    const { file, handle, noteUse } = this.#options;
+    this.#noting = noteUse(file, handle).finally(() => {
+      this.#noting = undefined;
+    });
+  }
+
+  get meta(): ObjectMeta {
+    return this.#options.meta;
+  }
+
+  get version(): string {
+    return this.#options.version;
+  }
+
+  reader(start: number, end: number): Reader {
+    const { bodyAt, meta, trusted, onRight } = this.#options;
+    const whole = start === 0 && end === meta.size;
+    let usedAt = performance.now();
+    return new FileReader({
+      read: (buffer, length, at) => this.#read(buffer, 0, length, at),
+      from: bodyAt + start,
+      to: bodyAt + end,
+      check:
+        whole && !trusted && meta.sha256 !== undefined
+          ? (sha256) => this.#compare(sha256, onRight)
+          : undefined,
+      short: (at) => this.#damaged(`it ends after ${at - bodyAt} of ${meta.size} bytes`),
+      // Who reads for hours uses it all the time.
+      onPiece: () => {
+        if (performance.now() - usedAt < TOUCH_INTERVAL_MS) return;
+        usedAt = performance.now();
+        this.#noteUse();
+      },
+      onClose: () => void this.close().catch(() => {}),
+    });
+  }
+
+  async bytes(): Promise<Buffer> {
+    const { begun, bodyAt, meta } = this.#options;
+    try {
+      const body = Buffer.allocUnsafe(meta.size);
+      for (let done = begun.copy(body); done < body.length; ) {
+        const bytesRead = await this.#read(body, done, body.length - done, bodyAt + done);
+        if (bytesRead === 0) await this.#damaged(`it ends after ${done} of ${body.length} bytes`);
+        done += bytesRead;
+      }
+      if (meta.sha256 !== undefined) await this.#compare(createHash('sha256').update(body).digest('hex'));
+      return body;
+    } finally {
+      await this.close();
+    }
+  }
+
+  /** @throws CacheError `storage` */
+  async #read(buffer: Buffer, offset: number, length: number, position: number): Promise<number> {
+    const { file, handle } = this.#options;
+    try {
+      return (await handle.read(buffer, offset, length, position)).bytesRead;
+    } catch (error) {
+      throw storageError(`can't read ${file}`, error);
+    }
+  }
+
+  async #compare(sha256: string, onRight = () => {}): Promise<void> {
+    const { meta } = this.#options;
+    if (sha256 === meta.sha256) return onRight();
+    await this.#damaged(`the SHA-256 of its body is ${sha256}, its header says ${meta.sha256}`);
+  }
+
+  async #damaged(reason: string): Promise<never> {
+    await this.#options.onDamage(reason);
+    throw new CacheError('damaged', `${this.meta.path} in the store is damaged: ${reason}`);
+  }
+
+  async close(): Promise<void> {
+    const { handle } = this.#options;
+    if (this.#noting === undefined) await handle.close();
+    else void this.#noting.then(() => handle.close()).catch(() => {});
+  }
+}

@@ -1,0 +1,134 @@
+// Makes the folder usable by the one service that writes to it. A disk that takes no writes at the start is no reason not to serve
+// what it holds: what is to be done away with waits until it takes them again. By then others work in the same folders, so only
+// what was there at the start is touched.
+import { readdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { CacheError, describe, isErrno } from '../../errors.ts';
+import type { Log } from '../../log.ts';
+import { isFull } from './files.ts';
+import { makeFolderIn } from './own.ts';
+import type { Partials } from './partials.ts';
+import { putBack } from './put-back.ts';
+import { placeOf, trashFolder } from './removal.ts';
+import { isSomebodys } from './writer.ts';
+import { openToWrite, remove, writing } from './writing.ts';
+
+const CONSEQUENCE =
+  'what it holds is served, uploads are refused, and what is fetched is passed on without being kept';
+
+export class Preparation {
+  readonly #folder: string;
+  readonly #partials: Partials;
+  readonly #log: Log;
+  readonly #left: { tmp: string[]; trash: string[] } = { tmp: [], trash: [] };
+  #state: 'done' | 'due' | 'under way' = 'done';
+
+  constructor(folder: string, partials: Partials, log: Log) {
+    this.#folder = folder;
+    this.#partials = partials;
+    this.#log = log;
+  }
+
+  /**
+   * Removes what a crash left half-written, puts back what it left half-removed, and shows that the disk takes writes. If it takes
+   * none now, it is said so, and the rest is for {@link goOn}. `sole`: see {@link isSomebodys}.
+   * @throws CacheError `startup`
+   */
+  async begin(sole: boolean): Promise<void> {
+    try {
+      await makeFolderIn(this.#folder, this.#folder);
+      await readdir(this.#folder);
+      this.#left.tmp = [];
+      for (const name of await namesIn(this.#tmp))
+        if (!(await isSomebodys(this.#tmp, name, sole))) this.#left.tmp.push(name);
+      this.#left.trash = await namesIn(trashFolder(this.#folder));
+    } catch (error) {
+      throw this.#unusable(error);
+    }
+    try {
+      await this.#prepare();
+    } catch (error) {
+      if (!isFull(error) && !isErrno(error, 'EROFS')) throw this.#unusable(error);
+      this.#state = 'due';
+      this.#log.warn(
+        `the cache folder ${this.#folder} takes no writes now (${reason(error)}): ${CONSEQUENCE}`,
+      );
+    }
+  }
+
+  /** Does what is still due, if the disk takes writes by now; for whoever is about to write. */
+  async goOn(): Promise<void> {
+    if (this.#state !== 'due') return;
+    this.#state = 'under way';
+    try {
+      await this.#prepare();
+      this.#state = 'done';
+      this.#log.info(`the cache folder ${this.#folder} takes writes again`);
+    } catch {
+      this.#state = 'due';
+    }
+  }
+
+  async #prepare(): Promise<void> {
+    const { tmp, trash } = this.#left;
+    await this.#partials.rescue(this.#tmp, tmp);
+    for (const name of tmp) await remove(join(this.#tmp, name));
+    await this.#partials.prune();
+    for (const name of trash) await this.#takeBack(name);
+    await makeFolderIn(this.#folder, this.#tmp);
+    await this.#probe();
+  }
+
+  get #tmp(): string {
+    return join(this.#folder, 'tmp');
+  }
+
+  /** Nobody knows any more if it was used at the last moment. */
+  async #takeBack(name: string): Promise<void> {
+    const file = join(trashFolder(this.#folder), name);
+    const place = placeOf(this.#folder, name);
+    if (place !== undefined) {
+      await makeFolderIn(this.#folder, dirname(place));
+      await putBack(file, place);
+    } else await remove(file);
+  }
+
+  async #probe(): Promise<void> {
+    const probe = join(this.#tmp, 'probe');
+    const handle = await openToWrite(probe, 'w');
+    try {
+      await writing(() => handle.writeFile(Buffer.alloc(64 * 1024, 1)));
+      await writing(() => handle.sync());
+    } finally {
+      await handle.close();
+      await remove(probe);
+    }
+  }
+
+  #unusable(error: unknown): CacheError {
+    const hint = isErrno(error, 'EACCES', 'EPERM') ? ownershipHint(this.#folder) : '';
+    return new CacheError(
+      'startup',
+      `can't use the cache folder ${this.#folder}: ${reason(error)}${hint}`,
+      error,
+    );
+  }
+}
+
+function reason(error: unknown): string {
+  return isFull(error) ? 'the disk is full' : describe(error);
+}
+
+/** The usual mistake: a volume that belongs to somebody else. */
+function ownershipHint(folder: string): string {
+  const [user, group] = [process.getuid?.(), process.getgid?.()];
+  if (user === undefined) return '';
+  return `; the service runs as user ${user}, who must own the folder and all in it: chown -R ${user}:${group} ${folder}`;
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch((error) => {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  });
+}

@@ -1,0 +1,184 @@
+// What turned out damaged is set aside, not deleted: it may tell somebody why. What can't be moved is deleted, because a
+// damaged file must not stand in the way of a good one.
+import { createHash } from 'node:crypto';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { describe, isCacheError, isErrno } from '../../errors.ts';
+import type { Log } from '../../log.ts';
+import { hashPartIn, MAX_NARINFO_BYTES } from '../../nix/narinfo.ts';
+import { pathOf } from '../../nix/object-name.ts';
+import type { ObjectMeta } from '../store.ts';
+import { fileOf, idOf, isId, openForReading, storageError, versionOf } from './files.ts';
+import { decodeHeader, HEADER_BYTES } from './header.ts';
+import { give, makeFolderIn } from './own.ts';
+import { putBack } from './put-back.ts';
+import { rename, unlink, writing } from './writing.ts';
+
+export function quarantineFolder(folder: string): string {
+  return join(folder, 'quarantine');
+}
+
+/** Deletes what was set aside of the object with this id. */
+export async function dropQuarantined(folder: string, id: string): Promise<void> {
+  for (const file of await filesOf(folder, id)) await rm(file, { force: true });
+}
+
+/** What was set aside of the object with this id, a small one, damaged as it may be. */
+export async function readQuarantined(folder: string, id: string): Promise<Buffer[]> {
+  const files = (await filesOf(folder, id)).filter((file) => !file.endsWith('.reason'));
+  return Promise.all(files.map((file) => readFile(file).catch(() => Buffer.alloc(0))));
+}
+
+/**
+ * Moves the object with this id there, right as it is, for whoever removes it and more, and may be killed meanwhile.
+ * @throws CacheError `storage`
+ */
+export async function moveAside(folder: string, id: string): Promise<void> {
+  const aside = quarantineFolder(folder);
+  try {
+    await makeFolderIn(folder, aside);
+    for (const flat of [false, true]) {
+      await rename(fileOf(folder, { id, flat }), join(aside, `${id}-${Date.now()}`)).catch((error) => {
+        if (!isErrno(error, 'ENOENT')) throw error;
+      });
+    }
+  } catch (error) {
+    throw storageError(`can't move ${id} to ${aside}`, error);
+  }
+}
+
+/** Something that was found damaged and set aside, with what was said of it then. */
+export interface Quarantined {
+  readonly id: string;
+  readonly file: string;
+  /** Its path, or whatever else it was called. */
+  readonly label: string;
+  readonly reason: string;
+}
+
+/**
+ * All that lies there because it was damaged. An interrupted removal has left a narinfo, right as it was, with nothing beside it that
+ * says why; a full disk, or a kill between two steps, may have left what is damaged without that, too.
+ */
+export async function listQuarantined(folder: string): Promise<Quarantined[]> {
+  const aside = quarantineFolder(folder);
+  const entries = await readdir(aside, { withFileTypes: true }).catch(() => []);
+  const names = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+  const found: Quarantined[] = [];
+  for (const name of names.sort()) {
+    const id = name.slice(0, 64);
+    if (!isId(id) || !/^-\d+$/.test(name.slice(64))) continue;
+    const file = join(aside, name);
+    const text = await readFile(`${file}.reason`, 'utf8').catch(() => '');
+    const [label = '', ...reason] = text.trimEnd().split('\n');
+    if (label !== '') {
+      found.push({ id, file, label, reason: reason.join(' ') });
+      continue;
+    }
+    const head = await headOf(file);
+    if (isNarInfoOf(id, head)) continue;
+    found.push({ id, file, label: pathIn(head, id) ?? name, reason: 'nothing beside it says why' });
+  }
+  return found;
+}
+
+/** Enough of it to know a narinfo. */
+async function headOf(file: string): Promise<Buffer> {
+  const head = Buffer.alloc(HEADER_BYTES + MAX_NARINFO_BYTES);
+  const handle = await openForReading(file).catch(() => undefined);
+  if (handle === undefined) return Buffer.alloc(0);
+  try {
+    return head.subarray(0, (await handle.read(head, 0, head.length, 0)).bytesRead);
+  } catch {
+    return Buffer.alloc(0);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Whether it is the narinfo with that id, whole; one of the Go service has no header that could say that it is not. */
+function isNarInfoOf(id: string, bytes: Buffer): boolean {
+  const meta = wholeObject(bytes, id);
+  if (meta !== undefined) return meta.kind === 'narinfo';
+  const hash = hashPartIn(bytes.toString('latin1'));
+  return bytes[0] !== 0x7b && hash !== undefined && idOf(pathOf({ kind: 'narinfo', hash })) === id;
+}
+
+/** What the header says of the object with this id, if all of that is so. */
+export function wholeObject(bytes: Buffer, id: string): ObjectMeta | undefined {
+  try {
+    const { length, meta } = decodeHeader(bytes);
+    const sha256 = createHash('sha256').update(bytes.subarray(length)).digest('hex');
+    return idOf(meta.path) === id && sha256 === meta.sha256 ? meta : undefined;
+  } catch (error) {
+    if (isCacheError(error, 'damaged')) return undefined;
+    throw error;
+  }
+}
+
+/** The path, if the header can still be read, and has this id. */
+function pathIn(bytes: Buffer, id: string): string | undefined {
+  const path = /^\{"format":\d+,"path":"([^"\\]+)"/.exec(bytes.toString('utf8', 0, HEADER_BYTES))?.[1];
+  return path !== undefined && idOf(path) === id ? path : undefined;
+}
+
+async function filesOf(folder: string, id: string): Promise<string[]> {
+  const aside = quarantineFolder(folder);
+  const names = await readdir(aside).catch(() => []);
+  return names.filter((one) => one.startsWith(`${id}-`)).map((name) => join(aside, name));
+}
+
+/**
+ * Moves `file`, the object of `path`, to the quarantine, with the reason beside it; how large it was. If it has been replaced since
+ * that version was found damaged, it stays, and the answer is undefined.
+ * @throws CacheError `storage` if it can be neither moved nor deleted
+ */
+export async function quarantine(
+  folder: string,
+  path: string,
+  file: string,
+  version: string,
+  reason: string,
+  log: Log,
+): Promise<number | undefined> {
+  const bytes = await bytesOf(file, version);
+  if (bytes === undefined) return undefined;
+  const aside = quarantineFolder(folder);
+  const target = join(aside, `${basename(file)}-${Date.now()}`);
+  try {
+    await makeFolderIn(folder, aside);
+    await rename(file, target);
+  } catch (error) {
+    // It may have been replaced, or taken, while this waited for its turn.
+    if ((await bytesOf(file, version)) === undefined) return undefined;
+    await unlink(file).catch((again) => {
+      if (isErrno(again, 'ENOENT')) return;
+      throw storageError(`${path} is damaged (${reason}) and can't be moved or deleted`, again);
+    });
+    log.error(
+      `${path} is damaged (${reason}); deleted, as it can't be moved to ${target}: ${describe(error)}`,
+    );
+    return bytes;
+  }
+  if ((await bytesOf(target, version)) === undefined) {
+    // What came in the place of the damaged file.
+    await putBack(target, file).catch((error) => {
+      throw storageError(`can't put ${target} back to ${file}`, error);
+    });
+    return undefined;
+  }
+  // For whoever finds it there; that the log says so too has to do if this can't be written.
+  const note = `${target}.reason`;
+  await writing(() => writeFile(note, `${path}\n${reason}\n`)).then(
+    () => give(folder, note),
+    () => {},
+  );
+  log.warn(`${path} is damaged (${reason}); moved to ${target}`);
+  return bytes;
+}
+
+/** How large the file is; undefined if it is gone, or of another version. */
+async function bytesOf(file: string, version: string): Promise<number | undefined> {
+  const stats = await stat(file).catch(() => undefined);
+  return stats !== undefined && versionOf(stats) === version ? stats.size : undefined;
+}

@@ -1,0 +1,78 @@
+// All files of the folder that are named like objects, one after another, with only one of its folders in memory at any moment:
+// for a thread or a command that does nothing else, and for whoever takes hours or weeks over them and may go on from
+// where it was.
+import { readdirSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isErrno } from '../../errors.ts';
+import { isId, storageError } from './files.ts';
+
+/** A file that may be an object; see {@link idOf}. */
+export interface FolderFile {
+  readonly id: string;
+  readonly file: string;
+  /** Left by the Go service: without a header, and not in a folder of its own. */
+  readonly flat: boolean;
+}
+
+/** Where somebody is: at this file, which has been dealt with. */
+export type Place = Pick<FolderFile, 'id' | 'flat'>;
+
+/** One of the folders in which objects' files lie. */
+interface Shelf {
+  readonly folder: string;
+  readonly flat: boolean;
+  /** What the ids of all in it begin with. */
+  readonly prefix: string;
+}
+
+/**
+ * All such files, in the order of their names, those of the Go service last.
+ * @throws CacheError `storage` if the folder can't be read, or is not there any more
+ */
+export function* walkFolderSync(folder: string): Generator<FolderFile> {
+  for (const shelf of shelvesOf(folder)) yield* filesOf(shelf, namesSync(shelf));
+}
+
+/** The same for whoever lets others have their turn; those behind `after`. */
+export async function* walkFolder(folder: string, after?: Place): AsyncGenerator<FolderFile> {
+  for (const shelf of shelvesOf(folder)) {
+    if (after !== undefined && isPast(shelf, after)) continue;
+    const names = await readdir(shelf.folder).catch((error) => unlessMissing(shelf, error));
+    for (const file of filesOf(shelf, names)) if (after === undefined || isBehind(file, after)) yield file;
+  }
+}
+
+function* shelvesOf(folder: string): Generator<Shelf> {
+  for (let byte = 0; byte < 256; byte++) {
+    const prefix = byte.toString(16).padStart(2, '0');
+    yield { folder: join(folder, prefix), flat: false, prefix };
+  }
+  yield { folder, flat: true, prefix: '' };
+}
+
+function* filesOf({ flat, folder }: Shelf, names: readonly string[]): Generator<FolderFile> {
+  for (const id of names.filter(isId).sort()) yield { id, file: join(folder, id), flat };
+}
+
+function isPast({ flat, prefix }: Shelf, after: Place): boolean {
+  return !flat && (after.flat || prefix < after.id.slice(0, 2));
+}
+
+function isBehind({ flat, id }: FolderFile, after: Place): boolean {
+  return flat === after.flat ? id > after.id : flat;
+}
+
+function namesSync(shelf: Shelf): string[] {
+  try {
+    return readdirSync(shelf.folder);
+  } catch (error) {
+    return unlessMissing(shelf, error);
+  }
+}
+
+/** Of the folders by prefix those are there that something was stored in. */
+function unlessMissing({ flat, folder }: Shelf, error: unknown): string[] {
+  if (!flat && isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
+  throw storageError(`can't read ${folder}`, error);
+}

@@ -1,0 +1,82 @@
+// The NARs behind pushed narinfos: whether they are what is said of them, and that they are kept like what was pushed.
+
+import { ByteLru } from '../bytes/byte-lru.ts';
+import { isDecodable } from '../bytes/codings.ts';
+import { piecesOf, type Reader } from '../bytes/streams.ts';
+import { CacheError } from '../errors.ts';
+import { checkFits } from '../nix/fits.ts';
+import type { NarInfo } from '../nix/narinfo.ts';
+import { checkUnpacked } from '../nix/unpacked.ts';
+import type { Store, StoredObject } from '../store/store.ts';
+import { storeBody } from '../store/store-body.ts';
+import { Slots } from '../sync/slots.ts';
+
+/** NARs that are unpacked at once: each keeps a core busy. */
+const UNPACKING = 2;
+const UNPACKED = 10_000;
+
+export class PushedNars {
+  readonly #store: Store;
+  readonly #unpacking = new Slots(UNPACKING);
+  /** NARs that were unpacked and found to be what a narinfo said: their version, with that. */
+  readonly #unpacked = new ByteLru<true>(UNPACKED);
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /**
+   * Whether the narinfo says of the NAR, which is closed, what is so.
+   * @throws CacheError `invalid` if not
+   */
+  async check(info: NarInfo, nar: StoredObject, signal: AbortSignal): Promise<void> {
+    try {
+      checkFits(info, nar.meta);
+      if (info.compression === 'none' || !isDecodable(info.compression)) return;
+      const { compression, narHash, narSize } = info;
+      const known = [nar.version, compression, narHash, narSize].join(' ');
+      // Several paths may share a NAR, and a narinfo may come again with another signature.
+      if (this.#unpacked.get(known)) return;
+      const leave = await this.#unpacking.acquire(signal);
+      try {
+        await checkUnpacked(info.storePath, info, unlessAborted(nar.reader(0, nar.meta.size), signal));
+      } finally {
+        leave();
+      }
+      this.#unpacked.set(known, true, 1);
+    } finally {
+      await nar.close();
+    }
+  }
+
+  /**
+   * Has a NAR that came from elsewhere kept as if it had been pushed: what is pushed must not hang on what is not.
+   * @throws CacheError `storage` or `damaged`
+   */
+  async own(path: string): Promise<void> {
+    const object = await this.#store.open(path);
+    if (object === undefined) throw new CacheError('storage', `${path} does not stay in the store`);
+    const { kind, narHash, sha256, size } = object.meta;
+    const describe = (digest: Buffer) => {
+      const found = digest.toString('hex');
+      // What was read a short while ago is not compared while it is read.
+      if (sha256 !== undefined && sha256 !== found) {
+        throw new CacheError('damaged', `${path}: expected the SHA-256 ${sha256}, found ${found}`);
+      }
+      return { path, kind, origin: 'push', narHash };
+    };
+    try {
+      const body = piecesOf(object.reader(0, size));
+      await storeBody(this.#store, body, describe, { existing: 'replace', durable: true });
+    } finally {
+      await object.close();
+    }
+  }
+}
+
+async function* unlessAborted(reader: Reader, signal: AbortSignal): AsyncGenerator<Buffer> {
+  for await (const piece of piecesOf(reader)) {
+    signal.throwIfAborted();
+    yield piece;
+  }
+}

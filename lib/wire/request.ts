@@ -1,0 +1,139 @@
+// One GET over a connection of the agent: waits for a slot, sends, and answers when the headers are there. The slot
+// is held until the body has ended, so that no more connections are open than there are slots.
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
+import type { Slots } from '../sync/slots.ts';
+import { type DialAgent, type DialArgs, MAX_HEAD } from './agent.ts';
+import { hostOf, shown } from './urls.ts';
+
+/** `5` twice, and `5, 5`. */
+const TWO_LENGTHS = ['HPE_UNEXPECTED_CONTENT_LENGTH', 'HPE_INVALID_CONTENT_LENGTH'];
+
+interface RequestOptions {
+  readonly agent: DialAgent;
+  readonly slots: Slots;
+  /** Called when the slot is there; may throw instead of letting the request be sent. */
+  readonly admit: () => void;
+  /** Called when there is a connection to send it over. */
+  readonly connected: () => void;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Milliseconds from the finished connection to the answer's headers. */
+  readonly firstByteMs: number;
+  /** See {@link Target}. */
+  readonly onlyPublic: boolean;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Sends a GET of `url`; the answer's body must be read to its end or destroyed.
+ * @throws CacheError `upstream`, `proxy`, `timeout` or `aborted`
+ */
+export async function get(url: URL, options: RequestOptions): Promise<IncomingMessage> {
+  const release = await options.slots.acquire(options.signal).catch((cause) => {
+    throw new CacheError('aborted', `${shown(url)}: no longer wanted`, cause);
+  });
+  try {
+    options.admit();
+    const response = await sendAfresh(url, options);
+    // One turn later, for only then has the agent taken the socket back: before that a new request would dial.
+    response.once('close', () => setImmediate(release));
+    return response;
+  } catch (error) {
+    release();
+    if (isCacheError(error)) throw error;
+    throw new CacheError(
+      'upstream',
+      `${shown(url)}${options.agent.through}: connection failed before an answer: ${describe(error)}`,
+      error,
+    );
+  }
+}
+
+/**
+ * A kept connection may have been closed by the other side just now: that says nothing about the upstream, so ask again. So
+ * does an answer whose length is said twice, which takes another way to read.
+ */
+async function sendAfresh(url: URL, options: RequestOptions): Promise<IncomingMessage> {
+  const { agent } = options;
+  let { tidy } = agent;
+  for (;;) {
+    const attempt = { reused: false, tidy };
+    try {
+      const response = await send(url, options, attempt);
+      agent.tidy = tidy;
+      return response;
+    } catch (error) {
+      if (isErrno(error, ...TWO_LENGTHS) && !tidy) tidy = true;
+      else if (!attempt.reused || !isErrno(error, 'ECONNRESET', 'EPIPE')) throw error;
+    }
+  }
+}
+
+function send(
+  url: URL,
+  options: RequestOptions,
+  attempt: { reused: boolean; readonly tidy: boolean },
+): Promise<IncomingMessage> {
+  const { agent, connected, headers, firstByteMs, onlyPublic, signal } = options;
+  const { tidy } = attempt;
+  return new Promise((resolve, reject) => {
+    const tls = url.protocol === 'https:';
+    const port = Number(url.port) || (tls ? 443 : 80);
+    const args: DialArgs = {
+      agent,
+      // The agent's socket may be TLS, but node:http must not know: to it this is plain HTTP.
+      protocol: 'http:',
+      host: url.hostname,
+      port,
+      path: url.pathname + url.search,
+      headers: { host: url.host, ...headers, ...(tidy ? { connection: 'close' } : {}) },
+      maxHeaderSize: MAX_HEAD,
+      tidy,
+      target: { host: hostOf(url), port, tls, onlyPublic },
+      dialSignal: signal,
+    };
+    const req = httpRequest(args);
+    // Their bytes are bounded; of more than some number Node would drop the rest in silence.
+    req.maxHeadersCount = 0;
+    let timer: NodeJS.Timeout | undefined;
+    const abort = () =>
+      req.destroy(new CacheError('aborted', `${shown(url)}: no longer wanted`, signal.reason));
+    const settle = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    req.once('socket', () => {
+      connected();
+      timer = setTimeout(() => {
+        req.destroy(
+          new CacheError(
+            'timeout',
+            `${shown(url)}${agent.through}: no answer within ${firstByteMs / 1000} s`,
+          ),
+        );
+      }, firstByteMs);
+    });
+    req.once('response', (response) => {
+      settle();
+      resolve(response);
+    });
+    const fail = (error: Error) => {
+      settle();
+      attempt.reused = req.reusedSocket;
+      reject(error);
+    };
+    // Without this listener Node would drop a 101 without a word.
+    req.once('upgrade', (_response, socket) => {
+      socket.destroy();
+      fail(new CacheError('upstream', `${shown(url)}${agent.through}: answered 101 Switching Protocols`));
+    });
+    // Whatever else may end a request in silence; after an answer or an error it changes nothing.
+    req.once('close', () =>
+      fail(new CacheError('upstream', `${shown(url)}${agent.through}: ended without an answer`)),
+    );
+    // Stays for the life of the request: errors after the headers reach the response, but also come here.
+    req.on('error', fail);
+    req.end();
+  });
+}

@@ -1,0 +1,148 @@
+// Whose a temporary file is: somebody's who lives, in whatever container, or nobody's.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, open, readdir, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { isLeft, isSomebodys, OWN } from '../../../lib/store/folder/writer.ts';
+import { defer, temporaryFolder } from '../../fixtures/defer.ts';
+import { needRoot } from '../../fixtures/need-root.ts';
+import { until } from '../../fixtures/patience.ts';
+import { projectRoot } from '../../fixtures/project.ts';
+
+const HEX = 'ab'.repeat(12);
+
+async function setUp(t: TestContext): Promise<{ dir: string; tmp: string }> {
+  const dir = await temporaryFolder(t, 'writer');
+  const tmp = join(dir, 'tmp');
+  await mkdir(tmp);
+  return { dir, tmp };
+}
+
+/** A process that says what its files are named after, and shows that it is there, or not; `kill` ends it. */
+async function other(t: TestContext, dir: string, shows: boolean, ...before: string[]) {
+  const code = `
+    import { OWN, showWriter } from '${projectRoot}/dist/lib/store/writer.js';
+    ${shows ? 'await showWriter(process.argv[1]);' : ''}
+    console.log(OWN);
+    setInterval(() => {}, 1000);`;
+  const [command = '', ...args] = [...before, process.execPath, '--input-type=module', '-e', code, dir];
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(child, 'close');
+  const kill = async () => {
+    child.kill('SIGKILL');
+    await ended;
+  };
+  defer(t, kill);
+  const [said] = await once(child.stdout, 'data');
+  return { name: `${String(said).trim()}-${HEX}`, kill };
+}
+
+test('a process that lives has its files, and one that is gone has none', async (t) => {
+  const { dir, tmp } = await setUp(t);
+  for (const shows of [true, false]) {
+    const { kill, name } = await other(t, dir, shows);
+    for (const sole of [true, false]) {
+      assert.equal(await isSomebodys(tmp, name, sole), true);
+      assert.equal(await isLeft(tmp, name, sole), false);
+    }
+    await kill();
+    for (const sole of [true, false]) {
+      assert.equal(await isSomebodys(tmp, name, sole), false);
+      assert.equal(await isLeft(tmp, name, sole), true);
+    }
+  }
+  for (const name of await readdir(tmp)) assert.equal(await isSomebodys(tmp, name, false), false, name);
+});
+
+test('so it is from one container to another', { skip: needRoot('unshare') }, async (t) => {
+  const { dir, tmp } = await setUp(t);
+  const container = ['unshare', '--pid', '--net', '--fork', '--kill-child', '--mount-proc'];
+  const { kill, name } = await other(t, dir, true, ...container);
+  assert.match(name, /^1\./);
+  for (const sole of [true, false]) assert.equal(await isSomebodys(tmp, name, sole), true);
+  await kill();
+  await until(async () => !(await isSomebodys(tmp, name, false)), 'it to be gone');
+  const silent = await other(t, dir, false, ...container);
+  assert.equal(await isSomebodys(tmp, silent.name, false), true, 'nobody can tell');
+  assert.equal(await isSomebodys(tmp, silent.name, true), false, 'it would have a socket');
+});
+
+test('a socket on which nobody listens yet is left alone for a minute, unless its process is seen to be gone', async (t) => {
+  const { dir, tmp } = await setUp(t);
+  const far = `1.1.${'0'.repeat(12)}.sock.new`;
+  await writeFile(join(tmp, far), '');
+  assert.equal(await isSomebodys(tmp, far, true), true);
+  const long = new Date(Date.now() - 120_000);
+  await utimes(join(tmp, far), long, long);
+  assert.equal(await isSomebodys(tmp, far, true), false);
+  const { kill, name } = await other(t, dir, false);
+  const near = `${name}.sock.new`;
+  await writeFile(join(tmp, near), '');
+  assert.equal(await isSomebodys(tmp, near, true), true);
+  await kill();
+  assert.equal(await isSomebodys(tmp, near, true), false);
+});
+
+test('another program that has got the number has not got the files', async (t) => {
+  const { dir, tmp } = await setUp(t);
+  const { name } = await other(t, dir, false);
+  const later = name.replace(/^(\d+\.)(\d+)/, (_, pid, start) => `${pid}${Number(start) - 100}`);
+  assert.notEqual(later, name);
+  assert.equal(await isSomebodys(tmp, later, true), false);
+});
+
+test('a zombie has none', async (t) => {
+  const { dir, tmp } = await setUp(t);
+  const script = `
+    import { spawn } from 'node:child_process';
+    const code = "import { OWN } from '${projectRoot}/dist/lib/store/writer.js'; console.log(OWN)";
+    const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'inherit', 'inherit'] });
+    // Nobody learns of its end.
+    while (true) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);`;
+  const parent = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  defer(t, () => parent.kill('SIGKILL'));
+  const [said] = await once(parent.stdout, 'data');
+  const name = `${String(said).trim()}-${HEX}`;
+  const number = /^\d+/.exec(name)?.[0] ?? '';
+  await until(async () => !(await isSomebodys(tmp, name, false)), 'it to be one');
+  assert.doesNotThrow(() => process.kill(Number(number), 0), 'its number is taken');
+  await writeFile(join(tmp, `${number}-${HEX}`), '');
+  assert.equal(await isSomebodys(tmp, `${number}-${HEX}`, false), false, 'of an earlier version');
+  assert.equal(dir, join(tmp, '..'));
+});
+
+test('of an earlier version, which knew the number alone, a file is of the process that has it open', async (t) => {
+  const { tmp } = await setUp(t);
+  const code = `
+    const { openSync } = require('node:fs');
+    openSync(process.argv[1] + '/' + process.pid + '-${HEX}', 'wx');
+    console.log(process.pid);
+    setInterval(() => {}, 1000);`;
+  const child = spawn(process.execPath, ['-e', code, tmp], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const ended = once(child, 'close');
+  defer(t, () => child.kill('SIGKILL'));
+  await once(child.stdout, 'data');
+  const name = `${child.pid}-${HEX}`;
+  const unopened = `${child.pid}-${HEX.replace('ab', 'cd')}`;
+  await (await open(join(tmp, unopened), 'wx')).close();
+  assert.deepEqual(
+    [await isSomebodys(tmp, name, true), await isSomebodys(tmp, unopened, true)],
+    [true, false],
+  );
+  child.kill('SIGKILL');
+  await ended;
+  assert.equal(await isSomebodys(tmp, name, true), false);
+});
+
+test("what is our own, or tells of no process, is nobody's when a service starts, and not left afterwards", async (t) => {
+  const { tmp } = await setUp(t);
+  const names = [`${OWN}-${HEX}`, 'probe', '0-left', '-1-left', '672ce8997c9d838d15aa8bb8'];
+  for (const name of names) {
+    assert.equal(await isSomebodys(tmp, name, true), false, name);
+    assert.equal(await isLeft(tmp, name, true), false, name);
+  }
+});
