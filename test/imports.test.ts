@@ -8,7 +8,7 @@ import { projectRoot } from './fixtures/project.ts';
 /** From the bottom; what stands in one row must not import one another. */
 const LAYERS: readonly (readonly string[])[] = [
   ['lib/errors.ts', 'lib/log.ts', 'lib/addresses.ts', 'lib/url.ts', 'lib/format.ts'],
-  ['lib/bytes', 'lib/sync'],
+  ['lib/bytes', 'lib/sync', 'lib/disk'],
   ['lib/nix'],
   ['lib/config'],
   ['lib/wire'],

@@ -5,13 +5,13 @@ import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { collect, piecesOf } from '../bytes/streams.ts';
+import { isUnreadable, QUIETLY, sizeOf, storageError, TO_READ } from '../disk/files.ts';
 import type { Engine } from '../engine.ts';
 import { CacheError, isCacheError, isErrno } from '../errors.ts';
 import type { KnownNarInfo } from '../narinfos/served-narinfos.ts';
 import { endingOf } from '../nix/compression.ts';
 import { parseObjectName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
-import { isUnreadable, QUIETLY, sizeOf, storageError, TO_READ } from '../store/folder/files.ts';
 import { decodeHeader, HEADER_BYTES } from '../store/folder/header.ts';
 import { walkFolderSync } from '../store/folder/walk.ts';
 import {

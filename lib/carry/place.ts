@@ -3,8 +3,8 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { replaceFile, storageError, syncFolder } from '../disk/files.ts';
 import { isCacheError, isErrno } from '../errors.ts';
-import { replaceFile, storageError, syncFolder } from '../store/folder/files.ts';
 
 const TEMPORARY = /^\.export-[0-9a-f]{16}\.tmp$/;
 

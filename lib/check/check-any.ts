@@ -1,6 +1,7 @@
 // That the disk lets nobody read one file is said of that file, and no reason to leave out the others.
+
+import { isUnreadable } from '../disk/files.ts';
 import { describe, isCacheError } from '../errors.ts';
-import { isUnreadable } from '../store/folder/files.ts';
 import type { FolderFile } from '../store/folder/walk.ts';
 import type { Checker } from './check-object.ts';
 import type { Checked } from './finding.ts';

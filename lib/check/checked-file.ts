@@ -3,8 +3,9 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { PIECE_BYTES } from '../bytes/buffers.ts';
+import { openForReading, storageError } from '../disk/files.ts';
 import { CacheError, isErrno } from '../errors.ts';
-import { openForReading, storageError, versionOf } from '../store/folder/files.ts';
+import { versionOf } from '../store/folder/files.ts';
 import { MAX_HEADER_BYTES } from '../store/folder/header.ts';
 import type { FolderFile } from '../store/folder/walk.ts';
 

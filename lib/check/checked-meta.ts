@@ -1,8 +1,8 @@
 // What the header of a file that is checked says it is.
 import { CacheError } from '../errors.ts';
 import { type ObjectName, parseObjectName } from '../nix/object-name.ts';
-import { idOf } from '../store/folder/files.ts';
 import { decodeHeader } from '../store/folder/header.ts';
+import { idOf } from '../store/object-id.ts';
 import type { ObjectMeta } from '../store/store.ts';
 import type { CheckedFile } from './checked-file.ts';
 

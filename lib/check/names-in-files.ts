@@ -1,7 +1,7 @@
 // What a file is, or was, as far as its bytes tell: file names are hashes, which lead nowhere.
 import { hashPartIn, storeDirIn } from '../nix/narinfo.ts';
 import { type ObjectName, parseObjectName, pathOf } from '../nix/object-name.ts';
-import { idOf } from '../store/folder/files.ts';
+import { idOf } from '../store/object-id.ts';
 import type { CheckedFile } from './checked-file.ts';
 
 /** What a file whose header can't be read was, if what is left of it says so. */

@@ -5,9 +5,9 @@ import { narNameOf } from '../nix/nar-names.ts';
 import { parseNarInfo } from '../nix/narinfo.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import { readFacts } from '../store/folder/facts.ts';
-import { idOf } from '../store/folder/files.ts';
 import { decodeHeader } from '../store/folder/header.ts';
 import { walkFolder } from '../store/folder/walk.ts';
+import { idOf } from '../store/object-id.ts';
 import { CheckedFile } from './checked-file.ts';
 import type { Finding } from './finding.ts';
 

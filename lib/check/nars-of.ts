@@ -3,10 +3,10 @@ import { isCacheError } from '../errors.ts';
 import { narNameOf, otherNamesOf } from '../nix/nar-names.ts';
 import { parseNarInfo, storeDirIn } from '../nix/narinfo.ts';
 import { isNarName, type NarName } from '../nix/object-name.ts';
-import { idOf } from '../store/folder/files.ts';
 import type { FolderStore } from '../store/folder/folder-store.ts';
 import { decodeHeader, MAX_HEADER_BYTES } from '../store/folder/header.ts';
 import { readQuarantined } from '../store/folder/quarantine.ts';
+import { idOf } from '../store/object-id.ts';
 import type { ObjectMeta } from '../store/store.ts';
 
 /** Of a pushed NAR, wherever it stands. */

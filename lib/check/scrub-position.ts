@@ -1,11 +1,12 @@
 // How far a round of the scrub has come: a small file in the cache folder, replaced as a whole, so that a restart goes on there.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceFile, storageError } from '../disk/files.ts';
+import { writing } from '../disk/writing.ts';
 import { isErrno } from '../errors.ts';
-import { isId, replaceFile, storageError } from '../store/folder/files.ts';
 import { give } from '../store/folder/own.ts';
 import type { Place } from '../store/folder/walk.ts';
-import { writing } from '../store/folder/writing.ts';
+import { isId } from '../store/object-id.ts';
 
 export interface Position {
   /** When the round began: milliseconds since 1970. */

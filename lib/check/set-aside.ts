@@ -1,6 +1,7 @@
 // What was set aside, seen again by whoever repairs: whether another one has come in its place, and whether it was right itself.
 import { readFile } from 'node:fs/promises';
-import { fileOf, sizeOf } from '../store/folder/files.ts';
+import { sizeOf } from '../disk/files.ts';
+import { fileOf } from '../store/folder/files.ts';
 import { wholeObject } from '../store/folder/quarantine.ts';
 
 /** Whether there is an object, or a file of the Go service. */

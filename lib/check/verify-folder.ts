@@ -3,12 +3,13 @@
 import type { Config } from '../config/config.ts';
 import { describe, isCacheError } from '../errors.ts';
 import { type ObjectName, parseObjectName, pathOf } from '../nix/object-name.ts';
-import { fileOf, idOf } from '../store/folder/files.ts';
+import { fileOf } from '../store/folder/files.ts';
 import type { FolderStore } from '../store/folder/folder-store.ts';
 import { putBack } from '../store/folder/put-back.ts';
 import { dropQuarantined, listQuarantined } from '../store/folder/quarantine.ts';
 import { countFolder, type Totals } from '../store/folder/scan.ts';
 import { type FolderFile, walkFolder } from '../store/folder/walk.ts';
+import { idOf } from '../store/object-id.ts';
 import { checkAny } from './check-any.ts';
 import { Checker } from './check-object.ts';
 import type { Finding } from './finding.ts';

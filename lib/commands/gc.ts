@@ -1,6 +1,7 @@
 // `gc`: removes by the limits of the configuration, beside a running service or without one.
 import type { Writable } from 'node:stream';
 import type { Config } from '../config/config.ts';
+import { openForReading } from '../disk/files.ts';
 import { formatBytes } from '../format.ts';
 import { ClockSteps } from '../gc/clock-steps.ts';
 import { collect, FRESH_MS } from '../gc/collect.ts';
@@ -9,7 +10,7 @@ import type { Log } from '../log.ts';
 import { hashPartIn } from '../nix/narinfo.ts';
 import { pathOf } from '../nix/object-name.ts';
 import { heeded } from '../store/folder/changed-beside.ts';
-import { fileOf, openForReading } from '../store/folder/files.ts';
+import { fileOf } from '../store/folder/files.ts';
 import { readFlatNarInfo } from '../store/folder/flat-files.ts';
 import { readHeader } from '../store/folder/header.ts';
 import type { Unit } from '../store/folder/plan.ts';

@@ -4,17 +4,19 @@ import { dirname } from 'node:path';
 import type { Writable } from 'node:stream';
 import { narsOf } from '../check/nars-of.ts';
 import type { Config } from '../config/config.ts';
+import { syncFolder } from '../disk/files.ts';
 import { CacheError } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import type { Log } from '../log.ts';
 import { type NarName, pathOf } from '../nix/object-name.ts';
 import { heeded } from '../store/folder/changed-beside.ts';
 import { readFacts } from '../store/folder/facts.ts';
-import { fileOf, idOf, syncFolder } from '../store/folder/files.ts';
+import { fileOf } from '../store/folder/files.ts';
 import { Pins } from '../store/folder/pins.ts';
 import { dropQuarantined, moveAside, quarantineFolder } from '../store/folder/quarantine.ts';
 import { removeNar, trashFolder } from '../store/folder/removal.ts';
 import { walkFolderSync } from '../store/folder/walk.ts';
+import { idOf } from '../store/object-id.ts';
 import { hashOperand, openStore } from './open-store.ts';
 
 /**

@@ -4,7 +4,6 @@ import type { GcConfig } from '../config/config.ts';
 import type { Log } from '../log.ts';
 import { pathOf } from '../nix/object-name.ts';
 import { isBasename, isStoreHash, type StoreHash } from '../nix/store-path.ts';
-import { idOf } from '../store/folder/files.ts';
 import type { FolderStore } from '../store/folder/folder-store.ts';
 import { TOUCH_INTERVAL_MS } from '../store/folder/last-use.ts';
 import { Pins } from '../store/folder/pins.ts';
@@ -12,6 +11,7 @@ import type { Limits, Stretch, Unit } from '../store/folder/plan.ts';
 import type { Removed } from '../store/folder/removal.ts';
 import { roomOf } from '../store/folder/room.ts';
 import { planFolder } from '../store/folder/scan.ts';
+import { idOf } from '../store/object-id.ts';
 import { closureOf } from './closure.ts';
 
 interface CollectOptions {

@@ -2,6 +2,7 @@
 // right, and nothing is acknowledged before it is safe on disk. Clients send NARs first and narinfos last.
 
 import { atMost, collect } from '../bytes/streams.ts';
+import { isFull } from '../disk/files.ts';
 import { CacheError, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { NarInfos } from '../narinfos/narinfos.ts';
@@ -10,7 +11,6 @@ import { MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName, type ObjectName, pathOf, told } from '../nix/object-name.ts';
 import { isRealisation } from '../nix/realisation.ts';
 import { type Keys, type PublicKey, readKeys } from '../nix/signature.ts';
-import { isFull } from '../store/folder/files.ts';
 import type { Store } from '../store/store.ts';
 import { storeBody } from '../store/store-body.ts';
 import type { Misses } from '../upstream/misses.ts';

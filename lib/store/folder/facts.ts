@@ -1,6 +1,7 @@
 // What one file of the folder tells of itself in as few reads as possible: for whoever looks at all of them. Synchronous,
 // because a million of them are read by a thread that does nothing else (see scan-thread.ts), or by a command.
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { isUnreadable, QUIETLY, TO_READ } from '../../disk/files.ts';
 import { describe, isCacheError, isErrno } from '../../errors.ts';
 import { archiveIn, MAX_INDEX_BYTES } from '../../nix/debug-index.ts';
 import { narNameOf } from '../../nix/nar-names.ts';
@@ -13,8 +14,8 @@ import {
 } from '../../nix/narinfo.ts';
 import { type ObjectName, pathOf } from '../../nix/object-name.ts';
 import { hashPartOf } from '../../nix/store-path.ts';
+import { idOf } from '../object-id.ts';
 import type { ObjectMeta } from '../store.ts';
-import { idOf, isUnreadable, QUIETLY, TO_READ } from './files.ts';
 import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
 import type { FolderFile } from './walk.ts';
 

@@ -1,25 +1,6 @@
-// What the store's files have in common: how they are named, opened, told apart and made durable.
-import { createHash } from 'node:crypto';
-import { constants, type Stats } from 'node:fs';
-import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
+// How the folder's files are named and told apart.
+import type { Stats } from 'node:fs';
 import { join } from 'node:path';
-import { CacheError, describe, isErrno } from '../../errors.ts';
-import { writing } from './writing.ts';
-
-/** How to open what may be no file: whoever opens a pipe otherwise waits for somebody to write to it. */
-export const TO_READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
-/** The same without its being noted on the disk that it was read; Linux alone has that. */
-export const QUIETLY = TO_READ | (constants.O_NOATIME ?? 0);
-
-/** The id of the object with this path: its SHA-256 in hexadecimal, which is the name of the object's file. */
-export function idOf(path: string): string {
-  return createHash('sha256').update(path).digest('hex');
-}
-
-/** Whether a file of this name may be an object. */
-export function isId(name: string): boolean {
-  return /^[0-9a-f]{64}$/.test(name);
-}
 
 /** Where the object's file lies; a `flat` one was left by the Go service, which had no folders. */
 export function fileOf(
@@ -29,93 +10,7 @@ export function fileOf(
   return flat ? join(folder, id) : join(folder, id.slice(0, 2), id);
 }
 
-/** Undefined if there is no such file. Leaves no trace: to note that a file was read, a read would wait for the disk's journal. */
-export async function openForReading(file: string): Promise<FileHandle | undefined> {
-  try {
-    // The owner of a file alone may ask for that.
-    return await open(file, QUIETLY).catch((error) => {
-      if (isErrno(error, 'EPERM', 'EINVAL')) return open(file, TO_READ);
-      throw error;
-    });
-  } catch (error) {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
-    throw storageError(`can't read ${file}`, error);
-  }
-}
-
 /** A replaced object has another inode: the new file exists before the old one goes. */
 export function versionOf(stats: Stats): string {
   return `${stats.dev}:${stats.ino}:${stats.size}`;
-}
-
-/** Bytes of the file; undefined if there is none. */
-export async function sizeOf(file: string): Promise<number | undefined> {
-  const stats = await stat(file).catch((error) => {
-    if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
-    throw storageError(`can't read ${file}`, error);
-  });
-  return stats?.size;
-}
-
-/**
- * Has `fill` write `temporary`, and makes that `file` once it is on the disk: whatever happens, `file` is whole, or what it was.
- * It is for the caller to make the name durable. Throws what the disk says, or what `fill` throws.
- */
-export async function replaceFile(
-  file: string,
-  temporary: string,
-  fill: (handle: FileHandle) => Promise<unknown>,
-): Promise<void> {
-  try {
-    const handle = await open(temporary, 'w', 0o644);
-    try {
-      await fill(handle);
-      // Else power loss may leave the name on nothing.
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file);
-  } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {});
-    throw error;
-  }
-}
-
-/**
- * Makes the names in `folder` survive a power loss; false if there is no such folder. Some filesystems, of USB sticks and shares,
- * can't sync one: they have done what they can.
- * @throws CacheError `storage`
- */
-export async function syncFolder(folder: string): Promise<boolean> {
-  try {
-    const handle = await open(folder, 'r');
-    try {
-      await writing(() => handle.sync());
-    } catch (error) {
-      if (!isErrno(error, 'EINVAL', 'ENOTSUP', 'EPERM', 'EBADF')) throw error;
-    } finally {
-      await handle.close();
-    }
-    return true;
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return false;
-    throw storageError(`can't sync ${folder}`, error);
-  }
-}
-
-/** Whether the disk refused this one file, now or for ever, and not all of them. */
-export function isUnreadable(error: unknown): boolean {
-  return isErrno(error, 'EACCES', 'EPERM', 'ELOOP', 'ENXIO', 'EIO', 'EBADMSG', 'EUCLEAN', 'EILSEQ');
-}
-
-/** A refusal of the disk, in words for the operator. */
-export function storageError(what: string, error: unknown): CacheError {
-  const hint = isFull(error) ? ' (the disk is full)' : '';
-  return new CacheError('storage', `${what}: ${describe(error)}${hint}`, error);
-}
-
-/** Whether the disk, or a quota on it, has no more room. */
-export function isFull(error: unknown): boolean {
-  return isErrno(error, 'ENOSPC', 'EDQUOT');
 }

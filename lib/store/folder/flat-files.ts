@@ -4,12 +4,14 @@
 import type { Stats } from 'node:fs';
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { openForReading, storageError } from '../../disk/files.ts';
 import { isCacheError, isErrno } from '../../errors.ts';
 import { judgeNamed } from '../../nix/named.ts';
 import { beginsLikeNarInfo, hashPartIn, MAX_NARINFO_BYTES } from '../../nix/narinfo.ts';
 import { hashInNarName, type NarName, parseObjectName, pathOf } from '../../nix/object-name.ts';
+import { idOf, isId } from '../object-id.ts';
 import type { ListedObject, ObjectMeta } from '../store.ts';
-import { fileOf, idOf, isId, openForReading, storageError, versionOf } from './files.ts';
+import { fileOf, versionOf } from './files.ts';
 
 /** Enough to tell a narinfo by. */
 const HEAD_BYTES = 16;

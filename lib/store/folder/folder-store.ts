@@ -4,9 +4,12 @@
 // the command line works beside a running service.
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { openForReading, sizeOf, storageError, syncFolder } from '../../disk/files.ts';
+import { unlink } from '../../disk/writing.ts';
 import { CacheError, isCacheError, isErrno } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import { UnderWay } from '../../sync/under-way.ts';
+import { idOf } from '../object-id.ts';
 import type {
   Beginning,
   ListedObject,
@@ -17,7 +20,7 @@ import type {
   StoredObject,
 } from '../store.ts';
 import { Damaged } from './damaged.ts';
-import { fileOf, idOf, openForReading, sizeOf, storageError, syncFolder, versionOf } from './files.ts';
+import { fileOf, versionOf } from './files.ts';
 import { FlatFiles } from './flat-files.ts';
 import { HEADER_BYTES, readHeader } from './header.ts';
 import { isStale, noteUse } from './last-use.ts';
@@ -32,7 +35,6 @@ import { checkWritable, lackOfRoom } from './room.ts';
 import { Tally } from './tally.ts';
 import { dropAbandoned, TempFile, type TempFileWatch } from './temp-file.ts';
 import { tempName } from './temp-name.ts';
-import { unlink } from './writing.ts';
 
 const NOTHING = Buffer.alloc(0);
 

@@ -7,13 +7,13 @@ import { stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isFull } from '../../disk/files.ts';
+import { link, rename, unlink, writing } from '../../disk/writing.ts';
 import { CacheError, describe, isErrno } from '../../errors.ts';
 import { type Log, printable } from '../../log.ts';
-import { isFull } from './files.ts';
 import { give, makeFolderIn } from './own.ts';
 import { type Knocked, knock, type Listening, listenIn, type Talk } from './socket.ts';
 import { OWN } from './writer.ts';
-import { link, rename, unlink, writing } from './writing.ts';
 
 const NAME = 'service.sock';
 /** Has this name whoever is doing away with a socket on which nobody listens. */

@@ -1,6 +1,6 @@
 // An object's last use is its file's time. Nobody waits until a use is noted there, and a read-only disk is no reason to fail.
 import { type FileHandle, utimes } from 'node:fs/promises';
-import { writing } from './writing.ts';
+import { writing } from '../../disk/writing.ts';
 
 /** How stale it may be on disk. */
 export const TOUCH_INTERVAL_MS = 10 * 60_000;

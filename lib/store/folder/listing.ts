@@ -1,10 +1,10 @@
 // All objects of the folder, as they describe themselves.
 import { type FileHandle, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { openForReading } from '../../disk/files.ts';
 import { describe } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import type { ListedObject } from '../store.ts';
-import { openForReading } from './files.ts';
 import type { FlatFiles } from './flat-files.ts';
 import { readHeader } from './header.ts';
 

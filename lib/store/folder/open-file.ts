@@ -2,10 +2,10 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import type { Reader } from '../../bytes/streams.ts';
+import { storageError } from '../../disk/files.ts';
 import { CacheError } from '../../errors.ts';
 import type { ObjectMeta, StoredObject } from '../store.ts';
 import { FileReader } from './file-reader.ts';
-import { storageError } from './files.ts';
 import { isStale, type noteUse, TOUCH_INTERVAL_MS } from './last-use.ts';
 
 export interface OpenFileOptions {

@@ -4,7 +4,7 @@
 
 import { lchownSync, mkdirSync, statSync } from 'node:fs';
 import { type FileHandle, lchown, stat } from 'node:fs/promises';
-import { makeFolder, writing } from './writing.ts';
+import { makeFolder, writing } from '../../disk/writing.ts';
 
 interface Owner {
   readonly uid: number;

@@ -2,14 +2,15 @@
 // a gap, behind a header that says what it is to become. They are trusted only as far as the hash of the finished whole.
 import { access, open, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { isFull } from '../../disk/files.ts';
+import { remove, rename, unlink } from '../../disk/writing.ts';
 import { describe, isErrno } from '../../errors.ts';
 import { type Log, warnSeldom } from '../../log.ts';
+import { idOf } from '../object-id.ts';
 import type { Beginning } from '../store.ts';
-import { idOf, isFull } from './files.ts';
 import { HEADER_BYTES } from './header.ts';
 import { makeFolderIn } from './own.ts';
 import type { TempFile } from './temp-file.ts';
-import { remove, rename, unlink } from './writing.ts';
 
 const MAX_PARTIALS = 32;
 const MAX_AGE_MS = 7 * 24 * 3600_000;

@@ -3,8 +3,8 @@
 import { randomBytes } from 'node:crypto';
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { replaceFile, storageError, syncFolder } from '../../disk/files.ts';
 import { CacheError, isErrno } from '../../errors.ts';
-import { replaceFile, storageError, syncFolder } from './files.ts';
 import { give, makeFolderIn } from './own.ts';
 
 interface Pin {

@@ -3,15 +3,15 @@
 // what was there at the start is touched.
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { isFull } from '../../disk/files.ts';
+import { openToWrite, remove, writing } from '../../disk/writing.ts';
 import { CacheError, describe, isErrno } from '../../errors.ts';
 import type { Log } from '../../log.ts';
-import { isFull } from './files.ts';
 import { makeFolderIn } from './own.ts';
 import type { Partials } from './partials.ts';
 import { putBack } from './put-back.ts';
 import { placeOf, trashFolder } from './removal.ts';
 import { isSomebodys } from './writer.ts';
-import { openToWrite, remove, writing } from './writing.ts';
 
 const CONSEQUENCE =
   'what it holds is served, uploads are refused, and what is fetched is passed on without being kept';

@@ -5,12 +5,12 @@ import { randomBytes } from 'node:crypto';
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseToken } from '../../config/access.ts';
+import { openForReading, storageError, syncFolder } from '../../disk/files.ts';
+import { writing } from '../../disk/writing.ts';
 import { CacheError, describe } from '../../errors.ts';
-import { openForReading, storageError, syncFolder } from './files.ts';
 import { give, makeFolderIn } from './own.ts';
 import { putBack } from './put-back.ts';
 import { tempName } from './temp-name.ts';
-import { writing } from './writing.ts';
 
 /** How clients call the machine they run on; curl wants IPv6 addresses without brackets here. */
 const THIS_MACHINE = ['localhost', '127.0.0.1', '::1'];

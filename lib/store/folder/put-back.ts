@@ -1,9 +1,9 @@
 // What was moved out of its place for a moment goes back, unless another one has come there by now, which stays. link(2) fails
 // where rename(2) would replace; a filesystem without hard links has only the latter, and so it is looked before.
 import { linkSync, renameSync, statSync, unlinkSync } from 'node:fs';
+import { sizeOf } from '../../disk/files.ts';
+import { link, rename, unlink } from '../../disk/writing.ts';
 import { isErrno } from '../../errors.ts';
-import { sizeOf } from './files.ts';
-import { link, rename, unlink } from './writing.ts';
 
 /** Whether there are no hard links here (FAT, exFAT, some network shares), or no more of them to this file. */
 export function lacksLinks(error: unknown): boolean {

@@ -3,16 +3,18 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { openForReading, storageError } from '../../disk/files.ts';
+import { rename, unlink, writing } from '../../disk/writing.ts';
 import { describe, isCacheError, isErrno } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import { hashPartIn, MAX_NARINFO_BYTES } from '../../nix/narinfo.ts';
 import { pathOf } from '../../nix/object-name.ts';
+import { idOf, isId } from '../object-id.ts';
 import type { ObjectMeta } from '../store.ts';
-import { fileOf, idOf, isId, openForReading, storageError, versionOf } from './files.ts';
+import { fileOf, versionOf } from './files.ts';
 import { decodeHeader, HEADER_BYTES } from './header.ts';
 import { give, makeFolderIn } from './own.ts';
 import { putBack } from './put-back.ts';
-import { rename, unlink, writing } from './writing.ts';
 
 export function quarantineFolder(folder: string): string {
   return join(folder, 'quarantine');

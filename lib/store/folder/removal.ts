@@ -5,8 +5,9 @@
 import { readdirSync, renameSync, statSync, unlinkSync, utimesSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isErrno } from '../../errors.ts';
+import { isId } from '../object-id.ts';
 import { breathing, sleep } from './breath.ts';
-import { fileOf, isId } from './files.ts';
+import { fileOf } from './files.ts';
 import { makeFolderInSync } from './own.ts';
 import type { Removal, Unit } from './plan.ts';
 import { putBackSync } from './put-back.ts';

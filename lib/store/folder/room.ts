@@ -2,8 +2,8 @@
 import { constants } from 'node:fs';
 import { access, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { storageError } from '../../disk/files.ts';
 import { CacheError } from '../../errors.ts';
-import { storageError } from './files.ts';
 import { makeFolderIn } from './own.ts';
 
 /** What an upload leaves free: its narinfo and other small files need room too. */

@@ -3,11 +3,12 @@
 import { type Stats, statSync, utimesSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
+import { isUnreadable } from '../../disk/files.ts';
 import { describe, isErrno } from '../../errors.ts';
 import { breathing, sleep } from './breath.ts';
 import { Catalogue } from './catalogue.ts';
 import { readFacts, readReferences } from './facts.ts';
-import { fileOf, isUnreadable } from './files.ts';
+import { fileOf } from './files.ts';
 import { astray, type Limits, planRemovals, type Unit } from './plan.ts';
 import { putBackLeft, removeUnits } from './removal.ts';
 import type { Reply, Task } from './scan.ts';

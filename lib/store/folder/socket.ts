@@ -4,8 +4,8 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { join, relative } from 'node:path';
+import { unlink } from '../../disk/writing.ts';
 import { CacheError, describe, isErrno } from '../../errors.ts';
-import { unlink } from './writing.ts';
 
 /** What every system takes; Linux takes four more. */
 const MOST_BYTES = 103;

@@ -2,15 +2,15 @@
 // being given its header, synced and renamed; until then a crash leaves nothing but a file that the next start removes.
 import { type FileHandle, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { isFull, storageError } from '../../disk/files.ts';
+import { link, openToWrite, rename, unlink, writing } from '../../disk/writing.ts';
 import { type CacheError, isCacheError, isErrno } from '../../errors.ts';
 import type { ObjectMeta, Spool } from '../store.ts';
-import { isFull, storageError } from './files.ts';
 import { encodeHeader, HEADER_BYTES } from './header.ts';
 import { give, makeFolderIn } from './own.ts';
 import { lacksLinks } from './put-back.ts';
 import { tempName } from './temp-name.ts';
 import { isLeft } from './writer.ts';
-import { link, openToWrite, rename, unlink, writing } from './writing.ts';
 
 /** Who is told how a temporary file fares. */
 export interface TempFileWatch {

@@ -4,8 +4,9 @@
 import { readdirSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { storageError } from '../../disk/files.ts';
 import { isErrno } from '../../errors.ts';
-import { isId, storageError } from './files.ts';
+import { isId } from '../object-id.ts';
 
 /** A file that may be an object; see {@link idOf}. */
 export interface FolderFile {

@@ -5,10 +5,10 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { rename, unlink } from '../../disk/writing.ts';
 import { isErrno } from '../../errors.ts';
 import { give, makeFolderIn } from './own.ts';
 import { knock, listenIn } from './socket.ts';
-import { rename, unlink } from './writing.ts';
 
 const SOCKET = '.sock';
 /** Behind the name of a socket that nobody listens on yet. */

@@ -3,9 +3,9 @@ import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { writing } from '../../../lib/disk/writing.ts';
 import { versionOf } from '../../../lib/store/folder/files.ts';
 import { dropQuarantined, quarantine } from '../../../lib/store/folder/quarantine.ts';
-import { writing } from '../../../lib/store/folder/writing.ts';
 import { type Owner, temporaryFolder } from '../../fixtures/defer.ts';
 
 const PATH = '/nar/x.nar';

@@ -3,9 +3,9 @@ import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate as immediate } from 'node:timers/promises';
-import { link, makeFolder, openToWrite, rename, unlink, writing } from '../../../lib/store/folder/writing.ts';
-import { defer, temporaryFolder } from '../../fixtures/defer.ts';
-import { output } from '../../fixtures/run.ts';
+import { link, makeFolder, openToWrite, rename, unlink, writing } from '../../lib/disk/writing.ts';
+import { defer, temporaryFolder } from '../fixtures/defer.ts';
+import { output } from '../fixtures/run.ts';
 
 /** As many at once as this process may write. */
 const atOnce = Math.max(1, (Number(process.env.UV_THREADPOOL_SIZE) || 4) - 1);
@@ -58,10 +58,7 @@ for (const [threads, expected] of [
   ['', 3],
 ] as const) {
   test(`with ${threads || 'no'} threads named, ${expected} write at once`, async () => {
-    const module = new URL(
-      `../../../lib/store/folder/writing${extname(import.meta.filename)}`,
-      import.meta.url,
-    );
+    const module = new URL(`../../lib/disk/writing${extname(import.meta.filename)}`, import.meta.url);
     const script = `const { writing } = await import(${JSON.stringify(module.href)});
       let n = 0;
       for (let i = 0; i < 20; i++) writing(() => (n++, new Promise(() => {})));
