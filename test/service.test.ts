@@ -11,10 +11,10 @@ import { startService } from '../lib/service.ts';
 import { get } from './fixtures/client.ts';
 import { defer, temporaryFolder } from './fixtures/defer.ts';
 import { startTestService } from './fixtures/in-process.ts';
-import { need } from './fixtures/need.ts';
 import { until } from './fixtures/patience.ts';
 import { makeAuthority } from './fixtures/tls.ts';
 import { basic, tokenTable } from './fixtures/tokens.ts';
+import { need } from './system/fixtures/need.ts';
 
 test('TLS can not come while it runs, and nothing else of that configuration holds', {
   skip: need('openssl'),

@@ -3,9 +3,9 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { Owner } from '../fixtures/defer.ts';
-import { locate } from '../fixtures/need.ts';
 import { output } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
+import { locate } from '../system/fixtures/need.ts';
 import { Clients, narPathAt } from './clients.ts';
 import { type Figure, MIB } from './figure.ts';
 import { startNginx } from './nginx.ts';

@@ -1,8 +1,8 @@
 // nginx, as one Node process compares with it: one worker, reached without anything in between.
 
 import type { Owner } from '../fixtures/defer.ts';
-import * as fixture from '../fixtures/nginx.ts';
 import { deadPort } from '../fixtures/origin.ts';
+import * as fixture from '../system/fixtures/nginx.ts';
 
 /** Serves `folder` until its owner ends; answers with the URL. */
 export async function startNginx(t: Owner, folder: string): Promise<string> {

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import * as zlib from 'node:zlib';
 import { DECODABLE, decode } from '../../lib/bytes/codings.ts';
 import { CacheError, isCacheError } from '../../lib/errors.ts';
-import { need } from '../fixtures/need.ts';
+import { need } from '../system/fixtures/need.ts';
 
 const PLAIN = Buffer.concat([randomBytes(200_000), Buffer.alloc(2_000_000, 'nar')]);
 const invalid = (error: unknown) => isCacheError(error, 'invalid');

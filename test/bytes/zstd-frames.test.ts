@@ -4,8 +4,8 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { ZstdFrames } from '../../lib/bytes/zstd-frames.ts';
 import { isCacheError } from '../../lib/errors.ts';
-import { need } from '../fixtures/need.ts';
 import { randomSource } from '../fixtures/random.ts';
+import { need } from '../system/fixtures/need.ts';
 
 /** The frames that the splitter finds when it is fed in pieces of random size, each lent to it until the next. */
 function split(stream: Buffer, seed: number): Buffer[] {

@@ -6,12 +6,12 @@ import { test } from 'node:test';
 import { get, push, put } from '../fixtures/client.ts';
 import { commandsOn } from '../fixtures/command.ts';
 import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
-import { exfatDisk, needExfat } from '../fixtures/exfat-disk.ts';
 import { idOf } from '../fixtures/holdings.ts';
 import { makePackage, type Package } from '../fixtures/nar.ts';
-import { need } from '../fixtures/need.ts';
-import { serveFolder } from '../fixtures/nginx.ts';
 import { type Service, startService } from '../fixtures/service.ts';
+import { exfatDisk, needExfat } from '../system/fixtures/exfat-disk.ts';
+import { need } from '../system/fixtures/need.ts';
+import { serveFolder } from '../system/fixtures/nginx.ts';
 
 const DRV = `${'d'.repeat(32)}-tool-1.0.drv`;
 const ID = 'ab'.repeat(20);

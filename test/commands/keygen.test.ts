@@ -7,11 +7,11 @@ import { parseNarInfo } from '../../lib/nix/narinfo.ts';
 import { type PublicKey, readKeys, readSecretKey, verify } from '../../lib/nix/signature.ts';
 import { defer, temporaryFolder } from '../fixtures/defer.ts';
 import { makePackage } from '../fixtures/nar.ts';
-import { need } from '../fixtures/need.ts';
-import { needRoot } from '../fixtures/need-root.ts';
 import { program } from '../fixtures/project.ts';
 import { type Outcome, output, run } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
+import { need } from '../system/fixtures/need.ts';
+import { needRoot } from '../system/fixtures/need-root.ts';
 
 const NAME = 'cache.example.org-1';
 const LINE = /^extra-trusted-public-keys = (cache\.example\.org-1:[A-Za-z0-9+/]{43}=)$/m;

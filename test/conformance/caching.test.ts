@@ -1,14 +1,14 @@
 // What caches in front, and clients that have asked before, are told: protocol.md, 80 and 85.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type CachingProxy, nginx, squid, varnish } from '../fixtures/caching-proxy.ts';
 import { get, head, put } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { makePackage } from '../fixtures/nar.ts';
-import { need } from '../fixtures/need.ts';
 import { until } from '../fixtures/patience.ts';
 import { offer } from '../fixtures/static-cache.ts';
 import { startUpstream, whole } from '../fixtures/upstream.ts';
+import { type CachingProxy, nginx, squid, varnish } from '../system/fixtures/caching-proxy.ts';
+import { need } from '../system/fixtures/need.ts';
 
 const pushed = makePackage('caching-pushed', { size: 10_000 });
 const pulled = makePackage('caching-pulled', { size: 10_000 });

@@ -8,9 +8,9 @@ import { assertNotGood, get, head, push, put } from '../fixtures/client.ts';
 import { temporaryFolder } from '../fixtures/defer.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, makePackage, type Package, sha256 } from '../fixtures/nar.ts';
-import { need } from '../fixtures/need.ts';
 import { output } from '../fixtures/run.ts';
 import { startUpstream, whole } from '../fixtures/upstream.ts';
+import { need } from '../system/fixtures/need.ts';
 
 const ENDINGS = { br: '.br', gzip: '', xz: '.xz', zstd: '.zst' } as const;
 type Coding = keyof typeof ENDINGS;

@@ -5,10 +5,10 @@ import { test } from 'node:test';
 import { isCacheError } from '../../lib/errors.ts';
 import { createUpstream } from '../../lib/upstream/configured.ts';
 import { temporaryFolder } from '../fixtures/defer.ts';
-import { need } from '../fixtures/need.ts';
 import { makeAuthority } from '../fixtures/tls.ts';
 import { upstreamConfig } from '../fixtures/upstream-config.ts';
 import { createWorld, SOON } from '../fixtures/upstreams.ts';
+import { need } from '../system/fixtures/need.ts';
 
 test('every certificate of a ca_file must be one, and the file must be there', {
   skip: need('openssl'),

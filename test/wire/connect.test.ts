@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { dialTo, refusal } from '../fixtures/dialing.ts';
-import { need } from '../fixtures/need.ts';
 import { get, startOrigin } from '../fixtures/origin.ts';
 import { type Script, startScriptedProxy } from '../fixtures/scripted-proxy.ts';
 import { type Authority, type Identity, makeAuthority } from '../fixtures/tls.ts';
+import { need } from '../system/fixtures/need.ts';
 
 const OK = 'HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n';
 const skip = need('openssl');

@@ -5,11 +5,11 @@ import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { CacheError } from '../../lib/errors.ts';
 import { dialTo, refusal } from '../fixtures/dialing.ts';
-import { need } from '../fixtures/need.ts';
 import { deadPort, get, startOrigin } from '../fixtures/origin.ts';
 import { type Script, startScriptedProxy } from '../fixtures/scripted-proxy.ts';
 import { makeAuthority } from '../fixtures/tls.ts';
 import { GREETING, ways } from '../fixtures/ways.ts';
+import { need } from '../system/fixtures/need.ts';
 
 const skip = need('openssl');
 

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { dialTo, refusal } from '../fixtures/dialing.ts';
-import { need } from '../fixtures/need.ts';
 import { get, startOrigin } from '../fixtures/origin.ts';
 import { startScriptedProxy } from '../fixtures/scripted-proxy.ts';
 import {
@@ -16,6 +15,7 @@ import {
   WELCOME,
 } from '../fixtures/socks.ts';
 import { makeAuthority } from '../fixtures/tls.ts';
+import { need } from '../system/fixtures/need.ts';
 
 const skip = need('openssl');
 

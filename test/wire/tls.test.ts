@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { dialTo, refusal } from '../fixtures/dialing.ts';
-import { need } from '../fixtures/need.ts';
 import { get, startOrigin } from '../fixtures/origin.ts';
 import { type Script, startScriptedProxy } from '../fixtures/scripted-proxy.ts';
 import { makeAuthority } from '../fixtures/tls.ts';
 import { ways } from '../fixtures/ways.ts';
+import { need } from '../system/fixtures/need.ts';
 
 const skip = need('openssl');
 

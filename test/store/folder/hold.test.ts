@@ -9,12 +9,12 @@ import { type TestContext, test } from 'node:test';
 import { isCacheError } from '../../../lib/errors.ts';
 import { Hold, tellService } from '../../../lib/store/folder/hold.ts';
 import { defer, temporaryFolder } from '../../fixtures/defer.ts';
-import { exfatDisk, needExfat } from '../../fixtures/exfat-disk.ts';
-import { boundDisk } from '../../fixtures/hanging-disk.ts';
-import { needRoot } from '../../fixtures/need-root.ts';
 import { until } from '../../fixtures/patience.ts';
 import { projectRoot } from '../../fixtures/project.ts';
 import { run } from '../../fixtures/run.ts';
+import { exfatDisk, needExfat } from '../../system/fixtures/exfat-disk.ts';
+import { boundDisk } from '../../system/fixtures/hanging-disk.ts';
+import { needRoot } from '../../system/fixtures/need-root.ts';
 
 interface Taken {
   readonly hold: Hold;

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { CacheError, isCacheError } from '../../../lib/errors.ts';
 import { makePushNetrc, pushNetrcIn, readPushNetrc } from '../../../lib/store/folder/push-netrc.ts';
 import { temporaryFolder } from '../../fixtures/defer.ts';
-import { needRoot } from '../../fixtures/need-root.ts';
+import { needRoot } from '../../system/fixtures/need-root.ts';
 
 const SECRET = 'hunter2-hunter2-hunter2';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { putBack, putBackSync } from '../../../lib/store/folder/put-back.ts';
 import { temporaryFolder } from '../../fixtures/defer.ts';
-import { exfatDisk, needExfat } from '../../fixtures/exfat-disk.ts';
+import { exfatDisk, needExfat } from '../../system/fixtures/exfat-disk.ts';
 
 async function holds(folder: string): Promise<void> {
   await mkdir(folder);

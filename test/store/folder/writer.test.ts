@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { isLeft, isSomebodys, OWN } from '../../../lib/store/folder/writer.ts';
 import { defer, temporaryFolder } from '../../fixtures/defer.ts';
-import { needRoot } from '../../fixtures/need-root.ts';
 import { until } from '../../fixtures/patience.ts';
 import { projectRoot } from '../../fixtures/project.ts';
+import { needRoot } from '../../system/fixtures/need-root.ts';
 
 const HEX = 'ab'.repeat(12);
 
