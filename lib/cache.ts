@@ -4,7 +4,6 @@ import { createHash } from 'node:crypto';
 import { atMost, piecesOf, type Reader, readerOf } from './bytes/streams.ts';
 import type { Download } from './download/download.ts';
 import { Fetcher, type FetcherOptions } from './download/fetcher.ts';
-import { Lately } from './download/lately.ts';
 import { CacheError } from './errors.ts';
 import type { NarInfos } from './narinfos/narinfos.ts';
 import type { KnownNarInfo } from './narinfos/served-narinfos.ts';
@@ -29,6 +28,7 @@ import {
 import type { StoreHash } from './nix/store-path.ts';
 import { openPlain } from './store/packed-files.ts';
 import type { Store, StoredObject } from './store/store.ts';
+import { Until } from './sync/until.ts';
 import { NOBODY, type Via } from './upstream/via.ts';
 
 /** An object that was found. Open it or close it. */
@@ -70,13 +70,13 @@ export class Cache {
   readonly #narInfos: NarInfos;
   readonly #fetcher: Fetcher;
   /** Paths of the NARs of pushed narinfos. */
-  readonly #seen: Lately;
+  readonly #seen: Until;
 
   constructor(options: Omit<FetcherOptions, 'narInfos'>, narInfos: NarInfos) {
     this.#store = options.store;
     this.#narInfos = narInfos;
     this.#fetcher = new Fetcher({ ...options, narInfos });
-    this.#seen = new Lately(options.now, SEEN_MS);
+    this.#seen = new Until(options.now, SEEN_MS);
   }
 
   /**

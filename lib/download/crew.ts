@@ -3,6 +3,7 @@
 // are this one rule.
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { Changes } from '../sync/changes.ts';
 import { getRange, type Job, type Task } from './attempt.ts';
 import { MIN_RANGE, RANGE_MS, rangeLength } from './range-length.ts';
 import type { Claim } from './ranges.ts';
@@ -36,7 +37,8 @@ class Crew {
   readonly #ordered = new Set<Source>();
   #busy = 0;
   #failure: unknown;
-  #wakers: (() => void)[] = [];
+  /** Of what there is to do, and of who does it. */
+  readonly #changes = new Changes();
 
   constructor(task: CrewTask) {
     this.#task = task;
@@ -59,7 +61,7 @@ class Crew {
     for (let job = first ?? (await this.#nextJob()); job !== undefined; ) {
       const succeeded = await this.#do(job);
       this.#busy--;
-      this.#wake();
+      this.#changes.tell();
       job = await this.#nextJob(succeeded ? job.state : undefined);
     }
   }
@@ -69,12 +71,6 @@ class Crew {
     this.#busy++;
     job.state.workers++;
     return { ...job, attempt: job.state.begin() };
-  }
-
-  #wake(): void {
-    const wakers = this.#wakers;
-    this.#wakers = [];
-    for (const wake of wakers) wake();
   }
 
   /** Waits until there is something to do; undefined when there will be nothing more. `good` has just given what it should. */
@@ -89,25 +85,16 @@ class Crew {
         if (claim !== undefined) return this.#begin({ state, claim });
       }
       if (this.#busy === 0 && (state === undefined || ranges.unclaimed === 0)) return undefined;
-      await this.#change(waitMs);
+      // The others may be busy for long, or wait for this one.
+      await this.#changes.next({ ms: waitMs > 0 ? waitMs : LOOK_MS });
     }
     return undefined;
-  }
-
-  /** Waits until somebody is done, or for so long if that is any time: others may be busy for long, or wait for this one. */
-  async #change(ms: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((wake) => {
-      this.#wakers.push(wake);
-      timer = setTimeout(wake, ms > 0 ? ms : LOOK_MS);
-    });
-    clearTimeout(timer);
   }
 
   #fail(error: unknown): void {
     this.#failure ??= error;
     this.#task.abort(error);
-    this.#wake();
+    this.#changes.tell();
   }
 
   #length(state: SourceState): number {
@@ -143,10 +130,10 @@ class Crew {
     const pace = (bytesPerMs: number) => {
       this.#paces.set(claim, bytesPerMs);
       // Those who have nothing to do looked before this was so.
-      if (this.#needsHelp(claim, state)) this.#wake();
+      if (this.#needsHelp(claim, state)) this.#changes.tell();
     };
     try {
-      await getRange(this.#task, job, attempt, { answered: () => this.#wake(), pace });
+      await getRange(this.#task, job, attempt, { answered: () => this.#changes.tell(), pace });
       state.succeeded(attempt);
       return true;
     } catch (error) {

@@ -1,5 +1,6 @@
 // Downloads that have failed or were stopped, and are keeping what has come: whoever begins anew waits for that, as it goes on
 // from there.
+import { within } from '../sync/within.ts';
 
 /** No disk needs so long that does not hang; then it begins from nothing. */
 const LONGEST_MS = 5000;
@@ -18,12 +19,7 @@ export class Endings {
   /** When nothing of `path` is being kept any more, or that takes too long. */
   async over(path: string): Promise<void> {
     const ended = this.#ending.get(path);
-    if (ended === undefined) return;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, LONGEST_MS);
-    });
-    await Promise.race([ended, late]).finally(() => clearTimeout(timer));
+    if (ended !== undefined) await within(LONGEST_MS, ended);
   }
 
   /** When nothing is being kept. */

@@ -9,6 +9,7 @@ import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Store } from '../store/store.ts';
 import type { Flight } from '../sync/flights.ts';
+import { Until } from '../sync/until.ts';
 import type { Part } from '../upstream/answer.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via, viaKey } from '../upstream/via.ts';
@@ -17,7 +18,6 @@ import { Download } from './download.ts';
 import { type First, firstAnswer } from './first-answer.ts';
 import { KeptBeginnings } from './kept-beginnings.ts';
 import { keptAs, pathsFor } from './kept-names.ts';
-import { Lately } from './lately.ts';
 import { NarSources, type Wanted } from './nar-sources.ts';
 import type { Source } from './sources.ts';
 import { Turns } from './turns.ts';
@@ -71,22 +71,22 @@ export class Fetcher {
   readonly #turns: Turns;
   readonly #crowd: Crowd<Fetched | Elsewhere>;
   /** Sources that sent wrong bytes, by their labels. */
-  readonly #blamed: Lately;
+  readonly #blamed: Until;
   /** Sources that sent bytes of what broke off. */
-  readonly #gave: Lately;
+  readonly #gave: Until;
   /** Paths of NARs that somebody was found to have. */
-  readonly #there: Lately;
+  readonly #there: Until;
   /** Paths of which readers have seen wrong bytes. */
-  readonly #misled: Lately;
+  readonly #misled: Until;
   readonly #warnDisk: ReturnType<typeof warnSeldom>;
 
   constructor(options: FetcherOptions) {
     this.#options = options;
     this.#warnDisk = warnSeldom(options.log);
-    this.#blamed = new Lately(options.now, BLAME_MS);
-    this.#gave = new Lately(options.now, GAVE_MS);
-    this.#there = new Lately(options.now, THERE_MS);
-    this.#misled = new Lately(options.now, MISLED_MS);
+    this.#blamed = new Until(options.now, BLAME_MS);
+    this.#gave = new Until(options.now, GAVE_MS);
+    this.#there = new Until(options.now, THERE_MS);
+    this.#misled = new Until(options.now, MISLED_MS);
     this.#turns = new Turns(options.maxDownloads, options.maxSpoolBytes);
     const connections = options.upstreams.all.map(({ largeSlots }) => largeSlots);
     this.#crowd = new Crowd({

@@ -4,6 +4,7 @@
 import type { Reader } from '../bytes/streams.ts';
 import { CacheError } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
+import { Changes } from '../sync/changes.ts';
 import { commonPrefix } from './common-prefix.ts';
 import { Overflow } from './overflow.ts';
 import { type Lent, Pieces } from './pieces.ts';
@@ -31,7 +32,7 @@ export class Growing {
   /** How far readers may read now. */
   #visible = 0;
   #state: 'growing' | 'complete' | Error = 'growing';
-  #waiting: (() => void)[] = [];
+  readonly #changes = new Changes();
   readonly #cursors = new Set<{ at: number }>();
   readonly #pieces = new Pieces();
   /** Whoever fills it and whoever reads it; the last one closes the spool. */
@@ -132,14 +133,12 @@ export class Growing {
 
   /** Has everybody look again who waits for a change. */
   wake(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const wake of waiting) wake();
+    this.#changes.tell();
   }
 
   /** Resolves at the next {@link wake}, which every change of front or state is. */
   change(): Promise<void> {
-    return new Promise((wake) => this.#waiting.push(wake));
+    return this.#changes.next();
   }
 
   /** A place in the file that keeps what is behind it readable. */

@@ -3,6 +3,8 @@
 // it, and whoever writes waits for that. The body passes through then; nothing of it can be kept.
 import { CacheError, describe } from '../errors.ts';
 import type { Spool } from '../store/store.ts';
+import { Changes } from '../sync/changes.ts';
+import { within } from '../sync/within.ts';
 
 /** Bytes of one body held at most: of those before the front, and of all for what comes ahead of it. */
 const HELD_BYTES = 16 << 20;
@@ -30,7 +32,8 @@ export class Overflow implements Omit<Spool, 'ready'> {
   #full = false;
   /** Where bytes begin that have been in memory and are gone. */
   #gone = { from: Number.POSITIVE_INFINITY, to: 0 };
-  #waiting: (() => void)[] = [];
+  /** Of what is in memory, and of whether more is wanted. */
+  readonly #changes = new Changes();
   #stopped = false;
   /** Of everything given to the disk until now; never rejects. */
   #settled: Promise<unknown> = Promise.resolve();
@@ -78,25 +81,19 @@ export class Overflow implements Omit<Spool, 'ready'> {
       await before;
       return;
     }
-    while (!this.#stopped && this.#isCrowded(chunk.length, at)) {
-      await new Promise<void>((wake) => this.#waiting.push(wake));
-    }
+    while (!this.#stopped && this.#isCrowded(chunk.length, at)) await this.#changes.next();
     if (this.#stopped) throw new CacheError('aborted', 'no more of it is wanted');
     this.#hold(piece);
   }
 
   /** When it is written, or the disk has been waited for long enough. */
-  #unlessHanging(written: Promise<void>): Promise<void> {
-    return new Promise((settle) => {
-      const timer = setTimeout(() => {
-        this.#refuse(new CacheError('storage', `the disk took no write for ${HANGING_MS / 1000} s`));
-        settle();
-      }, HANGING_MS);
-      written.finally(() => {
-        clearTimeout(timer);
-        settle();
-      });
+  async #unlessHanging(written: Promise<void>): Promise<void> {
+    let hangs = true;
+    const settled = written.then(() => {
+      hangs = false;
     });
+    await within(HANGING_MS, settled);
+    if (hangs) this.#refuse(new CacheError('storage', `the disk took no write for ${HANGING_MS / 1000} s`));
   }
 
   /** When the disk has, or has refused, all that was written. */
@@ -116,7 +113,7 @@ export class Overflow implements Omit<Spool, 'ready'> {
     this.#pieces.splice(index, 1);
     this.#held -= piece.bytes.length;
     // It may have come late to a disk that was believed to hang.
-    this.#wake();
+    this.#changes.tell();
   }
 
   /** What comes ahead of the front must leave room for what comes there, or nobody could go on. */
@@ -154,19 +151,13 @@ export class Overflow implements Omit<Spool, 'ready'> {
       this.#held -= bytes.length;
       this.#gone = { from: Math.min(this.#gone.from, at), to: at + bytes.length };
     }
-    this.#wake();
-  }
-
-  #wake(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const wake of waiting) wake();
+    this.#changes.tell();
   }
 
   /** Nobody fills it any more: whoever waits for room would wait for bytes before its own that never come. */
   stop(): void {
     this.#stopped = true;
-    this.#wake();
+    this.#changes.tell();
   }
 
   async close(): Promise<void> {

@@ -2,6 +2,7 @@
 // stopped, one after the other, until nobody waits any more.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Slots } from '../sync/slots.ts';
+import { within } from '../sync/within.ts';
 import type { Download } from './download.ts';
 
 type Crowd = Pick<Slots, 'isCrowded' | 'whenCrowded'>;
@@ -62,7 +63,7 @@ export class Yielding {
     for (let one = this.#next; one !== undefined; one = this.#next) {
       this.#running.delete(one);
       if (!one.stop()) continue;
-      await Promise.race([one.ended, delay(ENDING_MS, undefined, { ref: false })]);
+      await within(ENDING_MS, one.ended);
       await delay(FREEING_MS);
     }
   }

@@ -3,6 +3,7 @@
 import { isIPv6 } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CacheError } from '../errors.ts';
+import { Until } from '../sync/until.ts';
 
 /** Wrong ones that cost nothing: a client tries again a few times by itself. */
 const FREE = 10;
@@ -16,7 +17,6 @@ const MAX_ADDRESSES = 10_000;
 
 interface Guesser {
   wrong: number;
-  until: number;
   waiting: number;
   /** Tokens that were right in the meantime. */
   readonly known: Set<string>;
@@ -25,7 +25,8 @@ interface Guesser {
 }
 
 export class Guesses {
-  readonly #guessers = new Map<string, Guesser>();
+  /** By network; the one that guessed last is the last to be forgotten. */
+  readonly #guessers = new Until<Guesser>(() => performance.now(), REMEMBERED_MS, MAX_ADDRESSES);
   readonly #signal: AbortSignal;
 
   /** `signal` ends all waiting. */
@@ -40,7 +41,7 @@ export class Guesses {
    */
   turn(address: string, token?: string): Promise<unknown> | undefined {
     const guesser = this.#guessers.get(networkOf(address));
-    if (guesser === undefined || guesser.wrong < FREE || performance.now() > guesser.until) return undefined;
+    if (guesser === undefined || guesser.wrong < FREE) return undefined;
     if (guesser.waiting >= MAX_WAITING) {
       throw new CacheError('unauthorized', `too many wrong tokens came from ${address}, try again later`);
     }
@@ -58,19 +59,13 @@ export class Guesses {
 
   wrong(address: string): void {
     const network = networkOf(address);
-    const now = performance.now();
-    const known = this.#guessers.get(network);
-    const guesser =
-      known !== undefined && now <= known.until
-        ? known
-        : { wrong: 0, until: 0, waiting: 0, known: new Set<string>(), turn: Promise.resolve() };
+    const guesser = this.#guessers.get(network) ?? {
+      ...{ wrong: 0, waiting: 0 },
+      known: new Set<string>(),
+      turn: Promise.resolve(),
+    };
     guesser.wrong++;
-    guesser.until = now + REMEMBERED_MS;
-    // The one that guessed last is the last to be forgotten.
-    this.#guessers.delete(network);
     this.#guessers.set(network, guesser);
-    const [oldest] = this.#guessers.keys();
-    if (this.#guessers.size > MAX_ADDRESSES && oldest !== undefined) this.#guessers.delete(oldest);
   }
 
   /** The token of this name was shown, and looked at. */

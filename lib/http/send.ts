@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Reader } from '../bytes/streams.ts';
 import type { Found } from '../cache.ts';
 import { CacheError } from '../errors.ts';
+import { within } from '../sync/within.ts';
 import { cacheControl, isSameFile, isUnchanged, NEVER } from './caching.ts';
 import { parseRange } from './range.ts';
 
@@ -91,15 +92,6 @@ export async function sendFound(
   } finally {
     reader.close();
   }
-}
-
-/** When that has settled, or after so long; rejects if it has failed. */
-async function within(ms: number, event: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([event, late]).finally(() => clearTimeout(timer));
 }
 
 /** Sends `first` and what `reader` has behind it. A piece is only lent: the next is asked for when it is with the kernel. */

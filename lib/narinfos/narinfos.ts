@@ -11,11 +11,11 @@ import type { StoreHash } from '../nix/store-path.ts';
 import type { Store } from '../store/store.ts';
 import { Exclusive } from '../sync/exclusive.ts';
 import { type Flight, Flights } from '../sync/flights.ts';
+import { Until } from '../sync/until.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via, viaKey } from '../upstream/via.ts';
 import { Keeping } from './keeping.ts';
-import { LostNars } from './lost-nars.ts';
 import { Malformed } from './malformed.ts';
 import { checkBelievable, readNarInfo } from './narinfo-text.ts';
 import { type KnownNarInfo, ServedNarInfos, type Signing } from './served-narinfos.ts';
@@ -30,6 +30,11 @@ interface Ready {
 
 /** How long a narinfo in memory is believed to be still on disk: the command line may remove it there. */
 const RECHECK_MS = 1000;
+/**
+ * How long a NAR that nobody had is not believed to be anywhere: long enough for whoever asks next to be told so at once, or to be
+ * given another upstream's narinfo, and no longer, for it may have been away for a moment only.
+ */
+const LOST_MS = 5000;
 /** About ten thousand narinfos. */
 const MEMORY_BYTES = 20 << 20;
 
@@ -54,7 +59,8 @@ export class NarInfos {
   /** How often {@link forget} and {@link recheck} were called. */
   #forgotten = 0;
   #checks = 0;
-  readonly #lost: LostNars;
+  /** By store hash, the NAR that no upstream had when it was asked for. */
+  readonly #lost: Until<NarName>;
   readonly #malformed: Malformed;
   readonly #keeping: Keeping;
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
@@ -62,7 +68,7 @@ export class NarInfos {
   constructor(options: NarInfosOptions) {
     this.#options = options;
     this.#keeping = new Keeping(options.store, options.log);
-    this.#lost = new LostNars(options.now);
+    this.#lost = new Until(options.now, LOST_MS);
     this.#malformed = new Malformed(options.now);
     this.served = new ServedNarInfos(options);
   }
@@ -193,7 +199,7 @@ export class NarInfos {
 
   /** Whether nobody had its NAR a while ago, and it has not come into the store since. */
   async #isLost({ info, narName }: KnownNarInfo): Promise<boolean> {
-    if (!this.#lost.has(info.hashPart, narName)) return false;
+    if (this.#lost.get(info.hashPart) !== narName) return false;
     const nar: ObjectName = { kind: 'nar', name: narName, hash: undefined };
     return (await this.#options.store.version(pathOf(nar))) === undefined;
   }
@@ -228,7 +234,7 @@ export class NarInfos {
    * from a mirror that keeps narinfos longer than NARs: so the next lookup is an honest miss, or finds another NAR.
    */
   lose(hash: StoreHash, narName: NarName): Promise<void> {
-    return this.#drop(hash, narName, 'no upstream has it any more', () => this.#lost.add(hash, narName));
+    return this.#drop(hash, narName, 'no upstream has it any more', () => this.#lost.set(hash, narName));
   }
 
   /** What could be had of the NAR contradicts the narinfo, which may be the one that is wrong: it is asked for anew. */

@@ -1,7 +1,9 @@
 // How many of something are under way, for whoever waits until none is.
+import { Changes } from './changes.ts';
+
 export class UnderWay {
   #count = 0;
-  readonly #waiting: (() => void)[] = [];
+  readonly #none = new Changes();
 
   begin(): void {
     this.#count++;
@@ -10,11 +12,11 @@ export class UnderWay {
   /** Called once for each {@link begin}. */
   end(): void {
     this.#count--;
-    if (this.#count === 0) for (const resolve of this.#waiting.splice(0)) resolve();
+    if (this.#count === 0) this.#none.tell();
   }
 
   /** Resolves when none is. */
   async idle(): Promise<void> {
-    if (this.#count > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.#count > 0) await this.#none.next();
   }
 }

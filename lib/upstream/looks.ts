@@ -1,5 +1,6 @@
 // When somebody who is believed dead is looked at again: by a timer at growing distances, so that nobody's request is needed
 // for that, and earlier if somebody needs the answer now.
+import { within } from '../sync/within.ts';
 import type { Clock } from './breaker.ts';
 
 const FIRST_MS = 1000;
@@ -94,7 +95,7 @@ export class Looks {
     if (last === undefined || last.over) return undefined;
     const isLongDead = silent && !cheap && now - this.#from >= LONG_DEAD_MS;
     const leftMs = last.since + (isLongDead ? SHORT_PATIENCE_MS : PATIENCE_MS) - now;
-    return leftMs > 0 ? within(last.ended, leftMs) : undefined;
+    return leftMs > 0 ? within(leftMs, last.ended) : undefined;
   }
 
   /** For good. */
@@ -102,13 +103,4 @@ export class Looks {
     this.#closed = true;
     this.end();
   }
-}
-
-/** When it has ended, or so many milliseconds later. */
-async function within(ended: Promise<void>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([ended, late]).finally(() => clearTimeout(timer));
 }

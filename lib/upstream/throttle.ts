@@ -1,5 +1,6 @@
 // Keeps to what a host asks of whoever asks it too often (429): nothing is sent before its time has come, and then one request,
 // from which the number of those at once grows again.
+import { Changes } from '../sync/changes.ts';
 import type { Clock } from './breaker.ts';
 
 /** What a Retry-After may come to. */
@@ -16,7 +17,7 @@ export class Throttle {
   #limit = Number.POSITIVE_INFINITY;
   #busy = 0;
   #nextMs = FIRST_MS;
-  #wakers: (() => void)[] = [];
+  readonly #changes = new Changes();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -41,7 +42,10 @@ export class Throttle {
     while (this.holds) {
       const patience = deadline - this.#clock.now();
       if (patience <= 0 || this.leftMs > patience) return undefined;
-      await this.#change(this.leftMs > 0 ? this.leftMs : patience, signal);
+      signal.throwIfAborted();
+      const ms = this.leftMs > 0 ? this.leftMs : patience;
+      await this.#changes.next({ ms, signal, after: (later, run) => this.#clock.after(later, run, true) });
+      signal.throwIfAborted();
     }
     this.#busy++;
     let held = true;
@@ -49,7 +53,7 @@ export class Throttle {
       if (!held) return;
       held = false;
       this.#busy--;
-      this.#wake();
+      this.#changes.tell();
     };
   }
 
@@ -69,28 +73,7 @@ export class Throttle {
     // One more after as many answers as were allowed at once.
     this.#limit += 1 / Math.floor(this.#limit);
     if (this.#limit >= ENOUGH) this.#limit = Number.POSITIVE_INFINITY;
-    this.#wake();
-  }
-
-  #wake(): void {
-    const wakers = this.#wakers;
-    this.#wakers = [];
-    for (const wake of wakers) wake();
-  }
-
-  async #change(ms: number, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    let wake = () => {};
-    const changed = new Promise<void>((resolve) => {
-      wake = resolve;
-    });
-    this.#wakers.push(wake);
-    const cancel = this.#clock.after(ms, wake, true);
-    signal.addEventListener('abort', wake, { once: true });
-    await changed;
-    cancel();
-    signal.removeEventListener('abort', wake);
-    signal.throwIfAborted();
+    this.#changes.tell();
   }
 }
 

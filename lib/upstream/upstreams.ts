@@ -4,8 +4,8 @@
 import type { Deadlines } from '../config/config.ts';
 import { CacheError, describe, isCacheError, lacksDescriptors } from '../errors.ts';
 import { type Log, warnSeldom } from '../log.ts';
+import { Until } from '../sync/until.ts';
 import type { Resolver } from '../wire/resolve.ts';
-import { Misses } from './misses.ts';
 import { type Ask, race } from './race.ts';
 import { Postponement } from './standing.ts';
 import type { Upstream } from './upstream.ts';
@@ -65,20 +65,25 @@ interface Lookup<T> extends Wanted<T> {
 
 /** How long a miss is remembered at most while somebody who may have it is believed dead. */
 const UNSURE_MS = 3000;
+/** Each takes some hundred bytes. */
+const MOST_MISSES = 100_000;
 
 export class Upstreams {
   readonly all: readonly Upstream[];
   /** See {@link UpstreamsOptions}. */
   readonly self: string;
-  /** What they all lack. */
-  readonly misses: Misses;
+  /**
+   * What they all lack, by path: clients ask for many paths that nobody has, and often. It is looked at after the store, so that it
+   * hides nothing that is there, and a path must be forgotten when somebody puts it there.
+   */
+  readonly misses: Until;
   readonly #options: UpstreamsOptions;
   readonly #warnSeldom: ReturnType<typeof warnSeldom>;
 
   constructor(all: readonly Upstream[], options: UpstreamsOptions) {
     this.all = all;
     this.self = options.self ?? newInstance();
-    this.misses = new Misses(options.now);
+    this.misses = new Until(options.now, options.negativeTtlMs, MOST_MISSES);
     this.#options = options;
     this.#warnSeldom = warnSeldom(options.log);
   }
@@ -132,7 +137,8 @@ export class Upstreams {
     }
     const sure = unasked.length === 0;
     const { negativeTtlMs } = this.#options;
-    if (path !== undefined) this.misses.add(path, sure ? negativeTtlMs : Math.min(negativeTtlMs, UNSURE_MS));
+    if (path !== undefined)
+      this.misses.set(path, true, sure ? negativeTtlMs : Math.min(negativeTtlMs, UNSURE_MS));
     if (sure) whenMissing?.();
     return undefined;
   }
