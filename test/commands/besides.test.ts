@@ -1,71 +1,28 @@
 // What a cache has of a path besides its narinfo and NAR goes out and comes in with it: listing, log, realisations, debug information.
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import {
+  ALL,
+  assertHas,
+  DEBUG,
+  filesIn,
+  ID,
+  LED,
+  LISTING,
+  LOG,
+  pushed,
+  TRACE,
+  tool,
+  UNRELATED,
+} from '../fixtures/besides.ts';
 import { get, push, put } from '../fixtures/client.ts';
 import { commandsOn } from '../fixtures/command.ts';
-import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
+import { temporaryFolder } from '../fixtures/defer.ts';
 import { idOf } from '../fixtures/holdings.ts';
-import { makePackage, type Package } from '../fixtures/nar.ts';
-import { type Service, startService } from '../fixtures/service.ts';
-import { exfatDisk, needExfat } from '../system/fixtures/exfat-disk.ts';
-import { need } from '../system/fixtures/need.ts';
-import { serveFolder } from '../system/fixtures/nginx.ts';
-
-const DRV = `${'d'.repeat(32)}-tool-1.0.drv`;
-const ID = 'ab'.repeat(20);
-const tool = withDeriver(makePackage('tool-1.0-dev', { size: 20_000 }));
-const other = makePackage('other');
-const narName = tool.narPath.slice('/nar/'.length);
-
-function withDeriver(one: Package): Package {
-  return { ...one, narInfo: one.narInfo.replace(/^References: .*\n/m, (line) => `${line}Deriver: ${DRV}\n`) };
-}
-
-const realisation = (output: string, path: Package) => ({
-  path: `/realisations/sha256:${'1f'.repeat(32)}!${output}.doi`,
-  body: JSON.stringify({ id: `sha256:${'1f'.repeat(32)}!${output}`, outPath: path.base, signatures: [] }),
-});
-const LISTING = { path: `/${tool.hash}.ls`, body: '{"version":1,"root":{"type":"directory","entries":{}}}' };
-const LOG = { path: `/log/${DRV}`, body: 'making it\n'.repeat(10_000) };
-const LED = realisation('dev', tool);
-const TRACE = {
-  path: `/build-trace-v2/${DRV}/dev.doi`,
-  body: JSON.stringify({ outPath: tool.base, signatures: [] }),
-};
-const DEBUG = {
-  path: `/debuginfo/${ID}.debug`,
-  body: JSON.stringify({ archive: `../nar/${narName}`, member: 'lib/debug/x' }),
-};
-const ALL = [LISTING, LOG, LED, TRACE, DEBUG];
-const UNRELATED = [
-  realisation('out', other),
-  { path: `/log/${'f'.repeat(32)}-other.drv`, body: 'other' },
-  {
-    path: `/debuginfo/${'cd'.repeat(20)}.debug`,
-    body: JSON.stringify({ archive: '../nar/none.nar', member: 'x' }),
-  },
-];
-
-async function pushed(t: Owner): Promise<Service> {
-  const service = await startService(t);
-  for (const one of [tool, other]) await push(service.url, one);
-  for (const { body, path } of [...ALL, ...UNRELATED]) await put(service.url, path, Buffer.from(body));
-  return service;
-}
-
-async function assertHas(service: Service, some: readonly { path: string; body: string }[]): Promise<void> {
-  for (const { body, path } of some) assert.equal((await get(service.url, path)).text, body, path);
-}
-
-async function filesIn(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  return entries
-    .filter((one) => one.isFile())
-    .map((one) => join(one.parentPath, one.name).slice(folder.length))
-    .sort();
-}
+import { makePackage } from '../fixtures/nar.ts';
+import { startService } from '../fixtures/service.ts';
 
 test('of a path all of it goes out, of others nothing; and all of it comes in', async (t) => {
   const from = await pushed(t);
@@ -109,24 +66,6 @@ test('with everything goes what tells of no path, too', async (t) => {
   assert.equal(code, 0);
   assert.match(stdout, /; 7 listings, logs and the like\n$/);
   await assertHas(to, [...ALL, ...UNRELATED.slice(0, 2)]);
-});
-
-test('over HTTP comes what can be asked for by its name', { skip: need('nginx') }, async (t) => {
-  const from = await pushed(t);
-  const stick = join(await temporaryFolder(t), 'stick');
-  assert.equal((await (await commandsOn(t, from.dir)).run('export', stick)).code, 0);
-  const { url } = await serveFolder(t, stick);
-  for (const source of [url, from.url]) {
-    const to = await startService(t);
-    const { code, stderr, stdout } = await (await commandsOn(t, to.dir)).run(
-      'import',
-      source,
-      tool.storePath,
-    );
-    assert.deepEqual([code, stderr], [0, '']);
-    assert.match(stdout, /; 3 listings, logs and the like\n$/);
-    await assertHas(to, [LISTING, LOG, TRACE]);
-  }
 });
 
 test('an index of debug information names the NAR by the name that it has where it comes to', async (t) => {
@@ -181,15 +120,6 @@ test('what was pushed stays, and a path of another content gets nothing of this 
   await push(second.url, makePackage('tool-1.0-dev', { seed: 'again' }));
   assert.equal((await (await commandsOn(t, second.dir)).run('import', stick, tool.storePath)).code, 0);
   assert.equal((await get(second.url, LISTING.path)).status, 404);
-});
-
-test('a stick that takes no such name is told of', { skip: needExfat() }, async (t) => {
-  const from = await pushed(t);
-  const stick = await exfatDisk(t);
-  const { code, stderr } = await (await commandsOn(t, from.dir)).run('export', stick, tool.storePath);
-  assert.equal(code, 3);
-  assert.ok(stderr.startsWith(`${LED.path}: the disk takes no file of this name: `), stderr);
-  assert.ok((await filesIn(stick)).includes(DEBUG.path));
 });
 
 test('of what the Go service left comes what narinfos lead to', async (t) => {

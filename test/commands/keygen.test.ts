@@ -5,13 +5,11 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { parseNarInfo } from '../../lib/nix/narinfo.ts';
 import { type PublicKey, readKeys, readSecretKey, verify } from '../../lib/nix/signature.ts';
-import { defer, temporaryFolder } from '../fixtures/defer.ts';
+import { temporaryFolder } from '../fixtures/defer.ts';
 import { makePackage } from '../fixtures/nar.ts';
 import { program } from '../fixtures/project.ts';
-import { type Outcome, output, run } from '../fixtures/run.ts';
+import { type Outcome, run } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
-import { need } from '../system/fixtures/need.ts';
-import { needRoot } from '../system/fixtures/need-root.ts';
 
 const NAME = 'cache.example.org-1';
 const LINE = /^extra-trusted-public-keys = (cache\.example\.org-1:[A-Za-z0-9+/]{43}=)$/m;
@@ -52,21 +50,6 @@ test('what is signed with the secret one verifies with the public one, and no tw
   assert.equal(verified(a, a), NAME);
   assert.equal(verified(b, b), NAME);
   assert.equal(verified(a, b), undefined);
-});
-
-test('Nix makes the same public key of it; its own keys are as long as ours', {
-  skip: need('nix', 'nix-store'),
-}, async (t) => {
-  const { folder, secret, public: publicKey } = await made(t);
-  const convert = 'nix --extra-experimental-features nix-command key convert-secret-to-public <"$0"';
-  const env = { ...process.env, HOME: folder };
-  const converted = await output('sh', ['-c', convert, join(folder, `${NAME}.secret`)], { env });
-  assert.equal(converted.trim(), publicKey);
-  const files = ['theirs.secret', 'theirs.public'].map((name) => join(folder, name)) as [string, string];
-  await output('nix-store', ['--generate-binary-cache-key', NAME, ...files], { env });
-  const [theirs, theirPublic] = [await readFile(files[0], 'utf8'), await readFile(files[1], 'utf8')];
-  assert.deepEqual([theirs.length, theirPublic.length], [secret.length, publicKey.length]);
-  assert.equal(readSecretKey(theirs).publicKey, theirPublic);
 });
 
 test('the service signs with it', async (t) => {
@@ -115,18 +98,4 @@ test('a name that makes no key, none, and one too many → exit 2, nothing is wr
     assert.deepEqual([code, stdout], [2, ''], JSON.stringify(args));
   }
   assert.deepEqual(await readdir(folder), []);
-});
-
-test('a full disk → exit 1, and no half of a key is left', { skip: needRoot('mount') }, async (t) => {
-  for (const room of [0, 1]) {
-    const disk = join(await temporaryFolder(t), 'disk');
-    await mkdir(disk);
-    await output('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', disk]);
-    defer(t, () => output('umount', [disk]));
-    await writeFile(join(disk, 'big'), Buffer.alloc((4 - room) * 4096));
-    const { code, stderr } = await keygen(disk, NAME);
-    assert.equal(code, 1, stderr);
-    assert.match(stderr, /can't write .*ENOSPC/);
-    assert.deepEqual(await readdir(disk), ['big']);
-  }
 });

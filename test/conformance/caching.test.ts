@@ -1,37 +1,13 @@
 // What caches in front, and clients that have asked before, are told: protocol.md, 80 and 85.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { get, head, put } from '../fixtures/client.ts';
+import { addressOf, authorization, pulled, pushAs, pushed, TOML } from '../fixtures/caching.ts';
+import { get, put } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { makePackage } from '../fixtures/nar.ts';
 import { until } from '../fixtures/patience.ts';
 import { offer } from '../fixtures/static-cache.ts';
 import { startUpstream, whole } from '../fixtures/upstream.ts';
-import { type CachingProxy, nginx, squid, varnish } from '../system/fixtures/caching-proxy.ts';
-import { need } from '../system/fixtures/need.ts';
-
-const pushed = makePackage('caching-pushed', { size: 10_000 });
-const pulled = makePackage('caching-pulled', { size: 10_000 });
-const TOKEN = 'a-token-of-the-tests';
-const TOML = `[[tokens]]\nname = "ci"\ntoken = "${TOKEN}"\nallow = ["push"]\n`;
-const authorization = `Bearer ${TOKEN}`;
-
-async function pushAs(url: string): Promise<void> {
-  for (const [path, body] of [
-    [pushed.narPath, pushed.file],
-    [pushed.narInfoPath, pushed.narInfo],
-    [`/${pushed.hash}.ls`, '{"version":1,"root":{"type":"regular","size":1}}'],
-  ] as const) {
-    const { status, text } = await put(url, path, body, { authorization });
-    assert.equal(status, 200, `${path}: ${text}`);
-  }
-}
-
-/** Where clients find the NAR of a narinfo that is served. */
-async function addressOf(url: string, narInfoPath: string): Promise<string> {
-  const { text } = await get(url, narInfoPath);
-  return `/${/^URL: (.*)$/m.exec(text)?.[1]}`;
-}
 
 test('85: an ETag that is sent back is answered with 304 and no body, also to HEAD', async (t) => {
   const upstream = await startUpstream(t);
@@ -125,46 +101,6 @@ test('what a token protects is kept by no cache in front', async (t) => {
     assert.equal((await get(service.url, path)).headers['cache-control'], 'no-store');
   }
 });
-
-const FRONTS: readonly (readonly [string, CachingProxy, string | false])[] = [
-  ['nginx', nginx, need('nginx')],
-  ['squid', squid, need('squid')],
-  ['varnish', varnish, need('varnishd')],
-];
-
-for (const [name, start, skip] of FRONTS) {
-  test(`80: through ${name} as a cache in front, what was missing is there once it is pushed`, {
-    skip,
-  }, async (t) => {
-    const service = await startTestService(t, { toml: TOML });
-    const front = await start(t, Number(new URL(service.url).port));
-    for (let i = 0; i < 2; i++) assert.equal((await get(front, pushed.narInfoPath)).status, 404);
-    assert.equal((await head(front, pushed.narPath)).status, 404);
-    await pushAs(front);
-    assert.equal((await get(front, pushed.narInfoPath)).text, pushed.narInfo);
-    assert.deepEqual((await get(front, pushed.narPath)).body, pushed.file);
-  });
-
-  test(`${name} as a cache in front answers the second round by itself`, { skip }, async (t) => {
-    const upstream = await startUpstream(t);
-    const many = Array.from({ length: 20 }, (_, i) => makePackage(`caching-${i}`, { size: 10_000 }));
-    offer(upstream, ...many);
-    const service = await startTestService(t, { upstreams: [upstream.url], toml: TOML });
-    const front = await start(t, Number(new URL(service.url).port));
-    const round = async (): Promise<void> => {
-      for (const one of many) {
-        const nar = await addressOf(front, one.narInfoPath);
-        assert.deepEqual((await get(front, nar)).body, one.file);
-      }
-    };
-    await round();
-    const lines = () => service.log.filter((line) => / GET /.test(line)).length;
-    const before = lines();
-    assert.equal(before, 2 * many.length);
-    await round();
-    assert.equal(lines(), before);
-  });
-}
 
 test('a listing that an upstream has carries its ETag too', async (t) => {
   const upstream = await startUpstream(t);

@@ -1,67 +1,15 @@
 // One service a folder, whoever was there before and however it ended.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, lstat, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { isCacheError } from '../../../lib/errors.ts';
-import { Hold, tellService } from '../../../lib/store/folder/hold.ts';
-import { defer, temporaryFolder } from '../../fixtures/defer.ts';
+import { tellService } from '../../../lib/store/folder/hold.ts';
+import { defer } from '../../fixtures/defer.ts';
+import { cacheFolder, other, take } from '../../fixtures/holds.ts';
 import { until } from '../../fixtures/patience.ts';
-import { projectRoot } from '../../fixtures/project.ts';
-import { run } from '../../fixtures/run.ts';
-import { exfatDisk, needExfat } from '../../system/fixtures/exfat-disk.ts';
-import { boundDisk } from '../../system/fixtures/hanging-disk.ts';
-import { needRoot } from '../../system/fixtures/need-root.ts';
-
-interface Taken {
-  readonly hold: Hold;
-  readonly log: string[];
-  forgotten(): number;
-}
-
-async function take(t: TestContext, folder: string, waitMs = 0): Promise<Taken> {
-  const log: string[] = [];
-  const say = (level: string) => (message: string) => void log.push(`${level} ${message}`);
-  let forgotten = 0;
-  const options = {
-    log: { info: say('info'), warn: say('warn'), error: say('error') },
-    onForget: () => void forgotten++,
-    waitMs,
-  };
-  const hold = await Hold.take(folder, options);
-  defer(t, () => hold.release());
-  return { hold, log, forgotten: () => forgotten };
-}
-
-async function cacheFolder(t: TestContext): Promise<string> {
-  const folder = join(await temporaryFolder(t, 'hold'), 'cache');
-  await mkdir(folder);
-  return folder;
-}
-
-/** A process that takes the folder and says so. */
-async function other(t: TestContext, folder: string, ...before: string[]): Promise<() => Promise<void>> {
-  const code = `
-    import { Hold } from '${projectRoot}/dist/lib/store/hold.js';
-    const log = { info() {}, warn: console.log, error: console.log };
-    await Hold.take(process.argv[1], { log, onForget() {}, waitMs: 0 });
-    console.log('taken');
-    setInterval(() => {}, 1000);`;
-  const [command = '', ...args] = [...before, process.execPath, '--input-type=module', '-e', code, folder];
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  const ended = once(child, 'close');
-  const kill = async () => {
-    child.kill('SIGKILL');
-    await ended;
-  };
-  defer(t, kill);
-  const [said] = await once(child.stdout, 'data');
-  assert.equal(String(said), 'taken\n');
-  return kill;
-}
 
 test('the second one is told who has the folder, and gets it when that ends', async (t) => {
   const folder = await cacheFolder(t);
@@ -100,19 +48,6 @@ test('what a process that was killed has left is taken over, by one of those who
   assert.ok(taken[0]?.value.hold.isSole);
   for (const one of all)
     if (one.status === 'rejected') assert.match(String(one.reason), /one service a folder/);
-});
-
-test('it holds from one container to another, whose processes have the same numbers', {
-  skip: needRoot('unshare'),
-}, async (t) => {
-  const folder = await cacheFolder(t);
-  const kill = await other(t, folder, 'unshare', '--pid', '--net', '--uts', '--fork', '--kill-child');
-  await assert.rejects(take(t, folder), /that of the service of process 1 on /);
-  await kill();
-  await until(
-    async () => (await take(t, folder).catch(() => undefined))?.hold.isSole === true,
-    'it to be free',
-  );
 });
 
 test('a folder with a long name, also one that is named from here, is one like any other', async (t) => {
@@ -187,48 +122,6 @@ test('a file of that name that is no socket is not in the way', async (t) => {
   const folder = await cacheFolder(t);
   await writeFile(join(folder, 'service.sock'), 'what is this?');
   assert.ok((await take(t, folder)).hold.isSole);
-});
-
-test('where a folder is read-only it is said that nobody can tell, and no more', {
-  skip: needRoot('mount'),
-}, async (t) => {
-  const folder = await cacheFolder(t);
-  await run('mount', ['-t', 'tmpfs', '-o', 'ro', 'tmpfs', folder]);
-  defer(t, () => run('umount', [folder]));
-  const { hold, log } = await take(t, folder);
-  assert.ok(!hold.isSole);
-  assert.deepEqual(log, []);
-  await hold.settle();
-  assert.match(
-    log.join(),
-    /^warn whether another service has the cache folder .* can't be told \(.*EROFS.*\): see to it/,
-  );
-});
-
-test('so it is on a disk that takes no sockets', { skip: needExfat() }, async (t) => {
-  const folder = await exfatDisk(t);
-  const { hold, log } = await take(t, folder);
-  await hold.settle();
-  assert.ok(!hold.isSole);
-  assert.match(log.join(), /can't be told/);
-  assert.deepEqual(await readdir(join(folder, 'tmp')), []);
-  assert.equal(await tellService(folder), false);
-});
-
-test('it holds where a file with two names is two files', { skip: needRoot('bindfs') }, async (t) => {
-  const { dir } = await boundDisk(t);
-  await mkdir(dir);
-  const first = await take(t, dir);
-  assert.ok(first.hold.isSole);
-  assert.deepEqual(await readdir(join(dir, 'tmp')), []);
-  await assert.rejects(take(t, dir), /one service a folder/);
-  assert.equal(await tellService(dir), true);
-  assert.equal(first.forgotten(), 1);
-  await first.hold.release();
-  const kill = await other(t, dir);
-  await assert.rejects(take(t, dir), /one service a folder/);
-  await kill();
-  assert.ok((await take(t, dir)).hold.isSole);
 });
 
 test('what was in the way at first is tried again', async (t) => {

@@ -1,12 +1,11 @@
 // The folder's push.netrc: made once, whole, for its owner alone; read as curl reads it.
 import assert from 'node:assert/strict';
-import { chmod, chown, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { CacheError, isCacheError } from '../../../lib/errors.ts';
 import { makePushNetrc, pushNetrcIn, readPushNetrc } from '../../../lib/store/folder/push-netrc.ts';
 import { temporaryFolder } from '../../fixtures/defer.ts';
-import { needRoot } from '../../system/fixtures/need-root.ts';
 
 const SECRET = 'hunter2-hunter2-hunter2';
 
@@ -37,14 +36,6 @@ test('two services that start at once have one token', async (t) => {
   );
   assert.equal(new Set(seen).size, 1);
   assert.match(await readFile(pushNetrcIn(folder), 'utf8'), /^machine 192\.0\.2\.1 login /m);
-});
-
-test('made by root, it belongs to whom the folder belongs', { skip: needRoot() }, async (t) => {
-  const folder = await temporaryFolder(t);
-  await chown(folder, 1234, 2345);
-  await makePushNetrc(folder, undefined);
-  const { uid, gid, mode } = await stat(pushNetrcIn(folder));
-  assert.deepEqual({ uid, gid, mode: mode & 0o7777 }, { uid: 1234, gid: 2345, mode: 0o600 });
 });
 
 test('whatever an operator writes into it that curl reads is read', async (t) => {

@@ -2,42 +2,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, open, readdir, utimes, writeFile } from 'node:fs/promises';
+import { open, readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { isLeft, isSomebodys, OWN } from '../../../lib/store/folder/writer.ts';
-import { defer, temporaryFolder } from '../../fixtures/defer.ts';
+import { defer } from '../../fixtures/defer.ts';
 import { until } from '../../fixtures/patience.ts';
 import { projectRoot } from '../../fixtures/project.ts';
-import { needRoot } from '../../system/fixtures/need-root.ts';
-
-const HEX = 'ab'.repeat(12);
-
-async function setUp(t: TestContext): Promise<{ dir: string; tmp: string }> {
-  const dir = await temporaryFolder(t, 'writer');
-  const tmp = join(dir, 'tmp');
-  await mkdir(tmp);
-  return { dir, tmp };
-}
-
-/** A process that says what its files are named after, and shows that it is there, or not; `kill` ends it. */
-async function other(t: TestContext, dir: string, shows: boolean, ...before: string[]) {
-  const code = `
-    import { OWN, showWriter } from '${projectRoot}/dist/lib/store/writer.js';
-    ${shows ? 'await showWriter(process.argv[1]);' : ''}
-    console.log(OWN);
-    setInterval(() => {}, 1000);`;
-  const [command = '', ...args] = [...before, process.execPath, '--input-type=module', '-e', code, dir];
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  const ended = once(child, 'close');
-  const kill = async () => {
-    child.kill('SIGKILL');
-    await ended;
-  };
-  defer(t, kill);
-  const [said] = await once(child.stdout, 'data');
-  return { name: `${String(said).trim()}-${HEX}`, kill };
-}
+import { HEX, other, setUp } from '../../fixtures/writers.ts';
 
 test('a process that lives has its files, and one that is gone has none', async (t) => {
   const { dir, tmp } = await setUp(t);
@@ -54,19 +26,6 @@ test('a process that lives has its files, and one that is gone has none', async 
     }
   }
   for (const name of await readdir(tmp)) assert.equal(await isSomebodys(tmp, name, false), false, name);
-});
-
-test('so it is from one container to another', { skip: needRoot('unshare') }, async (t) => {
-  const { dir, tmp } = await setUp(t);
-  const container = ['unshare', '--pid', '--net', '--fork', '--kill-child', '--mount-proc'];
-  const { kill, name } = await other(t, dir, true, ...container);
-  assert.match(name, /^1\./);
-  for (const sole of [true, false]) assert.equal(await isSomebodys(tmp, name, sole), true);
-  await kill();
-  await until(async () => !(await isSomebodys(tmp, name, false)), 'it to be gone');
-  const silent = await other(t, dir, false, ...container);
-  assert.equal(await isSomebodys(tmp, silent.name, false), true, 'nobody can tell');
-  assert.equal(await isSomebodys(tmp, silent.name, true), false, 'it would have a socket');
 });
 
 test('a socket on which nobody listens yet is left alone for a minute, unless its process is seen to be gone', async (t) => {
@@ -97,7 +56,7 @@ test('a zombie has none', async (t) => {
   const { dir, tmp } = await setUp(t);
   const script = `
     import { spawn } from 'node:child_process';
-    const code = "import { OWN } from '${projectRoot}/dist/lib/store/writer.js'; console.log(OWN)";
+    const code = "import { OWN } from '${projectRoot}/dist/lib/store/folder/writer.js'; console.log(OWN)";
     const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'inherit', 'inherit'] });
     // Nobody learns of its end.
     while (true) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);`;
