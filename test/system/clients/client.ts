@@ -7,13 +7,13 @@ import { createHash } from 'node:crypto';
 import { lstatSync, readFileSync } from 'node:fs';
 import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { type Owner, temporaryFolder } from '../../fixtures/defer.ts';
 import { projectRoot } from '../../fixtures/project.ts';
 import { type Outcome, output, type RunOptions, run } from '../../fixtures/run.ts';
-import { needFile, needRoot } from '../fixtures/need-root.ts';
+import { needRoot } from '../fixtures/need-root.ts';
 
-const makeRoot = resolve(projectRoot, process.env.NIX_CLIENTS ?? '../shared/nix-clients', 'make-root.sh');
+const makeRoot = join(projectRoot, 'test/outside/nix-clients/make-root.sh');
 
 /** A release of Nix. */
 export interface Client {
@@ -28,7 +28,7 @@ export interface Client {
 export const clients: readonly Client[] = [
   client("this machine's nix", needRoot('unshare', 'nix'), async () => '/usr'),
   ...['trixie', 'forky'].map((suite) =>
-    client(`${suite}'s nix`, needRoot('unshare', 'flock', 'mmdebstrap') || needFile(makeRoot), async () =>
+    client(`${suite}'s nix`, needRoot('unshare', 'flock', 'mmdebstrap'), async () =>
       join(await release(suite), 'usr'),
     ),
   ),

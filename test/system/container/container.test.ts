@@ -6,23 +6,18 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { chown, mkdir, readdir, stat, writeFile } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import { defer, type Owner, temporaryFolder } from '../../fixtures/defer.ts';
 import { projectRoot } from '../../fixtures/project.ts';
 import { output, run } from '../../fixtures/run.ts';
 import { makeAuthority } from '../../fixtures/tls.ts';
-import { needFile, needRoot } from '../fixtures/need-root.ts';
+import { needRoot } from '../fixtures/need-root.ts';
 
-const makeBaseImage = resolve(
-  projectRoot,
-  process.env.CONTAINER_BASE ?? '../shared/container',
-  'make-base-image.sh',
-);
+const makeBaseImage = join(projectRoot, 'test/outside/container/make-base-image.sh');
 const tag = `localhost/nix-binary-cache-test-${process.pid}`;
 const isolation = ['--isolation', 'chroot'];
-const skip =
-  needRoot('buildah', 'mmdebstrap', 'flock', 'unshare', 'nsenter', 'ip') || needFile(makeBaseImage);
+const skip = needRoot('buildah', 'mmdebstrap', 'flock', 'unshare', 'nsenter', 'ip');
 
 /** Where the image looks for its configuration. */
 const HOME = '/etc/nix-binary-cache';
