@@ -2,8 +2,8 @@
 import type { Deadlines } from '../config/config.ts';
 import type { Log } from '../log.ts';
 import type { Spool } from '../store/store.ts';
-import type { Answer } from '../upstream/answer.ts';
 import type { BeginningStore } from './beginning.ts';
+import type { Here } from './first-answer.ts';
 import type { Source } from './sources.ts';
 import type { Arrived, Expected } from './verify.ts';
 
@@ -13,7 +13,7 @@ export interface DownloadOptions {
   readonly expected: Expected;
   /** Who may supply it, the one that has answered first among them. */
   readonly sources: readonly Source[];
-  readonly first: { readonly source: Source; readonly answer: Answer; readonly sized?: 'otherwise' };
+  readonly first: Here;
   readonly connections: number;
   /** See {@link Deadlines}. */
   readonly returnMs: Deadlines['returnMs'] | undefined;

@@ -11,11 +11,11 @@ import type { Store } from '../store/store.ts';
 import type { Flight } from '../sync/flights.ts';
 import { Until } from '../sync/until.ts';
 import type { Part } from '../upstream/answer.ts';
-import type { Upstreams } from '../upstream/upstreams.ts';
+import type { Nobody, Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via, viaKey } from '../upstream/via.ts';
 import { Crowd } from './crowd.ts';
 import { Download } from './download.ts';
-import { type First, firstAnswer } from './first-answer.ts';
+import { firstAnswer } from './first-answer.ts';
 import { KeptBeginnings } from './kept-beginnings.ts';
 import { keptAs, pathsFor } from './kept-names.ts';
 import { NarSources, type Wanted } from './nar-sources.ts';
@@ -24,7 +24,6 @@ import { Turns } from './turns.ts';
 import { canTell } from './verify.ts';
 
 type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
-type Missing = Extract<First, { kind: 'missing' }>;
 type Fetched = Download | 'stored' | undefined;
 
 /** A NAR turned out to be stored under another name than it was asked for by. */
@@ -141,7 +140,7 @@ export class Fetcher {
       if (isElsewhere(download)) return { value: download, ended };
       if (download instanceof Download)
         return { value: await this.#shown(download, wanted), ended: download.ended };
-      const isLost = download.sure && name.kind === 'nar' && name.hash !== undefined;
+      const isLost = download.kind === 'missing' && name.kind === 'nar' && name.hash !== undefined;
       if (isLost && !again && (await this.#mayReturn(name.hash, name.name))) continue;
       // It is missing all the same if its narinfo can't be dropped.
       if (isLost) await this.#dropped((narInfos) => narInfos.lose(name.hash as StoreHash, name.name));
@@ -164,7 +163,7 @@ export class Fetcher {
     return download.isPassing || wanted.aborted ? download : 'stored';
   }
 
-  async #admitted(name: FileName, via: Via, isWanted: AbortSignal): Promise<Download | Missing | Elsewhere> {
+  async #admitted(name: FileName, via: Via, isWanted: AbortSignal): Promise<Download | Nobody | Elsewhere> {
     const started = this.#crowd.starting();
     try {
       return await this.#admit(name, via, isWanted);
@@ -173,7 +172,7 @@ export class Fetcher {
     }
   }
 
-  async #admit(name: FileName, via: Via, isWanted: AbortSignal): Promise<Download | Missing | Elsewhere> {
+  async #admit(name: FileName, via: Via, isWanted: AbortSignal): Promise<Download | Nobody | Elsewhere> {
     const path = pathOf(name);
     let wanted: Wanted;
     if (name.kind === 'nar') {
@@ -216,7 +215,7 @@ export class Fetcher {
     { sources: all, expected: told }: Wanted,
     via: Via,
     isWanted: AbortSignal,
-  ): Promise<Download | Missing> {
+  ): Promise<Download | Nobody> {
     const { connections, deadlines, log, signal, store, upstreams } = this.#options;
     const path = pathOf(name);
     const isNar = name.kind === 'nar';
@@ -238,9 +237,11 @@ export class Fetcher {
       await this.#beginnings.putBack(path, told, taken);
       throw error;
     });
-    const isSuspect = first.kind === 'here' && first.sized !== undefined;
-    if (first.kind === 'missing' || isSuspect) await this.#beginnings.putBack(path, told, taken);
-    if (first.kind === 'missing') return first;
+    const here = first.kind === 'found' ? first.value : undefined;
+    const isSuspect = here?.sized !== undefined;
+    if (here === undefined || isSuspect) await this.#beginnings.putBack(path, told, taken);
+    if (first.kind !== 'found') return first;
+    const { answer, source } = first.value;
     const expected = isSuspect ? { ...told, fileSize: undefined } : told;
     const partial = isSuspect ? undefined : taken;
     const begun = partial?.length ?? 0;
@@ -248,9 +249,9 @@ export class Fetcher {
     const key = viaKey(path, via);
     return new Download(
       {
-        ...{ path, expected, first, log, signal, unfit: doubt },
+        ...{ path, expected, first: first.value, log, signal, unfit: doubt },
         // Another may have it packed otherwise.
-        sources: first.answer.coding === undefined ? sources : [first.source],
+        sources: answer.coding === undefined ? sources : [source],
         connections: inParts ? connections : 1,
         returnMs: deadlines.returnMs,
         spool: () => store.spool(),
@@ -265,8 +266,7 @@ export class Fetcher {
         keep: async (whole, arrived, origin) => {
           const kept = keptAs(name, expected, arrived);
           // It may have been cut off, and nobody would ever know.
-          const { delimited } = first.answer;
-          const isWhole = delimited || expected.fileSize !== undefined || canTell(expected);
+          const isWhole = answer.delimited || expected.fileSize !== undefined || canTell(expected);
           if (kept === undefined || !isWhole) return;
           const { sha256, size } = arrived;
           const meta = { ...kept, kind: name.kind, origin, storedAt: new Date(), size, sha256 };
@@ -308,8 +308,8 @@ export class Fetcher {
         { sources, isNar: false, path: undefined, expected, part: { start: 0, end: 1 }, via },
         { upstreams, log, signal, unfit: async () => {}, gaveLately: ({ label }) => this.#gave.has(label) },
       );
-      if (first.kind === 'missing') return first.sure;
-      first.answer.body.destroy();
+      if (first.kind !== 'found') return first.kind === 'missing';
+      first.value.answer.body.destroy();
       this.#there.add(path);
       return false;
     } catch (error) {
@@ -334,6 +334,6 @@ function isUncertain(name: ObjectName): boolean {
   return name.kind === 'log' && !name.drv.endsWith('.drv');
 }
 
-function isElsewhere(value: Fetched | Missing | Elsewhere): value is Elsewhere {
+function isElsewhere(value: Fetched | Nobody | Elsewhere): value is Elsewhere {
   return typeof value === 'object' && 'name' in value;
 }

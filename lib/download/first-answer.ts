@@ -4,7 +4,7 @@ import { CacheError, describe, isCacheError, lacksDescriptors } from '../errors.
 import type { Log } from '../log.ts';
 import type { Answer, Part } from '../upstream/answer.ts';
 import { Postponement } from '../upstream/standing.ts';
-import type { Upstreams } from '../upstream/upstreams.ts';
+import type { First, Upstreams } from '../upstream/upstreams.ts';
 import type { Via } from '../upstream/via.ts';
 import type { Source } from './sources.ts';
 import { canTell, type Expected } from './verify.ts';
@@ -22,16 +22,16 @@ export interface Asked {
   readonly via: Via;
 }
 
-/** A source and its answer; or nobody has it, in which case `sure` is whether everybody was asked. */
-export type First =
-  | {
-      readonly kind: 'here';
-      readonly source: Source;
-      readonly answer: Answer;
-      /** Whether it is not as large as was expected, which nobody who has it says. */
-      readonly sized?: 'otherwise';
-    }
-  | { readonly kind: 'missing'; readonly sure: boolean };
+/** A source, and its answer. */
+export interface Here {
+  readonly source: Source;
+  readonly answer: Answer;
+  /** Whether it is not as large as was expected, which nobody who has it says. */
+  readonly sized?: 'otherwise';
+}
+
+/** `unsure` also where nobody says that he lacks it, but nobody has it right. */
+export type FirstAnswer = First<Here>;
 
 interface Context {
   readonly upstreams: Upstreams;
@@ -44,34 +44,34 @@ interface Context {
 }
 
 /** @throws CacheError of those that could not be asked, if nobody else has it */
-export async function firstAnswer(asked: Asked, context: Context): Promise<First> {
+export async function firstAnswer(asked: Asked, context: Context): Promise<FirstAnswer> {
   const { expected, sources } = asked;
   const unfit = new Set<Source>();
   // The size is what a narinfo says of it that nobody has checked; but nothing tells sooner that what somebody has is something else.
   const mayBeWrong = expected.fileSize !== undefined && canTell(expected);
   if (!mayBeWrong) return ask(asked, context, unfit);
-  let failure: unknown;
-  const first = await ask(asked, { ...context, unfit: async () => {} }, unfit).catch((error) => {
-    failure = error;
-    return undefined;
+  const first = await ask(asked, { ...context, unfit: async () => {} }, unfit).catch((error: unknown) => {
+    return { kind: 'failed' as const, error };
   });
-  if (first?.kind === 'here' || (unfit.size === 0 && failure === undefined)) return first as First;
-  if (unfit.size === 0 || context.signal.aborted) throw failure;
+  const settle = (): FirstAnswer => {
+    if (first.kind === 'failed') throw first.error;
+    return first;
+  };
+  if (first.kind === 'found' || unfit.size === 0 || context.signal.aborted) return settle();
   const again = {
     ...asked,
     sources: sources.filter((source) => unfit.has(source)),
     expected: { ...expected, fileSize: undefined },
     part: undefined,
   };
-  const found = await ask(again, { ...context, unfit: async () => {} }, new Set()).catch(() => undefined);
-  if (found?.kind === 'here') return { ...found, sized: 'otherwise' };
+  const other = await ask(again, { ...context, unfit: async () => {} }, new Set()).catch(() => undefined);
+  if (other?.kind === 'found') return { ...other, value: { ...other.value, sized: 'otherwise' } };
   await context.unfit();
-  if (first === undefined) throw failure;
-  return first;
+  return settle();
 }
 
 /** `unfit` gets those that have another file than was expected. */
-async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<First> {
+async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<FirstAnswer> {
   const { expected, isNar, part, path, sources, via } = asked;
   const askedAll = via.length === 0;
   const { log, signal, upstreams } = context;
@@ -81,11 +81,7 @@ async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<
   /** What names that stand alone were answered with that says nothing. */
   const strange: CacheError[] = [];
 
-  const askOne = async (
-    source: Source,
-    over: AbortSignal,
-    insist: boolean,
-  ): Promise<Extract<First, { kind: 'here' }> | undefined> => {
+  const askOne = async (source: Source, over: AbortSignal, insist: boolean): Promise<Here | undefined> => {
     const { guess, label } = source;
     const answer = await source.ask(over, part, { insist, patient: isNar }).catch((error) => {
       if (guess === undefined || over.aborted || lacksDescriptors(error)) throw error;
@@ -105,7 +101,7 @@ async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<
       return undefined;
     }
     const problem = problemOf(answer, isNar, expected);
-    if (problem === undefined) return { kind: 'here', source, answer };
+    if (problem === undefined) return { source, answer };
     answer.body.destroy();
     if (guess === undefined) {
       unfit.add(source);
@@ -120,35 +116,30 @@ async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<
     at: source.at,
     ask: (over: AbortSignal, insist: boolean) => askOne(source, over, insist),
   }));
-  let sure = false;
-  const whenMissing = () => {
-    sure = askedAll;
-  };
-  const wanted = {
+  const lookedFor = {
     kind: isNar ? ('nar' as const) : ('other' as const),
     path: askedAll ? path : undefined,
-    whenMissing,
-    discard: ({ answer }: { answer: Answer }) => answer.body.destroy(),
+    discard: ({ answer }: Here) => answer.body.destroy(),
     signal,
   };
-  const first = await upstreams.first(candidates, wanted).catch(async (error) => {
+  const first = await upstreams.first(candidates, lookedFor).catch(async (error) => {
     if (unfits.length > 0) await context.unfit();
     throw error;
   });
-  if (first !== undefined) return first;
+  if (first.kind === 'found') return first;
+  const isSure = first.kind === 'missing' && askedAll;
   const required = sources.some(({ upstream }) => upstream.required);
   if (unfits.length > 0) {
     await context.unfit();
     // Nobody has it right. While somebody was not asked, that is no more than a failure of those who were.
-    if (!sure) upstreams.fail(unfits, required);
-    return { kind: 'missing', sure: false };
+    return isSure ? { kind: 'unsure' } : upstreams.fail(unfits, required);
   }
   // Somebody must have said no, or nobody knows.
   const [error] = strange;
   if (error !== undefined && !saysNo) {
     upstreams.fail([new CacheError('upstream', error.message, error)], required);
   }
-  return { kind: 'missing', sure };
+  return { kind: isSure ? 'missing' : 'unsure' };
 }
 
 /** What can be said against a body before its first byte. */

@@ -145,7 +145,8 @@ export class NarInfos {
     const { upstreams } = this.#options;
     // Those it came through have said only that they do not have it yet: that is nothing to remember.
     const path = via.length === 0 ? pathOf({ kind: 'narinfo', hash }) : undefined;
-    const value = await upstreams.first(this.#candidates(hash, via), { kind: 'narinfo', path });
+    const first = await upstreams.first(this.#candidates(hash, via), { kind: 'narinfo', path });
+    const value = first.kind === 'found' ? first.value : undefined;
     // Somebody has it, and is not believed for some seconds: the miss must not outlast them.
     if (value === undefined && path !== undefined && this.#lost.has(hash)) upstreams.misses.forget(path);
     const ended = value && this.#keeping.keep(hash, value.text, value.origin);
@@ -220,11 +221,13 @@ export class NarInfos {
       const known = await this.local(hash);
       if (known?.narName !== narName || known.origin === 'push') return 'none';
       const { store, upstreams } = this.#options;
-      const found = await upstreams.first(this.#candidates(hash), { kind: 'narinfo', path: undefined });
-      if (found === undefined || (found.text === known.text && found.origin === known.origin)) return 'same';
+      const first = await upstreams.first(this.#candidates(hash), { kind: 'narinfo', path: undefined });
+      if (first.kind !== 'found') return 'same';
+      const { text, origin } = first.value;
+      if (text === known.text && origin === known.origin) return 'same';
       await store.delete(pathOf({ kind: 'narinfo', hash }));
       this.forget(hash);
-      await this.#keeping.keep(hash, found.text, found.origin);
+      await this.#keeping.keep(hash, text, origin);
       return 'new';
     });
   }

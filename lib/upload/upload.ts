@@ -13,14 +13,13 @@ import { isRealisation } from '../nix/realisation.ts';
 import { type Keys, type PublicKey, readKeys } from '../nix/signature.ts';
 import type { Store } from '../store/store.ts';
 import { storeBody } from '../store/store-body.ts';
-import type { Until } from '../sync/until.ts';
 import { type Circumstances, PUSHED, PushedNarInfos, tooLarge } from './pushed-narinfos.ts';
 import { MAX_REALISATION_BYTES, putRealisation } from './pushed-realisations.ts';
 
 interface UploadsOptions {
   readonly store: Store;
   readonly narInfos: NarInfos;
-  readonly misses: Pick<Until, 'forget'>;
+  readonly misses: { forget(path: string): void };
   readonly storeDir: string;
   readonly log: Log;
   readonly rules: PushRules;

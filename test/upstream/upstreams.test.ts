@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { CacheError } from '../../lib/errors.ts';
 import type { Owner } from '../fixtures/defer.ts';
 import {
+  ask,
   broken,
   codeOf,
   has,
@@ -70,8 +71,28 @@ test('what a dead upstream is known to have had is not missing because the other
   ];
   const first = (certain: boolean) =>
     world.upstreams([dead, other]).first(candidates(certain), { kind: 'other', path: undefined });
-  assert.equal(await codeOf(first(false)), 'missing');
+  assert.deepEqual(await first(false), { kind: 'unsure' });
   assert.equal(await codeOf(first(true)), 'upstream');
+});
+
+test('a miss is sure only where everybody was asked and said no, also when it is remembered', async (t) => {
+  const world = createWorld(t);
+  const dead = await killed(world, (await startSite(t, broken)).url);
+  const [broke, empty, full] = await Promise.all(
+    [broken, lacks, has].map(async (listener) => world.upstream((await startSite(t, listener)).url)),
+  );
+  assert.ok(broke !== undefined && empty !== undefined && full !== undefined);
+  const found = await ask(world.upstreams([empty, full]));
+  assert.deepEqual(found, { kind: 'found', value: full.url });
+  const onUpstreamError = 'miss';
+  for (const [upstreams, kind] of [
+    [world.upstreams([]), 'missing'],
+    [world.upstreams([empty]), 'missing'],
+    [world.upstreams([empty, dead]), 'unsure'],
+    [world.upstreams([empty, broke], { onUpstreamError }), 'unsure'],
+  ] as const) {
+    for (let i = 0; i < 2; i++) assert.deepEqual(await ask(upstreams, '/x'), { kind });
+  }
 });
 
 test('while a required upstream is dead nothing is missing, whatever failures are taken for', async (t) => {
