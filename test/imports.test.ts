@@ -1,4 +1,4 @@
-// The layers of design.md: every import points downward, and smol-toml stays behind the configuration.
+// The layers of docs/architecture.md: every import points downward, and smol-toml stays behind the configuration.
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join, normalize, relative } from 'node:path';
@@ -31,7 +31,7 @@ function groupOf(file: string): { layer: number; group: string } {
     const group = groups.find((one) => file === one || file.startsWith(`${one}/`));
     if (group !== undefined) return { layer, group };
   }
-  throw new Error(`${file} belongs to no layer: add it to this test and to the design`);
+  throw new Error(`${file} belongs to no layer: add it to this test and to docs/architecture.md`);
 }
 
 async function sources(): Promise<string[]> {

@@ -1,4 +1,4 @@
-// Who may write and who may read: tokens, addresses, proxies in front. Section 8 of protocol.md, 2, 40 and 64.
+// Who may write and who may read: tokens, addresses, proxies in front. Section 8 of docs/protocol.md, 2, 40 and 64.
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

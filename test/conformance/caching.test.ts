@@ -1,4 +1,4 @@
-// What caches in front, and clients that have asked before, are told: protocol.md, 80 and 85.
+// What caches in front, and clients that have asked before, are told: docs/protocol.md, 80 and 85.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { addressOf, authorization, pulled, pushAs, pushed, TOML } from '../fixtures/caching.ts';

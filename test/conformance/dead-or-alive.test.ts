@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 8, 9, 16, 71, 75: whether an upstream is dead or alive, and what that makes of an answer. What
+// Section 8 of docs/protocol.md, 8, 9, 16, 71, 75: whether an upstream is dead or alive, and what that makes of an answer. What
 // one object, one host behind a redirect or one late NAR says is not taken for what the upstream is.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';

@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 21, 22, 78 and 86: listings, logs, realisations, build traces and debug information from upstreams
+// Section 8 of docs/protocol.md, 21, 22, 78 and 86: listings, logs, realisations, build traces and debug information from upstreams
 // that answer with something else, or pack them in what not every Node knows.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 88: a NAR's name means nothing to an upstream that was never asked for the narinfo it is from.
+// Section 8 of docs/protocol.md, 88: a NAR's name means nothing to an upstream that was never asked for the narinfo it is from.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';

@@ -25,7 +25,7 @@ interface Style extends Pick<PackageOptions, 'compression' | 'fields'> {
 
 const NO_FILE_HASH = { FileHash: undefined, FileSize: undefined };
 
-/** protocol.md, section 7. */
+/** docs/protocol.md, section 7. */
 const STYLES: Record<string, Style> = {
   'nix copy': { compression: 'xz', name: ({ narPath }) => narPath.slice(1) },
   attic: {

@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 61 and 65–68, against clients that mean ill: targets, framing, headers without end. The service
+// Section 8 of docs/protocol.md, 61 and 65–68, against clients that mean ill: targets, framing, headers without end. The service
 // refuses in a few plain words, goes on, and nothing is to be seen of it on the disk or at an upstream.
 import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 74: caches that have each other as upstream, or themselves. What comes round is answered from what
+// Section 8 of docs/protocol.md, 74: caches that have each other as upstream, or themselves. What comes round is answered from what
 // is here, so that a peer may stand before the world.
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';

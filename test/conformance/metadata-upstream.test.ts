@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, "Metadata": what comes from an upstream, good or bad, and how it is handed on.
+// Section 8 of docs/protocol.md, "Metadata": what comes from an upstream, good or bad, and how it is handed on.
 import assert from 'node:assert/strict';
 import { createPublicKey, verify } from 'node:crypto';
 import { test } from 'node:test';

@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, "Metadata": what the service answers about itself and about paths it holds.
+// Section 8 of docs/protocol.md, "Metadata": what the service answers about itself and about paths it holds.
 //
 // Not here, because they belong to later work:
 //   9, 16  the configuration that turns a failed upstream into a miss: only the default is tested

@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 87: routers and servers that answer 404 for a NAR which they have, for a moment.
+// Section 8 of docs/protocol.md, 87: routers and servers that answer 404 for a NAR which they have, for a moment.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { get, open } from '../fixtures/client.ts';

@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 31 to 33: upstreams that break off, stall or send something else, and a service that is
+// Section 8 of docs/protocol.md, 31 to 33: upstreams that break off, stall or send something else, and a service that is
 // stopped in between. No client gets a complete answer, nothing is kept, and the next request is as good as the first.
 //
 // Not here, because they belong to later work:

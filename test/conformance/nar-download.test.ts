@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 35 and 36, and the promises about a NAR on its way: it flows while it is being stored,
+// Section 8 of docs/protocol.md, 35 and 36, and the promises about a NAR on its way: it flows while it is being stored,
 // crosses the upstream link once, and nobody's trouble is another's.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

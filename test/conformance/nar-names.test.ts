@@ -1,4 +1,4 @@
-// What a NAR is called: by the hash of its file, or of what is in it, or by our address. protocol.md, 69 and 84.
+// What a NAR is called: by the hash of its file, or of what is in it, or by our address. docs/protocol.md, 69 and 84.
 import assert from 'node:assert/strict';
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

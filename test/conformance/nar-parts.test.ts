@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 70 and 31 to 33: an upstream that refuses a Range, in whatever way, still gives the whole: when a
+// Section 8 of docs/protocol.md, 70 and 31 to 33: an upstream that refuses a Range, in whatever way, still gives the whole: when a
 // large NAR is begun, when one has broken off, and when a beginning was kept over a restart.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';

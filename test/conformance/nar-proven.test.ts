@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 33: a NAR that nobody has right is gone, and costs no more than one path; while somebody is in doubt, it
+// Section 8 of docs/protocol.md, 33: a NAR that nobody has right is gone, and costs no more than one path; while somebody is in doubt, it
 // is a failure. Whoever has seen wrong bytes is not given the rest of the right ones.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';

@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 25 to 27 and 83: ranges of NARs, stored and on their way.
+// Section 8 of docs/protocol.md, 25 to 27 and 83: ranges of NARs, stored and on their way.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { get, open, push } from '../fixtures/client.ts';

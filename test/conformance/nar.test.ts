@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, "NAR": stored files, HEAD, names that outlive a restart, and codings of upstreams.
+// Section 8 of docs/protocol.md, "NAR": stored files, HEAD, names that outlive a restart, and codings of upstreams.
 //
 // Not here, because it belongs to later work: 30 going on, after a restart, with a download that broke off.
 import assert from 'node:assert/strict';

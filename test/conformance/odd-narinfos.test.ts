@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 72 and 73: narinfos that are odd but honest. What clients read is served, what they would stop at
+// Section 8 of docs/protocol.md, 72 and 73: narinfos that are odd but honest. What clients read is served, what they would stop at
 // is not; no signature is lost.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

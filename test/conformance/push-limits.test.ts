@@ -1,4 +1,4 @@
-// Uploads that are too large, too slow, or whose client leaves; and keys that must have signed. Section 8 of protocol.md,
+// Uploads that are too large, too slow, or whose client leaves; and keys that must have signed. Section 8 of docs/protocol.md,
 // 41, 46, 47, 53.
 import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';

@@ -1,5 +1,5 @@
 // What may be pushed: narinfos that fit their NARs, in every compression that can be unpacked here. Section 8 of
-// protocol.md, 50, 54, 55, 63.
+// docs/protocol.md, 50, 54, 55, 63.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';

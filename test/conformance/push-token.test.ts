@@ -1,5 +1,5 @@
 // Who may push to a cache whose configuration names nobody: whoever has the token that its first start makes. Section 8 of
-// protocol.md, 40 and 79.
+// docs/protocol.md, 40 and 79.
 import assert from 'node:assert/strict';
 import { chmod, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

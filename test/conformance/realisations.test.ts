@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 59: realisations of both kinds, merged and signed. Section 2 has what is signed.
+// Section 8 of docs/protocol.md, 59: realisations of both kinds, merged and signed. Section 2 has what is signed.
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

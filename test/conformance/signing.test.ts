@@ -1,4 +1,4 @@
-// Own signatures: added to what is served, never to what is stored. Section 8 of protocol.md, 15, with the vector of its
+// Own signatures: added to what is served, never to what is stored. Section 8 of docs/protocol.md, 15, with the vector of its
 // section 2.
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';

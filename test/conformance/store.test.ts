@@ -1,5 +1,5 @@
-// The folder, from outside: the format that design.md fixes, the flat folder of the Go service, what a crash may
-// leave, and files that are not what they were. Checklist numbers where protocol.md has one (29, 31, 33, 46).
+// The folder, from outside: the format of its files, the flat folder of the Go service, what a crash may
+// leave, and files that are not what they were. Checklist numbers where docs/protocol.md has one (29, 31, 33, 46).
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { copyFile, readdir, readFile, rename, stat, truncate, utimes, writeFile } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 66 and 68: what a client gets for a request that fails, and what becomes of the connection.
+// Section 8 of docs/protocol.md, 66 and 68: what a client gets for a request that fails, and what becomes of the connection.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { get, push } from '../fixtures/client.ts';

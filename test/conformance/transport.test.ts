@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, "Transport": headers, methods, errors, and connections used again after each of them.
+// Section 8 of docs/protocol.md, "Transport": headers, methods, errors, and connections used again after each of them.
 //
 // 66, a connection idle for 100 s, is tested by what the service says about its time-out: the wait would be long.
 import assert from 'node:assert/strict';

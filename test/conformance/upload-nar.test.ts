@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, "Upload": who may upload, what is answered before the body, and NARs.
+// Section 8 of docs/protocol.md, "Upload": who may upload, what is answered before the body, and NARs.
 //
 // Elsewhere: 40 and 64 with tokens in access, 41, 46 and 47 in push-limits, 42 in full-disk, 62 in upload-only, 63 in
 // push-rules.

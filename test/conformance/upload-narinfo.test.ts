@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, "Upload": narinfos, which must fit their name, their store and their NAR.
+// Section 8 of docs/protocol.md, "Upload": narinfos, which must fit their name, their store and their NAR.
 //
 // Elsewhere: 50 of compressed NARs in push-rules, trusted keys in push-limits.
 import assert from 'node:assert/strict';

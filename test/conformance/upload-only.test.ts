@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 62: `/upload`, the cache without its upstreams.
+// Section 8 of docs/protocol.md, 62: `/upload`, the cache without its upstreams.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { get, head, type Options, push, put } from '../fixtures/client.ts';

@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, "Upload": logs, listings, realisations, build traces and debug information, encoded
+// Section 8 of docs/protocol.md, "Upload": logs, listings, realisations, build traces and debug information, encoded
 // bodies, and paths that try to leave the folder.
 import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';

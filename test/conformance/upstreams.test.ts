@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 8, 9, 16, 17 and 34, and the promise behind them: 404 only when the upstreams said so.
+// Section 8 of docs/protocol.md, 8, 9, 16, 17 and 34, and the promise behind them: 404 only when the upstreams said so.
 // Upstreams that fail in every way, alone and beside others, for narinfos and for NARs.
 //
 // Not here, because it belongs to later work: 9, 16 the configuration that turns a failure into a miss.

@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 83: real programs that fetch in parts, of a NAR that is not here yet; and a real server behind the
+// Section 8 of docs/protocol.md, 83: real programs that fetch in parts, of a NAR that is not here yet; and a real server behind the
 // service that gives none (70).
 import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-// Section 8 of protocol.md, 81: of two upstreams behind one proxy one is dead, denied or unknown to it. The other is served,
+// Section 8 of docs/protocol.md, 81: of two upstreams behind one proxy one is dead, denied or unknown to it. The other is served,
 // whatever the proxy's way to say so.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';

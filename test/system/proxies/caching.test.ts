@@ -1,4 +1,4 @@
-// Real caches in front of the service: protocol.md, 80.
+// Real caches in front of the service: docs/protocol.md, 80.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { addressOf, pushAs, pushed, TOML } from '../../fixtures/caching.ts';

@@ -1,4 +1,4 @@
-// Real reverse proxies on this machine: whoever comes through one has to show a token. Section 8 of protocol.md, 79.
+// Real reverse proxies on this machine: whoever comes through one has to show a token. Section 8 of docs/protocol.md, 79.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
