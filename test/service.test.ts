@@ -14,11 +14,8 @@ import { startTestService } from './fixtures/in-process.ts';
 import { until } from './fixtures/patience.ts';
 import { makeAuthority } from './fixtures/tls.ts';
 import { basic, tokenTable } from './fixtures/tokens.ts';
-import { need } from './system/fixtures/need.ts';
 
-test('TLS can not come while it runs, and nothing else of that configuration holds', {
-  skip: need('openssl'),
-}, async (t) => {
+test('TLS can not come while it runs, and nothing else of that configuration holds', async (t) => {
   const folder = await temporaryFolder(t);
   const { cert, key } = makeAuthority().issue('IP:127.0.0.1');
   await writeFile(join(folder, 'cert'), cert);

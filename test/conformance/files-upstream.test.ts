@@ -1,7 +1,6 @@
 // Section 8 of docs/protocol.md, 21, 22, 78 and 86: listings, logs, realisations, build traces and debug information from upstreams
 // that answer with something else, or pack them in what not every Node knows.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { DECODABLE, isDecodable } from '../../lib/bytes/codings.ts';
@@ -63,11 +62,6 @@ for (const [what, [path, right]] of Object.entries(FILES)) {
 const [LISTING_PATH, LISTING] = FILES['a listing'] as [string, string];
 const [LOG_PATH, LOG] = FILES['a log'] as [string, string];
 
-/** The text that whoever looks at the header, or at the first bytes, reads. */
-function unpacked(body: Buffer, coding: string): string {
-  return execFileSync(coding, ['-dc'], { input: body, maxBuffer: 1 << 24 }).toString();
-}
-
 for (const [path, text] of [
   [LISTING_PATH, LISTING],
   [LOG_PATH, LOG],
@@ -89,7 +83,7 @@ for (const [path, text] of [
             assert.equal(reply.text, text);
           } else {
             assert.equal(reply.headers['content-encoding'], coding);
-            assert.equal(unpacked(reply.body, coding), text);
+            assert.ok(reply.body.equals(packed));
           }
           if (i === 1) await service.restart();
         }

@@ -8,11 +8,8 @@ import { temporaryFolder } from '../fixtures/defer.ts';
 import { makeAuthority } from '../fixtures/tls.ts';
 import { upstreamConfig } from '../fixtures/upstream-config.ts';
 import { createWorld, SOON } from '../fixtures/upstreams.ts';
-import { need } from '../system/fixtures/need.ts';
 
-test('every certificate of a ca_file must be one, and the file must be there', {
-  skip: need('openssl'),
-}, async (t) => {
+test('every certificate of a ca_file must be one, and the file must be there', async (t) => {
   const folder = await temporaryFolder(t);
   const { breakers } = createWorld(t);
   const { ca } = makeAuthority();

@@ -3,14 +3,12 @@ import { test } from 'node:test';
 import { dialTo, refusal } from '../fixtures/dialing.ts';
 import { get, startOrigin } from '../fixtures/origin.ts';
 import { type Script, startScriptedProxy } from '../fixtures/scripted-proxy.ts';
-import { type Authority, type Identity, makeAuthority } from '../fixtures/tls.ts';
-import { need } from '../system/fixtures/need.ts';
+import { makeAuthority } from '../fixtures/tls.ts';
 
 const OK = 'HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n';
-const skip = need('openssl');
-const authority: Authority | undefined = skip ? undefined : makeAuthority();
-const identity: Identity | undefined = authority?.issue('DNS:cache.test', 'IP:127.0.0.1');
-const ca = authority && [authority.ca];
+const authority = makeAuthority();
+const identity = authority.issue('DNS:cache.test', 'IP:127.0.0.1');
+const ca = [authority.ca];
 
 /** A proxy that grants every CONNECT with `reply`, cut at these places, and tunnels to the port. */
 const granting =
@@ -26,9 +24,7 @@ for (const tlsProxy of [false, true]) {
     const scheme = tlsProxy ? 'https' : 'http';
     const name = `${tls ? 'https' : 'http'} upstream through ${scheme} proxy`;
 
-    test(`${name}: a reply split anywhere leads to the upstream`, {
-      skip: (tls || tlsProxy) && skip,
-    }, async (t) => {
+    test(`${name}: a reply split anywhere leads to the upstream`, async (t) => {
       const origin = await startOrigin(t, tls ? identity : undefined);
       const everywhere = Array.from({ length: OK.length - 1 }, (_, index) => index + 1);
       for (const cuts of [[], everywhere, ...everywhere.map((cut) => [cut])]) {
@@ -109,7 +105,7 @@ test('bytes that come with the reply reach HTTP', async (t) => {
 });
 
 for (const scheme of ['http', 'https']) {
-  test(`bytes that come with the reply of an ${scheme} proxy reach TLS`, { skip }, async (t) => {
+  test(`bytes that come with the reply of an ${scheme} proxy reach TLS`, async (t) => {
     const proxy = await startScriptedProxy(
       t,
       async (peer) => {
@@ -193,7 +189,6 @@ test('a 407 says whether credentials are missing or wrong, and never shows them'
 
 for (const scheme of ['http', 'https']) {
   test(`what an ${scheme} proxy does instead of replying is one clear error, of that target`, {
-    skip,
     concurrency: true,
   }, async (t) => {
     const cases: Promise<void>[] = [];

@@ -9,9 +9,6 @@ import { deadPort, get, startOrigin } from '../fixtures/origin.ts';
 import { type Script, startScriptedProxy } from '../fixtures/scripted-proxy.ts';
 import { makeAuthority } from '../fixtures/tls.ts';
 import { GREETING, ways } from '../fixtures/ways.ts';
-import { need } from '../system/fixtures/need.ts';
-
-const skip = need('openssl');
 
 test('a plain upstream is dialled directly, by name or address', async (t) => {
   const { port } = await startOrigin(t);
@@ -122,7 +119,7 @@ test('who gives up gets "aborted" and leaves no socket, whatever the step', asyn
   });
 });
 
-test('a connection that breaks while nobody listens breaks nothing else', { skip }, async (t) => {
+test('a connection that breaks while nobody listens breaks nothing else', async (t) => {
   const authority = makeAuthority();
   const identity = authority.issue('IP:127.0.0.1');
   for (const tls of [false, true]) {

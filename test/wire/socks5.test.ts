@@ -15,14 +15,9 @@ import {
   WELCOME,
 } from '../fixtures/socks.ts';
 import { makeAuthority } from '../fixtures/tls.ts';
-import { need } from '../system/fixtures/need.ts';
-
-const skip = need('openssl');
 
 for (const tls of [false, true]) {
-  test(`${tls ? 'https' : 'http'} upstream: replies split anywhere lead to it`, {
-    skip: tls && skip,
-  }, async (t) => {
+  test(`${tls ? 'https' : 'http'} upstream: replies split anywhere lead to it`, async (t) => {
     const authority = tls ? makeAuthority() : undefined;
     const origin = await startOrigin(t, authority?.issue('DNS:cache.test'));
     for (const [type, reply] of Object.entries(REPLIES)) {
@@ -68,7 +63,7 @@ test('replies that come all at once, and bytes that come with them, are told apa
   }
 });
 
-test('bytes that come with the last reply reach TLS', { skip }, async (t) => {
+test('bytes that come with the last reply reach TLS', async (t) => {
   const proxy = await startScriptedProxy(t, async (peer) => {
     await takeGreeting(peer);
     await peer.send(Buffer.of(5, 0));

@@ -9,11 +9,8 @@ import { get, startOrigin } from '../fixtures/origin.ts';
 import { type Script, startScriptedProxy } from '../fixtures/scripted-proxy.ts';
 import { makeAuthority } from '../fixtures/tls.ts';
 import { ways } from '../fixtures/ways.ts';
-import { need } from '../system/fixtures/need.ts';
 
-const skip = need('openssl');
-
-test('certificates are verified', { skip }, async (t) => {
+test('certificates are verified', async (t) => {
   const authority = makeAuthority();
   const ca = [makeAuthority().ca, authority.ca];
   const identity = authority.issue('DNS:localhost', 'IP:127.0.0.1');
@@ -82,7 +79,7 @@ test('certificates are verified', { skip }, async (t) => {
   });
 });
 
-test('TLS arrives byte by byte, directly and in a tunnel', { skip }, async (t) => {
+test('TLS arrives byte by byte, directly and in a tunnel', async (t) => {
   const authority = makeAuthority();
   const origin = await startOrigin(t, authority.issue('IP:127.0.0.1'));
   const tunnel = await startScriptedProxy(t, async (peer) => {

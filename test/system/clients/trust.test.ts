@@ -9,7 +9,6 @@ import { type Owner, temporaryFolder } from '../../fixtures/defer.ts';
 import { startService } from '../../fixtures/service.ts';
 import { storedFiles } from '../../fixtures/stored-files.ts';
 import { makeAuthority } from '../../fixtures/tls.ts';
-import { need } from '../fixtures/need.ts';
 import { clients } from './client.ts';
 import { assertHolds, buildClosure } from './closure.ts';
 import {
@@ -135,7 +134,7 @@ describe('who may push and pull', { concurrency: availableParallelism() }, () =>
     });
 
     test(`${name} pushes and substitutes over TLS, if it knows the authority`, {
-      skip: skip || need('openssl'),
+      skip,
     }, async (t) => {
       const { ca, table } = await certify(t);
       const key = await keygen(t);
