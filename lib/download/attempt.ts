@@ -10,11 +10,15 @@ export interface Task {
   readonly sources: Sources;
   /** Undefined while nobody has told. */
   readonly size: number | undefined;
+  /** What a narinfo says of that where nobody who has the body does, and no more than a hint; else 0. */
+  readonly said: number;
   /** Whether a hash will tell in the end if the bytes of several answers belong together. */
   readonly hashKnown: boolean;
   readonly signal: AbortSignal;
   /** @throws CacheError `storage`, which ends the download */
   write(chunk: Buffer, at: number): Promise<void>;
+  /** Whether what has been written is all of the body; undefined if that shows only after its end. */
+  isAll(): Promise<boolean | undefined>;
   /** Called when the front may have moved. */
   advanced(): void;
 }
@@ -73,8 +77,13 @@ export async function getRange(task: Task, job: Job, attempt: Attempt, listener:
   if (claim.at >= claim.end) return;
   // Less than was asked for will do, if it is all that was announced and not so little that there would be no end of it.
   if (answer.partial && claim.at - from >= PROGRESS_BYTES && claim.at === answer.end) return;
-  if (claim.end === Number.POSITIVE_INFINITY && !answer.partial) ranges.endsAt(claim.at);
-  else throw new CacheError('upstream', `${label}: ended at byte ${claim.at}, expected ${claim.end}`);
+  const isWhole = claim.end === Number.POSITIVE_INFINITY && !answer.partial;
+  // Some proxies give a body without a length that was cut a clean end.
+  if (isWhole && (claim.at >= task.said || (await task.isAll()) !== false)) ranges.endsAt(claim.at);
+  else {
+    const expected = isWhole ? task.said : claim.end;
+    throw new CacheError('upstream', `${label}: ended at byte ${claim.at}, expected ${expected}`);
+  }
 }
 
 /** What to ask for; undefined for all of it. */

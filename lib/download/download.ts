@@ -79,7 +79,7 @@ export class Download {
     };
     this.#growing = new Growing(spool, this.size, onFull, canTell(expected) || expected.named !== undefined);
     this.#beginnings = new Beginnings(options.beginnings, this.#growing, {
-      ...{ path: options.path, size: this.size, sha256: this.sha256 },
+      ...{ path: options.path, size: this.size ?? expected.said, sha256: this.sha256 },
     });
     setMaxListeners(0, this.#over.signal);
     this.#growing.onAbandoned = options.abandoned;

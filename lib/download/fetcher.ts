@@ -21,7 +21,7 @@ import { keptAs, pathsFor } from './kept-names.ts';
 import { NarSources, type Wanted } from './nar-sources.ts';
 import type { Source } from './sources.ts';
 import { Turns } from './turns.ts';
-import { canTell } from './verify.ts';
+import { canTell, sizedBy } from './verify.ts';
 
 type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
 type Fetched = Download | 'stored' | undefined;
@@ -242,7 +242,7 @@ export class Fetcher {
     if (here === undefined || isSuspect) await this.#beginnings.putBack(path, told, taken);
     if (first.kind !== 'found') return first;
     const { answer, source } = first.value;
-    const expected = isSuspect ? { ...told, fileSize: undefined } : told;
+    const expected = isSuspect ? { ...told, fileSize: undefined } : sizedBy(answer, told);
     const partial = isSuspect ? undefined : taken;
     const begun = partial?.length ?? 0;
     const inParts = mayBeInParts && !isSuspect;
@@ -271,7 +271,8 @@ export class Fetcher {
           const { sha256, size } = arrived;
           const meta = { ...kept, kind: name.kind, origin, storedAt: new Date(), size, sha256 };
           await store.put(whole, meta, { existing: 'keep', durable: false });
-          if (isSuspect && name.kind === 'nar' && name.hash !== undefined)
+          const isSizeWrong = told.fileSize !== undefined && told.fileSize !== size;
+          if (isSizeWrong && name.kind === 'nar' && name.hash !== undefined)
             await this.#options.narInfos.resize(name.hash, name.name, size);
         },
       },

@@ -1,7 +1,7 @@
 // One attempt at a body: workers fill a growing file from some sources while the verdict follows its front. A bad verdict ends
 // the workers; when they end early, there is no verdict.
 import { setMaxListeners } from 'node:events';
-import { isCacheError } from '../errors.ts';
+import { CacheError, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { Answer } from '../upstream/answer.ts';
 import type { Job } from './attempt.ts';
@@ -51,12 +51,21 @@ export async function fill(options: Fill): Promise<Arrived> {
     filling.state = state;
     growing.wake();
   };
+  /** Asks whoever judges it, as far as it is there. */
+  const isAll = () =>
+    new Promise<boolean | undefined>((resolve, reject) => {
+      stop.signal.addEventListener('abort', () => reject(stop.signal.reason), { once: true });
+      filling.question = resolve;
+      growing.wake();
+    });
   const task = {
     ...{ ranges, sources, connections, log, size, hashKnown, signal: stop.signal },
     write: async (chunk: Buffer, at: number) => {
       await growing.write(chunk, at);
       options.written();
     },
+    said: expected.said ?? 0,
+    isAll,
     advanced: () => growing.advance(ranges.front),
     abort: (reason: unknown) => stop.abort(reason),
   };
@@ -78,5 +87,10 @@ export async function fill(options: Fill): Promise<Arrived> {
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
-  return verdict;
+  return verdict.catch((error) => {
+    // Without a hash of the file it shows only now that a body without a length was cut.
+    const isCut = ranges.front < task.said && expected.fileHash === undefined;
+    if (!isCut || !isCacheError(error, 'invalid')) throw error;
+    throw new CacheError('upstream', `${path}: ended at byte ${ranges.front}, expected ${task.said}`, error);
+  });
 }

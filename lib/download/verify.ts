@@ -6,6 +6,7 @@ import { CacheError } from '../errors.ts';
 import { type Digest as FileDigest, type Sha256, sha256FromBytes, sha256ToHex } from '../nix/hash.ts';
 import { type JudgedNamed, judgeNamed, type Named } from '../nix/named.ts';
 import { checkUnpacked, compare, Digest, type ExpectedNar } from '../nix/unpacked.ts';
+import type { Answer } from '../upstream/answer.ts';
 import type { Growing } from './growing.ts';
 
 /** What is known beforehand of a body; undefined where nothing is. */
@@ -15,6 +16,8 @@ export interface Expected {
   readonly otherFileHash?: FileDigest | undefined;
   readonly fileSize: number | undefined;
   readonly nar: ExpectedNar | undefined;
+  /** The size that only its narinfo says, which is not signed; whoever has the file tells none. */
+  readonly said?: number | undefined;
   /** Of a NAR of which only its name is known, which is the hash of the file or of what is in it. */
   readonly named?: Named;
 }
@@ -23,6 +26,16 @@ export interface Expected {
 export function canTell({ fileHash, nar, otherFileHash }: Expected): boolean {
   return (fileHash ?? otherFileHash) !== undefined || (nar !== undefined && isDecodable(nar.compression));
 }
+
+/** What is expected of the body of that answer: a size that only the narinfo says is no promise where a hash tells what is all of it. */
+export function sizedBy(answer: Answer, expected: Expected): Expected {
+  const { fileSize, nar } = expected;
+  const isProven = answer.size !== undefined || answer.partial || nar?.compression === 'none';
+  return isProven || !canTell(expected) ? expected : { ...expected, fileSize: undefined, said: fileSize };
+}
+
+/** More than a NAR of that size becomes by being packed, in whatever way. */
+const mostPacked = (narSize: number) => narSize + Math.ceil(narSize / 8) + (1 << 20);
 
 /** What arrived, and was right. */
 export interface Arrived {
@@ -36,6 +49,8 @@ export interface Arrived {
 /** How the filling of the file stands. */
 export interface Filling {
   state: 'running' | 'ended' | 'failed';
+  /** Whoever wants to know if what is there is all of it. Undefined if that shows only after the end. */
+  question?: ((isAll: boolean | undefined) => void) | undefined;
 }
 
 /**
@@ -52,8 +67,11 @@ export async function verify(
   if (named !== undefined) return judgeNamed(named, () => follow(growing, filling, label), label);
   const file = new Digest();
   const otherHash = other && createHash(other.algorithm);
-  const followed = follow(growing, filling, label);
-  const chunks = file.through(otherHash === undefined ? followed : through(otherHash, followed));
+  const fileHash = expected.fileHash && sha256ToHex(expected.fileHash);
+  const isAll = () => (fileHash === undefined ? undefined : file.soFar().toString('hex') === fileHash);
+  const followed = follow(growing, filling, label, isAll);
+  const hashed = file.through(otherHash === undefined ? followed : through(otherHash, followed));
+  const chunks = expected.said === undefined ? hashed : bounded(label, expected, hashed);
   if (nar !== undefined && isDecodable(nar.compression)) {
     await checkUnpacked(label, nar, chunks);
   }
@@ -62,7 +80,7 @@ export async function verify(
   compare(label, 'size', expected.fileSize, file.size);
   const digest = file.end();
   const sha256 = digest.toString('hex');
-  compare(label, 'SHA-256', expected.fileHash && sha256ToHex(expected.fileHash), sha256);
+  compare(label, 'SHA-256', fileHash, sha256);
   compare(label, `${other?.algorithm}`, other?.bytes.toString('hex'), otherHash?.digest('hex') ?? '');
   if (nar?.compression === 'none') {
     compare(label, 'NarSize', nar.narSize, file.size);
@@ -78,8 +96,28 @@ async function* through(hash: Hash, chunks: AsyncIterable<Buffer>): AsyncGenerat
   }
 }
 
-/** The bytes of the growing file, up to its end. */
-async function* follow(growing: Growing, filling: Filling, label: string): AsyncGenerator<Buffer> {
+/** @throws CacheError `invalid` behind what can't be that NAR any more */
+async function* bounded(
+  label: string,
+  { nar }: Expected,
+  chunks: AsyncIterable<Buffer>,
+): AsyncGenerator<Buffer> {
+  const most = mostPacked(nar?.narSize ?? Number.POSITIVE_INFINITY);
+  let size = 0;
+  for await (const chunk of chunks) {
+    size += chunk.length;
+    if (size > most) compare(label, 'size', `at most ${most}`, 'more');
+    yield chunk;
+  }
+}
+
+/** The bytes of the growing file, up to its end. `isAll` is whether those that were taken are all, as far as that can be told. */
+async function* follow(
+  growing: Growing,
+  filling: Filling,
+  label: string,
+  isAll: () => boolean | undefined = () => undefined,
+): AsyncGenerator<Buffer> {
   const cursor = growing.cursor(0);
   try {
     for (;;) {
@@ -89,7 +127,10 @@ async function* follow(growing: Growing, filling: Filling, label: string): Async
       const { front } = growing;
       while (cursor.at < front) yield await cursor.read(front);
       if (last) return;
-      if (growing.front === cursor.at && filling.state === 'running') await growing.change();
+      if (growing.front > cursor.at) continue;
+      filling.question?.(isAll());
+      filling.question = undefined;
+      if (filling.state === 'running') await growing.change();
     }
   } finally {
     cursor.close();

@@ -25,6 +25,11 @@ export class Digest {
     }
   }
 
+  /** The digest of what has passed until now. */
+  soFar(): Buffer {
+    return this.#hash.copy().digest();
+  }
+
   end(): Buffer {
     return this.#hash.digest();
   }

@@ -3,11 +3,11 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { test } from 'node:test';
-import { get, head, put } from '../fixtures/client.ts';
+import { assertNotGood, get, head, put } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { type Compression, field, makePackage, readNarInfo } from '../fixtures/nar.ts';
 import { withRanges } from '../fixtures/servers.ts';
-import { startUpstream, whole } from '../fixtures/upstream.ts';
+import { chunked, startUpstream, status, whole } from '../fixtures/upstream.ts';
 
 const MIB = 1 << 20;
 const SIZES = ['0', '1', '3000', '123456789', '9007199254740991'];
@@ -57,6 +57,83 @@ test('a large NAR with a wrong FileSize, which is asked for in parts', async (t)
     assert.equal(nar.status, 200, nar.text.slice(0, 200));
     assert.ok(nar.body.equals(one.file));
   }
+});
+
+for (const fileHash of [true, false]) {
+  // Without a FileHash only what Node unpacks can be judged.
+  const compressions = (fileHash ? ['gzip', 'xz', 'zstd'] : ['gzip', 'br']) satisfies Compression[];
+  for (const compression of compressions) {
+    const hashes = fileHash ? 'a FileHash' : 'only a NarHash';
+    test(`an upstream sends no length, and a FileSize is wrong beside ${hashes} of a NAR in ${compression} → whole, of one answer, and put right`, async (t) => {
+      const upstream = await startUpstream(t);
+      const service = await startTestService(t, { upstreams: [upstream.url] });
+      for (const size of [1000, 300_000]) {
+        for (const said of ['3000', '123456789']) {
+          const fields = { FileSize: said, ...(!fileHash && { FileHash: undefined }) };
+          const url = fileHash ? {} : { url: `nar/${size}-${said}.nar` };
+          const one = makePackage(`unsized-${size}-${said}`, { compression, size, fields, ...url });
+          const path = `/${field(one.narInfo, 'URL')}`;
+          upstream.on(one.narInfoPath, whole(one.narInfo));
+          upstream.on(path, chunked(one.file));
+          const before = await get(service.url, one.narInfoPath);
+          const address = `/${field(before.text, 'URL')}`;
+          const nar = await get(service.url, address);
+          assert.equal(nar.status, 200, `${said}: ${nar.text.slice(0, 200)}`);
+          assert.ok(nar.body.equals(one.file), said);
+          assert.equal(upstream.count(path), 1, said);
+          await service.restart();
+          upstream.on(path, status(500));
+          const after = await get(service.url, one.narInfoPath);
+          const is = Number(readNarInfo(after.text).get('FileSize')?.[0] ?? one.file.length);
+          assert.equal(is, one.file.length);
+          const kept = await get(service.url, address);
+          assert.equal(kept.headers['content-length'], String(one.file.length));
+          assert.ok(kept.body.equals(one.file));
+        }
+      }
+    });
+  }
+}
+
+test('an upstream sends no length, and ends early as if that were all → another gives the rest', async (t) => {
+  const [short, good] = [await startUpstream(t), await startUpstream(t)];
+  const service = await startTestService(t, { upstreams: [short.url, good.url] });
+  for (const fileHash of [true, false]) {
+    const hashless = { fields: { FileHash: undefined }, url: 'nar/early.nar.gz' };
+    const one = makePackage(`early-${fileHash}`, {
+      ...{ compression: 'gzip', size: 300_000 },
+      ...(!fileHash && hashless),
+    });
+    const path = `/${field(one.narInfo, 'URL')}`;
+    for (const upstream of [short, good]) upstream.on(one.narInfoPath, whole(one.narInfo));
+    short.on(path, chunked(one.file.subarray(0, 200_000)));
+    good.on(path, withRanges(one.file));
+    const { text } = await get(service.url, one.narInfoPath);
+    const nar = await get(service.url, `/${field(text, 'URL')}`);
+    assert.deepEqual([nar.status, nar.body.equals(one.file)], [200, true]);
+    const [asked] = good.requests.filter(({ url }) => url === path);
+    if (fileHash) assert.match(asked?.headers.range ?? '', /^bytes=[1-9]/);
+  }
+});
+
+test('an upstream sends no length and no end → given up behind what a NAR of that size can be packed to', async (t) => {
+  const upstream = await startUpstream(t);
+  const service = await startTestService(t, { upstreams: [upstream.url] });
+  const one = makePackage('endless', { compression: 'xz', size: 100_000, fields: { FileSize: '7' } });
+  upstream.on(one.narInfoPath, whole(one.narInfo));
+  const LIMIT = 1 << 30;
+  let sent = 0;
+  upstream.on(one.narPath, (_request, response) => {
+    const more = (): void => {
+      if (response.destroyed || sent > LIMIT) return void response.destroy();
+      sent += MIB;
+      response.write(Buffer.alloc(MIB), more);
+    };
+    more();
+  });
+  const { text } = await get(service.url, one.narInfoPath);
+  assertNotGood(await get(service.url, `/${field(text, 'URL')}`));
+  assert.ok(sent < LIMIT, `${sent} bytes sent`);
 });
 
 test('a NAR of another size that is another file → 404, and nothing of it is sent', async (t) => {
