@@ -71,3 +71,12 @@ test('nothing but the configuration imports a package', async () => {
     }
   }
 });
+
+test('docs/architecture.md has these layers, from the top', async () => {
+  const text = await readFile(join(projectRoot, 'docs/architecture.md'), 'utf8');
+  const rows = [...text.matchAll(/^\| ((?:`(?:bin|lib\/[\w.]+)`(?:, )?)+) \|/gm)].map(([, cell = '']) =>
+    [...cell.matchAll(/`([^`]+)`/g)].map(([, group]) => group).sort(),
+  );
+  const layers = LAYERS.toReversed().map((groups) => [...groups].sort());
+  assert.deepEqual(rows, layers);
+});

@@ -56,7 +56,7 @@ export async function hits(t: Owner): Promise<Figure[]> {
   return figures;
 }
 
-/** Where the store has it: see the README, "What the folder holds". */
+/** Where the store has it: see docs/operate.md, "The cache folder". */
 function fileOf(path: string): string {
   const name = createHash('sha256').update(path).digest('hex');
   return `/${join(name.slice(0, 2), name)}`;

@@ -162,5 +162,5 @@ test('what it says while it reads', () => {
 test('--help names the exit codes', async () => {
   const { stdout } = await run(process.execPath, [program, '--help']);
   assert.match(stdout, /verify ends with 0 if .*, 1 if .*, 3 if /);
-  assert.match(await readFile(join(projectRoot, 'README.md'), 'utf8'), /nix-binary-cache verify/);
+  assert.match(await readFile(join(projectRoot, 'docs/operate.md'), 'utf8'), /nix-binary-cache verify/);
 });

@@ -1,4 +1,4 @@
-// The README's post-build hook, as it stands there, run by real clients: only the URL is another, and it waits less for a cache that
+// The post-build hook of docs/push.md, as it stands there, run by real clients: only the URL is another, and it waits less for a cache that
 // hangs.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -22,13 +22,13 @@ const CONFIG = `upstreams = []\n${tokenTable('push')}`;
 
 /** Puts the hook on the machine, pushing to `url`. */
 async function installHook(machine: Machine, url: string): Promise<void> {
-  const readme = await readFile(join(projectRoot, 'README.md'), 'utf8');
-  let script = /```sh\n(#!\/bin\/sh\n[^`]*OUT_PATHS[^`]*)```/.exec(readme)?.[1] ?? '';
+  const text = await readFile(join(projectRoot, 'docs/push.md'), 'utf8');
+  let script = /```sh\n(#!\/bin\/sh\n[^`]*OUT_PATHS[^`]*)```/.exec(text)?.[1] ?? '';
   for (const [from, to] of [
     ['cache=http://cache.example.org:8080', `cache=${url}`],
     ['stalled-download-timeout 60', 'stalled-download-timeout 2'],
   ] as const) {
-    assert.ok(script.includes(from), `the README has the hook with ${from}`);
+    assert.ok(script.includes(from), `docs/push.md has the hook with ${from}`);
     script = script.replace(from, to);
   }
   await writeFile(machine.path(HOOK), script, { mode: 0o755 });
@@ -74,7 +74,7 @@ function named({ paths }: Closure, name: string): string {
 for (const client of clients) {
   const { name, skip } = client;
 
-  test(`${name} pushes with the README's hook and a token in /etc/nix/netrc whatever it builds`, {
+  test(`${name} pushes with the hook of docs/push.md and a token in /etc/nix/netrc whatever it builds`, {
     skip,
   }, async (t) => {
     const machine = await teamMachine(t, client);

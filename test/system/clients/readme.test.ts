@@ -1,4 +1,4 @@
-// What the README says under "Push to it", done to the letter by real clients: only the port is another, the token is the one
+// What README.md and docs/push.md say of pushing, done to the letter by real clients: only the port is another, the token is the one
 // that was made and the key the one that was printed.
 import assert from 'node:assert/strict';
 import { copyFile, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
@@ -13,10 +13,10 @@ import { clients, type Machine } from './client.ts';
 import { assertHolds, buildClosure, type Closure, hashPart } from './closure.ts';
 import { realise, teamMachine } from './trust.ts';
 
-/** The blocks of the README under a heading, each as `language\ntext`. */
-async function blocksUnder(heading: string): Promise<string[]> {
-  const readme = await readFile(join(projectRoot, 'README.md'), 'utf8');
-  const section = readme.split(/^## /m).find((one) => one.startsWith(`${heading}\n`)) ?? '';
+/** The blocks of a document under a heading, each as `language\ntext`. */
+async function blocksUnder(document: string, heading: string): Promise<string[]> {
+  const text = await readFile(join(projectRoot, document), 'utf8');
+  const section = text.split(/^## /m).find((one) => one.startsWith(`${heading}\n`)) ?? '';
   return [...section.matchAll(/^```(\w*\n[^`]*)^```$/gm)].map(([, block]) => block as string);
 }
 
@@ -24,23 +24,14 @@ for (const client of clients) {
   const { name } = client;
   const skip = client.skip || need('openssl');
 
-  test(`${name} does what the README says of pushing`, { skip }, async (t) => {
-    const blocks = await blocksUnder('Push to it');
-    const [
-      copyHere = '',
-      compose = '',
-      keys = '',
-      image = '',
-      config = '',
-      netrc = '',
-      copyThere = '',
-      nixConf = '',
-      hook = '',
-    ] = blocks;
-    assert.equal(blocks.length, 9, 'the README is what this test is about');
+  test(`${name} does what the documents say of pushing`, { skip }, async (t) => {
+    const first = await blocksUnder('README.md', 'Push to it');
+    const team = await blocksUnder('docs/push.md', 'Push to it as a team');
+    assert.deepEqual([first.length, team.length], [2, 6], 'the documents are what this test is about');
+    const [copyHere = '', compose = ''] = first;
+    const [keys = '', image = '', config = '', netrc = '', copyThere = '', nixConf = ''] = team;
     assert.match(image, /^sh\ndocker run /, 'which container.test does');
     assert.match(compose, /^sh\ndocker compose exec cache cat \/data\/push\.netrc /, 'so does this');
-    assert.match(hook, /OUT_PATHS/);
 
     const builder = await teamMachine(t, client);
     const closure = await buildClosure(builder, 1);

@@ -1,5 +1,5 @@
 // What a team sets up to push and to substitute, with signatures demanded throughout: the service's name, its signing key,
-// tokens in a netrc, and clients whose nix.conf is that of the README.
+// tokens in a netrc, and clients whose nix.conf is that of docs/push.md.
 import assert from 'node:assert/strict';
 import { appendFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-// compose.yaml is accepted by docker-compose and says what the README promises. No engine is needed for that.
+// compose.yaml is accepted by docker-compose and says what README.md promises. No engine is needed for that.
 
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';

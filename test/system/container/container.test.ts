@@ -117,40 +117,50 @@ test('the container image', { skip }, async (t) => {
     assert.equal(await service.stop(), 0);
   });
 
-  await t.test('makes a key as the README says, which the service reads once it belongs to it', async (t) => {
-    const readme = readFileSync(join(projectRoot, 'README.md'), 'utf8');
-    const command = /^docker run --rm (.*) nix-binary-cache keygen (\S+)\nsudo chown 1000 (\S+)/m.exec(
-      readme,
-    );
-    const [, options, name = '', file = ''] = command ?? [];
-    assert.equal(options, '-u "$(id -u):$(id -g)" -v "$PWD:/keys" -w /keys');
-    // The same in buildah's words, for somebody whom the image does not know.
-    const folder = await temporaryFolder(t, 'keys');
-    await chown(folder, 4321, 4321);
-    const run = [
-      'run',
-      ...isolation,
-      '--user',
-      '4321:4321',
-      '--volume',
-      `${folder}:/keys`,
-      '--workingdir',
-      '/keys',
-    ];
-    const container = await createContainer(t);
-    const printed = await output('buildah', [...run, container, '--', ...config.Entrypoint, 'keygen', name]);
-    assert.match(printed, new RegExp(`^#   key_file = "${file}"$`, 'm'));
-    const { mode, uid } = await stat(join(folder, file));
-    assert.deepEqual([mode & 0o777, uid], [0o600, 4321]);
+  await t.test(
+    'makes a key as docs/push.md says, which the service reads once it belongs to it',
+    async (t) => {
+      const text = readFileSync(join(projectRoot, 'docs/push.md'), 'utf8');
+      const command = /^docker run --rm (.*) nix-binary-cache keygen (\S+)\nsudo chown 1000 (\S+)/m.exec(
+        text,
+      );
+      const [, options, name = '', file = ''] = command ?? [];
+      assert.equal(options, '-u "$(id -u):$(id -g)" -v "$PWD:/keys" -w /keys');
+      // The same in buildah's words, for somebody whom the image does not know.
+      const folder = await temporaryFolder(t, 'keys');
+      await chown(folder, 4321, 4321);
+      const run = [
+        'run',
+        ...isolation,
+        '--user',
+        '4321:4321',
+        '--volume',
+        `${folder}:/keys`,
+        '--workingdir',
+        '/keys',
+      ];
+      const container = await createContainer(t);
+      const printed = await output('buildah', [
+        ...run,
+        container,
+        '--',
+        ...config.Entrypoint,
+        'keygen',
+        name,
+      ]);
+      assert.match(printed, new RegExp(`^#   key_file = "${file}"$`, 'm'));
+      const { mode, uid } = await stat(join(folder, file));
+      assert.deepEqual([mode & 0o777, uid], [0o600, 4321]);
 
-    await writeFile(join(folder, 'cache.toml'), `upstreams = []\n[signing]\nkey_file = "${file}"\n`);
-    const mounts = ['cache.toml', file].map((one) => `${folder}/${one}:${HOME}/${one}:ro`);
-    const data = await dataFolder(t);
-    await assert.rejects(startContainer(t, config, { data, mounts }), /signing\.key_file, .*EACCES/);
-    await chown(join(folder, file), 1000, 4321);
-    const service = await startContainer(t, config, { data, mounts });
-    assert.equal(await service.stop(), 0);
-  });
+      await writeFile(join(folder, 'cache.toml'), `upstreams = []\n[signing]\nkey_file = "${file}"\n`);
+      const mounts = ['cache.toml', file].map((one) => `${folder}/${one}:${HOME}/${one}:ro`);
+      const data = await dataFolder(t);
+      await assert.rejects(startContainer(t, config, { data, mounts }), /signing\.key_file, .*EACCES/);
+      await chown(join(folder, file), 1000, 4321);
+      const service = await startContainer(t, config, { data, mounts });
+      assert.equal(await service.stop(), 0);
+    },
+  );
 
   await t.test('runs and stops as process 1 of a read-only root', async (t) => {
     const data = await dataFolder(t);
