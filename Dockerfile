@@ -6,6 +6,7 @@ WORKDIR /src
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json ./
+COPY scripts scripts
 COPY bin bin
 COPY lib lib
 RUN npm run build && npm ci --omit=dev --ignore-scripts

@@ -37,7 +37,7 @@ test('--repair fetches anew what is damaged, even where only a narinfo knows wha
     makePackage('plain', { size: 300_000 }),
     makePackage('packed', { compression: 'br' }),
     makePackage('both', { compression: 'xz' }),
-    makePackage('no-header', { compression: 'gzip' }),
+    makePackage('no-header', { compression: 'br' }),
   ];
   const [plain, packed, both, headless] = all as [Package, Package, Package, Package];
   const { config, upstream } = await withUpstream(t, ...all);
