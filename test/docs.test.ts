@@ -36,7 +36,7 @@ test('files that documents name exist', async () => {
   assert.ok(files.length >= 10, files.join());
   for (const file of files) {
     for (const [, built, path = ''] of (await read(file)).matchAll(
-      /(?<![\w/.])(dist\/)?((?:lib|test|bin|docs)\/[\w./-]*\w\/?)/g,
+      /(?<![\w/.])(dist\/)?((?:lib|test|bin|docs|scripts)\/[\w./-]*\w\/?)/g,
     )) {
       const source = built === undefined ? path : path.replace(/\.js$/, '.ts');
       assert.ok(existsSync(join(projectRoot, source)), `${file} names ${path}`);
