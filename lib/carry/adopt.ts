@@ -6,6 +6,8 @@ import { isDecodable } from '../bytes/codings.ts';
 import { piecesOf } from '../bytes/streams.ts';
 import { storageError } from '../disk/files.ts';
 import { CacheError, describe, isErrno } from '../errors.ts';
+import { caContents } from '../nix/ca-contents.ts';
+import { isContentAddressed } from '../nix/content-address.ts';
 import { checkFits, withoutNeedlessSize } from '../nix/fits.ts';
 import { sha256FromBytes } from '../nix/hash.ts';
 import { narNameOf } from '../nix/nar-names.ts';
@@ -139,15 +141,16 @@ class Run {
     path: string,
     { file, storedAt }: { readonly file: string; readonly storedAt: Date },
   ): Promise<'stored' | 'exists'> {
-    const { signal, store, watch } = this.#options;
+    const { signal, store, storeDir, watch } = this.#options;
     const spool = store.spool();
     try {
       await spool.ready();
       const digest = new Digest();
       const chunks = spooled(digest.through(counted(readPieces(file), watch, signal)), spool);
       const { compression } = info;
-      if (compression !== 'none' && isDecodable(compression))
-        await checkUnpacked(info.storePath, info, chunks);
+      const address = isContentAddressed(info, storeDir) ? caContents(info) : undefined;
+      if (compression === 'none' ? address !== undefined : isDecodable(compression))
+        await checkUnpacked(info.storePath, info, chunks, address);
       for await (const _ of chunks);
       const hash = digest.end();
       // Where the narinfo tells the file's hash, that counts; a name may be made of the NarHash.

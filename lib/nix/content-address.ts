@@ -11,12 +11,22 @@ const PATH_HASH_BYTES = 20;
 /** `text:<algorithm>:<digits>` or `fixed:[r:|git:]<algorithm>:<digits>`; SRI is none of its forms. */
 const FORM = /^(text:|fixed:r:|fixed:git:|fixed:)([a-z0-9]+:\S+)$/;
 
+export type AddressMethod = 'text:' | 'fixed:' | 'fixed:r:' | 'fixed:git:';
+
+/** What a CA field says; undefined if it can't be read. */
+export function contentAddressOf(
+  text: string | undefined,
+): { readonly method: AddressMethod; readonly digest: Digest } | undefined {
+  const [, method, hash = ''] = FORM.exec(text ?? '') ?? [];
+  const digest = parseDigest(hash);
+  return digest && { method: method as AddressMethod, digest };
+}
+
 /** Whether a CA field can be read by every client: one of the forms, with a hash of an algorithm that all of them know. */
 export function isContentAddress(text: string): boolean {
-  const [, method, hash = ''] = FORM.exec(text) ?? [];
-  const algorithm = parseDigest(hash)?.algorithm;
-  if (algorithm === undefined || algorithm === 'blake3') return false;
-  return method !== 'text:' || algorithm === 'sha256';
+  const { digest, method } = contentAddressOf(text) ?? {};
+  if (digest === undefined || digest.algorithm === 'blake3') return false;
+  return method !== 'text:' || digest.algorithm === 'sha256';
 }
 
 /**
@@ -24,9 +34,9 @@ export function isContentAddress(text: string): boolean {
  * bytes.
  */
 export function isContentAddressed(info: NarInfo, storeDir: string): boolean {
-  const [, method, hash = ''] = FORM.exec(info.ca ?? '') ?? [];
-  const digest = parseDigest(hash);
-  if (digest === undefined) return false;
+  const address = contentAddressOf(info.ca);
+  if (address === undefined) return false;
+  const { digest, method } = address;
   const own = info.storePath.slice(storeDir.length + 1);
   const refersToItself = info.references.includes(own);
   const others = [...new Set(info.references)].filter((name) => name !== own).sort();
@@ -42,7 +52,7 @@ export function isContentAddressed(info: NarInfo, storeDir: string): boolean {
     return path(`source${references}${refersToItself ? ':self' : ''}`, digest) === own;
   }
   if (info.references.length > 0) return false;
-  const how = method?.slice('fixed:'.length);
+  const how = method.slice('fixed:'.length);
   const fixed = `fixed:out:${how}${digest.algorithm}:${digest.bytes.toString('hex')}:`;
   return path('output:out', { algorithm: 'sha256', bytes: sha256(fixed) }) === own;
 }

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { decode } from '../bytes/codings.ts';
 import { CacheError } from '../errors.ts';
+import type { CaContents } from './ca-contents.ts';
 import type { Compression } from './compression.ts';
 import { type Sha256, sha256FromBytes } from './hash.ts';
 
@@ -47,19 +48,23 @@ export function compare(
 }
 
 /**
- * Unpacks a NAR's file, of a compression that can be decoded, and compares.
+ * Unpacks a NAR's file, of a compression that can be decoded or none, and compares; `address` gets what was in it.
  * @throws CacheError `invalid`, beginning with `label`, as soon as it is known to be wrong
  */
 export async function checkUnpacked(
   label: string,
   { compression, narHash, narSize }: ExpectedNar,
   chunks: AsyncIterable<Buffer>,
+  address?: CaContents,
 ): Promise<void> {
   const unpacked = new Digest();
-  for await (const _ of unpacked.through(decode(compression, chunks))) {
+  const inside = compression === 'none' ? chunks : decode(compression, chunks);
+  for await (const chunk of unpacked.through(inside)) {
+    address?.update(chunk);
     if (narSize !== undefined && unpacked.size > narSize)
       compare(label, 'NarSize', narSize, `more than ${narSize}`);
   }
   compare(label, 'NarSize', narSize, unpacked.size);
   compare(label, 'NarHash', narHash, sha256FromBytes(unpacked.end()));
+  address?.check(label);
 }

@@ -4,6 +4,7 @@
 import { CacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { NarInfos } from '../narinfos/narinfos.ts';
+import { isContentAddressed } from '../nix/content-address.ts';
 import { sameContent, withoutNeedlessSize } from '../nix/fits.ts';
 import { addressOf, isNameOf, pushedNarName, storedNarName } from '../nix/nar-names.ts';
 import {
@@ -66,8 +67,10 @@ export class PushedNarInfos {
     checkVouchedFor(info, keys, storeDir);
     const written = pushedNarName(info);
     const text = mended(received, info, storeDir, (name) => keys.some((key) => key.name === name));
+    // One that does not give the path is not passed on, and says nothing of what is in it.
+    const said = isContentAddressed(info, storeDir) ? info : { ...info, ca: undefined };
     // Signatures of several uploads at once are all kept: they are merged one after the other.
-    await narInfos.changing.run(hash, () => this.#merge(info, text, written, { ...circumstances, keys }));
+    await narInfos.changing.run(hash, () => this.#merge(said, text, written, { ...circumstances, keys }));
   }
 
   async #merge(

@@ -4,6 +4,7 @@ import { ByteLru } from '../bytes/byte-lru.ts';
 import { isDecodable } from '../bytes/codings.ts';
 import { piecesOf, type Reader } from '../bytes/streams.ts';
 import { CacheError } from '../errors.ts';
+import { caContents } from '../nix/ca-contents.ts';
 import { checkFits } from '../nix/fits.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
 import { checkUnpacked } from '../nix/unpacked.ts';
@@ -32,14 +33,22 @@ export class PushedNars {
   async check(info: NarInfo, nar: StoredObject, signal: AbortSignal): Promise<void> {
     try {
       checkFits(info, nar.meta);
-      if (info.compression === 'none' || !isDecodable(info.compression)) return;
+      const address = caContents(info);
       const { compression, narHash, narSize } = info;
-      const known = [nar.version, compression, narHash, narSize].join(' ');
+      if (compression === 'none' ? address === undefined : !isDecodable(compression)) return;
+      const known = [
+        nar.version,
+        compression,
+        narHash,
+        narSize,
+        address && `${info.storePath} ${info.ca}`,
+      ].join(' ');
       // Several paths may share a NAR, and a narinfo may come again with another signature.
       if (this.#unpacked.get(known)) return;
       const leave = await this.#unpacking.acquire(signal);
       try {
-        await checkUnpacked(info.storePath, info, unlessAborted(nar.reader(0, nar.meta.size), signal));
+        const pieces = unlessAborted(nar.reader(0, nar.meta.size), signal);
+        await checkUnpacked(info.storePath, info, pieces, address);
       } finally {
         leave();
       }

@@ -15,6 +15,7 @@ import {
   makePackage,
   nar,
   type Package,
+  pathFor,
   publicKey,
   readNarInfo,
   sha256,
@@ -242,14 +243,6 @@ test('signatures that are added without end are refused when the narinfo would b
   assert.deepEqual(statuses, [200, 413]);
   assert.ok((await get(service.url, plain.narInfoPath)).body.length <= 1 << 20);
 });
-
-/** The store path's base name that follows from `type` and a SHA-256, as Nix folds it. */
-function pathFor(type: string, hash: Buffer, name: string): string {
-  const whole = sha256(`${type}:sha256:${hash.toString('hex')}:/nix/store:${name}`);
-  const folded = Buffer.alloc(20);
-  for (const [i, byte] of whole.entries()) folded[i % 20] = (folded[i % 20] as number) ^ byte;
-  return `${encodeNix32(folded)}-${name}`;
-}
 
 test('76: trusted_keys: what follows from its content is taken unsigned, with references too; nothing else is', async (t) => {
   const service = await startTestService(t, { toml: trusting(TRUSTED) });
