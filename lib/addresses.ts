@@ -79,7 +79,7 @@ function embedded(address: string): string[] {
   if (startsWith(0x20, 0x02)) return [at(2, 3, 4, 5)];
   if (startsWith(0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0)) return [at(12, 13, 14, 15)];
   if (!startsWith(0, 0x64, 0xff, 0x9b, 0, 1)) return [];
-  // A prefix of whoever runs the network: of 48, 56, 64 or 96 bits, whose rest is zero but in the last case.
+  // The network operator's prefix: of 48, 56, 64 or 96 bits, with zeros behind the address except in the last case.
   const all = [at(12, 13, 14, 15)];
   if (isZeroFrom(11)) all.push(at(6, 7, 9, 10));
   if (isZeroFrom(12)) all.push(at(7, 9, 10, 11));

@@ -87,7 +87,7 @@ export class Cache {
   async find(name: ObjectName, via: Via = NOBODY, gone?: AbortSignal): Promise<Found | undefined> {
     if (name.kind === 'narinfo') return this.#findNarInfo(name.hash, via);
     const found = await this.#findFile(name, via, gone);
-    // Whoever is told so may ask for its narinfo at once, to push it again.
+    // A client that gets this 404 may ask for the narinfo at once, to push the path again.
     if (found === undefined && name.kind === 'nar') this.#seen.forget(pathOf(name));
     if (found === undefined || name.kind !== 'debug-info') return found;
     return this.#unlessLost(found, (archive) => this.#isLost(archive, via));
@@ -101,7 +101,7 @@ export class Cache {
     if (!this.#seen.has(path)) {
       if (await this.#isLost({ kind: 'nar', name: known.narName, hash: undefined }, via)) {
         await this.#narInfos.forsake(hash, known.narName);
-        // An upstream may have it, with another NAR.
+        // An upstream may have the path, with another NAR.
         const other = await this.#narInfos.find(hash, via);
         return other && foundInMemory(other.known, other.how);
       }
@@ -122,7 +122,7 @@ export class Cache {
     found: Found,
     isLost: (archive: NarFile) => Promise<boolean>,
   ): Promise<Found | undefined> {
-    // What can't be read here is for those who asked for it.
+    // A body that this Node can't decode is passed on as it is.
     if (found.coding !== undefined || (found.size ?? MAX_INDEX_BYTES) >= MAX_INDEX_BYTES) return found;
     const pieces: Buffer[] = [];
     for await (const piece of piecesOf(found.open(0, found.size))) pieces.push(Buffer.from(piece));
@@ -136,17 +136,17 @@ export class Cache {
       const stored = await this.#stored(name);
       if (stored !== undefined) return stored;
       const { value, joined } = await this.#fetcher.fetch(name, via, gone);
-      // It may have been uploaded while the upstreams were asked.
+      // The object may have been uploaded while the upstreams were asked.
       if (value === undefined) return this.#stored(name);
       if (value !== 'stored' && value.hold()) {
         const found = foundInDownload(value, name.kind, joined ? 'joined' : 'miss');
         const isToSign = isRealisation(name) && this.#narInfos.served.signsAll && found.coding === undefined;
         return isToSign ? this.#signed(name, found, value) : found;
       }
-      // It is being kept, as a whole or as a beginning to go on with: what comes next must find that. One that passes by a full disk
-      // is joined by nobody any more.
+      // The download is storing its file, or its beginning: the next attempt must find that. A download that bypasses a full disk
+      // can't be joined any more.
       if (value !== 'stored' && !value.isPassing) await value.ended;
-      // It is in the store by now; or it was, or could not be kept there, and must be fetched again.
+      // By now the object is in the store; or it was, or could not be kept, and is fetched again.
     }
     throw new CacheError('storage', `${pathOf(name)} does not stay in the store`);
   }
@@ -177,7 +177,7 @@ export class Cache {
   async announced(name: ObjectName, via: Via = NOBODY): Promise<Found | undefined> {
     if (name.kind !== 'nar' || name.hash === undefined) return undefined;
     const found = await this.#narInfos.find(name.hash, via);
-    // The NAR of what was pushed is here, or nowhere.
+    // The NAR of a pushed path is here, or nowhere.
     if (found === undefined || found.known.origin === 'push' || !isNameOf(name.name, found.known))
       return undefined;
     return foundInNarInfo(found.known.info);
@@ -188,7 +188,7 @@ export class Cache {
     if (name.kind === 'narinfo') {
       const known = await this.#narInfos.local(name.hash);
       if (known?.origin !== 'push') return undefined;
-      // If its NAR was damaged and set aside, only another push can make up for that, and clients push what is not here.
+      // If its NAR was set aside as damaged, only another push can replace it, and clients push only what they get a 404 for.
       const nar = await this.#store.version(pathOf({ kind: 'nar', name: known.narName, hash: undefined }));
       return nar === undefined ? undefined : foundInMemory(known, 'hit');
     }
@@ -234,7 +234,7 @@ export class Cache {
     const reader = found.open(0, undefined);
     const pieces: Buffer[] = [];
     try {
-      // A piece is only lent.
+      // The piece is only lent.
       for await (const piece of atMost(piecesOf(reader), MAX_REALISATION_BYTES, tooLong))
         pieces.push(Buffer.from(piece));
     } finally {

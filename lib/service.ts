@@ -46,7 +46,7 @@ export async function startService(
 ): Promise<Service> {
   const secrets = await loadSecrets(config);
   const stopping = new AbortController();
-  // Everything under way listens to it: that is no leak.
+  // Everything under way listens to this signal: that is no leak.
   setMaxListeners(0, stopping.signal);
   const engine = await createEngine(config, secrets, log, { signal: stopping.signal, now, resolver });
   const { cache, narInfos, store, uploads, upstreams } = engine;
@@ -77,7 +77,7 @@ export async function startService(
       ? undefined
       : new Scrub({ store, config, periodMs: config.scrubMs, log, signal: stopping.signal });
   const counted = collector.start();
-  // Not both at once: each looks at all files.
+  // The scrub waits for the count: each reads all files.
   scrub?.start(counted);
   return {
     url: server.url,
@@ -98,7 +98,7 @@ export async function startService(
     stop: async (graceMs) => {
       upstreams.hurry();
       await server.stop(graceMs);
-      // Only now: until here an answer may have depended on a download. The next start would not know of its rest.
+      // Only now are downloads ended: until here an answer may have depended on one.
       stopping.abort(new CacheError('aborted', 'the service is stopping'));
       const quiet = Promise.all([server.idle(), collector.idle(), scrub?.idle()])
         .then(() => engine.close())

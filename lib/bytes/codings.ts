@@ -99,14 +99,14 @@ async function* noting(chunks: Chunks, note: (error: unknown) => void): AsyncGen
 
 async function* through(decoder: Decoder, chunks: Chunks): AsyncGenerator<Buffer> {
   const fed = { bytes: 0 };
-  // It surfaces where the decoder is read.
+  // The error surfaces where the decoder is read.
   feed(decoder, chunks, fed).catch((error) => decoder.destroy(error));
   try {
     yield* decoder as AsyncIterable<Buffer>;
   } finally {
     decoder.destroy();
   }
-  // Decoders say nothing of what they leave behind.
+  // Decoders do not report input that they leave unread.
   if (decoder.bytesWritten === fed.bytes) return;
   throw new CacheError('invalid', `found bytes behind its end, which is at ${decoder.bytesWritten}`);
 }
@@ -132,7 +132,7 @@ async function* unzstd(create: () => Decoder, chunks: Chunks): AsyncGenerator<Bu
       yield* through(create(), oneFrame(next.value, pieces));
     }
   } finally {
-    // Nobody waits for it: a piece may still be on its way to a decoder that has failed.
+    // Not awaited: a piece may still be on its way to a decoder that has failed.
     pieces.return(undefined).catch(() => {});
   }
 }
@@ -149,7 +149,7 @@ async function* oneFrame(first: FramePiece, pieces: AsyncGenerator<FramePiece>):
     if (piece.bytes.length > 0) yield piece.bytes;
     if (piece.last) return;
     const next = await pieces.next();
-    // At the end of the pieces a frame that is cut off has made them fail already.
+    // A frame that is cut off has made the pieces fail already.
     if (next.done) return;
     piece = next.value;
   }

@@ -48,7 +48,7 @@ export class ZstdFrames {
         continue;
       }
       if (rest.length < state.need) {
-        // What was pushed is only lent, and may be other bytes by the next time.
+        // The chunk is only lent: its buffer may hold other bytes by the next call.
         this.#partial = Buffer.from(rest);
         return;
       }

@@ -115,7 +115,7 @@ class Run {
     flat: string | undefined,
   ): Promise<'stored' | 'exists' | undefined> {
     const { folder, store } = this.#options;
-    // In its own folder the store shows the flat file too.
+    // In place, the store itself shows the flat file too.
     const mayBeFlat = this.#inPlace && flat !== undefined;
     const there = mayBeFlat ? undefined : await store.open(path);
     if (there !== undefined) {
@@ -125,12 +125,12 @@ class Run {
     }
     if (flat === undefined) return undefined;
     const stats = await stat(join(folder, flat)).catch((error) => {
-      // It was that of another path too, and has been taken with that.
+      // Another path shares the NAR, which was taken over with that one.
       if (isErrno(error, 'ENOENT')) return undefined;
       throw storageError(`can't read ${flat}`, error);
     });
     if (stats === undefined) return this.#takeNar(info, name, path, undefined);
-    // Of a device or a pipe there is no end.
+    // A device or a pipe may have no end.
     if (!stats.isFile()) throw new CacheError('invalid', `${flat}, its NAR, is no file`);
     return this.#copyNar(info, name, path, { file: join(folder, flat), storedAt: stats.mtime });
   }
@@ -153,7 +153,7 @@ class Run {
         await checkUnpacked(info.storePath, info, chunks, address);
       for await (const _ of chunks);
       const hash = digest.end();
-      // Where the narinfo tells the file's hash, that counts; a name may be made of the NarHash.
+      // The narinfo's FileHash counts before the name, which may be made of the NarHash.
       const promised = info.fileHash === undefined ? hashInNarName(name) : undefined;
       const found = sha256FromBytes(hash);
       if (promised !== undefined && promised !== found && promised !== info.narHash)

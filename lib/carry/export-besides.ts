@@ -147,7 +147,7 @@ async function place(file: string, pieces: AsyncIterable<Buffer> | Iterable<Buff
       for await (const piece of pieces) await write(piece);
     });
   } catch (error) {
-    // FAT and exFAT take no colon, which is in the names of realisations; one of their drivers says that something is missing.
+    // FAT and exFAT allow no colon, which names of realisations have; one of their drivers reports it as ENOENT.
     const isOdd = file.includes(':') || file.includes('?');
     const refused =
       isCacheError(error, 'storage') && isErrno(error.cause, 'EINVAL', ...(isOdd ? ['ENOENT'] : []));

@@ -52,7 +52,7 @@ export async function exportTo(options: ExportOptions): Promise<void> {
     return attempt(options, label, () => load(hash, label));
   };
   if (options.roots === undefined) watch.total(wanted.size);
-  // Failures are told of once, below.
+  // Failures are reported once, below.
   else watch.total(await lookAhead(wanted, (hash, label) => load(hash, label).catch(() => undefined)));
   await inOrder(referencesFirst(wanted, reporting), AT_ONCE, async (known) => {
     checkAborted(signal);
@@ -91,7 +91,7 @@ async function allHere(store: Store): Promise<{ paths: Map<StoreHash, string>; b
   for await (const { path = '' } of store.list()) {
     const name = parseObjectName(path.slice(1), '');
     if (name?.kind === 'narinfo') paths.set(name.hash, path);
-    // A listing goes out with its path; of the others not all tell whose they are.
+    // Listings go out with their paths; for the other kinds, not all names tell which path they belong to.
     else if (name !== undefined && name.kind !== 'nar' && name.kind !== 'listing') besides.push(name);
   }
   return { paths, besides };
@@ -127,7 +127,7 @@ async function exportNar(known: KnownNarInfo, options: ExportOptions): Promise<'
     return await copyNar(known, file, size === undefined ? existing : undefined, options);
   } catch (error) {
     if (!isCacheError(error, 'damaged')) throw error;
-    // It has been set aside, and an upstream may have it.
+    // The damaged file has been set aside, and an upstream may have it.
     return copyNar(known, file, undefined, options);
   }
 }
@@ -141,7 +141,7 @@ async function copyNar(
 ): Promise<'taken' | 'there'> {
   const found = await options.engine.cache.find(narOf(known));
   if (found === undefined) throw new CacheError('not-found', 'its NAR is not here, and no upstream has it');
-  // What was put there under its name is whole, and the name fixes the bytes.
+  // A file that has its final name is whole, and the name fixes the bytes.
   if (existing !== undefined && existing === found.size) {
     found.close();
     return 'there';
@@ -164,7 +164,7 @@ async function copyChecked(
 ): Promise<void> {
   const digest = new Digest();
   const chunks = digest.through(written(counted(piecesOf(body), watch, signal), write));
-  // Nothing has ever looked into what the Go service left under a name that is no hash.
+  // The Go service checked nothing, and this name is no hash to check against.
   const promised = hashInNarName(narName);
   const mustUnpack = info.fileHash === undefined && (promised === undefined || promised === info.narHash);
   if (mustUnpack && isDecodable(info.compression)) await checkUnpacked(info.storePath, info, chunks);

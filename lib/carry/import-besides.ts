@@ -44,7 +44,7 @@ export class ImportedBesides {
   async rest(all: boolean): Promise<void> {
     const { source } = this.#options;
     for await (const name of source.list()) {
-      // These have come with their paths.
+      // Listings, and logs unless all are taken, have come with their paths.
       if (name.kind === 'listing' || (name.kind === 'log' && !all)) continue;
       await this.#take(name, !all);
     }

@@ -52,7 +52,7 @@ export class FolderSource implements ImportSource {
     const file = join(this.#folder, `${hash}.narinfo`);
     try {
       const stats = await stat(file);
-      // Of a device or a pipe there is no end.
+      // A device or a pipe may have no end.
       if (!stats.isFile()) throw new CacheError('invalid', `${file} is no file`);
       if (stats.size <= MAX_NARINFO_BYTES) return await readFile(file, 'utf8');
     } catch (error) {
@@ -128,7 +128,7 @@ function filesFor(folder: string, reference: string): string[] {
   const url = parseUrl(reference, base);
   if (url === undefined) return [];
   const path = decoded(url.pathname);
-  // Who copied a cache with wget has its query in the names of files, and its other host nowhere.
+  // A cache that was copied with wget has the query in its file names, and nothing of another host.
   const names = [`${path}${url.search}`, path, `/nar/${path.slice(path.lastIndexOf('/') + 1)}`];
   const root = resolve(folder);
   const files = names.filter((name) => !name.includes('\0')).map((name) => resolve(root, `.${name}`));
@@ -171,12 +171,12 @@ export class UpstreamSource implements ImportSource {
 
   async besides(name: Besides): Promise<Buffer | undefined> {
     for (const path of namesOf(name)) {
-      // The one character of our names that a URL would take for something else.
+      // `?` is the one character of our names that a URL would read as something else.
       const url = this.#upstream.resolve(path.slice(1).replaceAll('?', '%3F'));
       const found = await this.#askSmall(url, (answer, label) =>
         collect(answer.body, MOST_BYTES, () => tooLong(label)),
       ).catch((error) => {
-        // Not every cache knows such addresses.
+        // Not every cache knows addresses of this kind.
         if (isCacheError(error, 'refused') || isCacheError(error, 'not-found')) return undefined;
         throw error;
       });

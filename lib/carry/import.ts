@@ -43,7 +43,7 @@ export async function importFrom(options: ImportOptions): Promise<void> {
     checkAborted(signal);
     const text = await options.source.narInfo(hash);
     if (text !== undefined) return offered(hash, text, options);
-    // What it refers to may have been here for long, or come from another stick.
+    // A path's references may have been here for long, or come from another stick.
     if (!roots.has(hash) && (!closures || (await engine.narInfos.local(hash)) !== undefined))
       return undefined;
     throw new CacheError('not-found', `there is no narinfo of ${label}`);
@@ -51,7 +51,7 @@ export async function importFrom(options: ImportOptions): Promise<void> {
   const reporting: Load<Offered> = (hash, label) => attempt(options, label, () => load(hash, label));
   if (closures) {
     const quietly: Load<Offered> = (hash, label) => load(hash, label).catch(() => undefined);
-    // What is left out because it is here counts too, and is none of the paths to come.
+    // Paths that are here already count towards the total, but are not walked.
     watch.total(await lookAhead(roots, quietly));
   } else watch.total(roots.size);
   const besides = new ImportedBesides(options);
@@ -83,7 +83,7 @@ async function takeNar(one: Offered, options: ImportOptions): Promise<NarName | 
   const { info } = one;
   const { store, uploads } = engine;
   checkAborted(signal);
-  // Before its NAR is read for nothing.
+  // Checked before its NAR is read for nothing.
   checkVouchedFor(info, readKeys(config.trustedKeys), config.storeDir);
   if (await isHere(info, options)) return 'there';
   const sha256 = info.fileHash ?? (info.compression === 'none' ? info.narHash : undefined);
@@ -110,7 +110,7 @@ async function isHere(info: NarInfo, { config, engine, log }: ImportOptions): Pr
   if (existing === undefined) return false;
   const { storeDir, trustedKeys } = config;
   if (!sameContent(existing.info, info)) {
-    // What lacks a signature that is demanded by now gives way to what has it.
+    // A path without a signature that is demanded by now is replaced by one that has it.
     if (existing.origin === 'push' && !isVouchedFor(existing.info, readKeys(trustedKeys), storeDir))
       return false;
     log.info(`${info.storePath} is already here with another content, which stays`);
@@ -130,7 +130,7 @@ async function takeNarInfo(
   const { store } = engine;
   const nar = await store.open(pathOf({ kind: 'nar', name: narName, hash: undefined }));
   await nar?.close();
-  // Nobody could push it otherwise, and no client minds; where no hash tells what it is, the size must be right.
+  // A wrong FileSize beside a right hash is mended: no client looks at it. Without a hash the size must be right.
   const isNeedless = withoutNeedlessSize(info).fileSize === undefined;
   const sized = nar !== undefined && isNeedless ? withFileSize(text, nar.meta.size) : text;
   const body = Buffer.from(withUrl(sized, `nar/${narName}`));

@@ -32,7 +32,7 @@ export async function placeFile(file: string, fill: (write: Write) => Promise<vo
   const folder = dirname(file);
   const temporary = join(folder, `.export-${randomBytes(8).toString('hex')}.tmp`);
   try {
-    // Unlike write, writeFile goes on until all of it is there.
+    // Unlike write, writeFile goes on until all bytes are written.
     await replaceFile(file, temporary, (handle) => fill((chunk) => handle.writeFile(chunk)));
     await syncFolder(folder);
   } catch (error) {

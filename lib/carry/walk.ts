@@ -73,7 +73,7 @@ export async function inOrder<T>(
   try {
     for await (const item of items) {
       const work = begin(item);
-      // It is heard of when its turn comes.
+      // An error surfaces when this piece is awaited.
       work.catch(() => {});
       begun.push(work);
       if (begun.length >= ahead) await finish();

@@ -39,7 +39,7 @@ export async function readNar(
     for await (const _ of inner.through(decode(coding, outer.through(file.pieces(from)))));
   } catch (error) {
     if (!isCacheError(error, 'invalid')) throw error;
-    // From the start: nobody knows how far the decoder has come.
+    // Hashed from the start: it is not known how far the decoder has read.
     const sha256 = (await file.hash(from)).toString('hex');
     return { size, sha256, unpacked: { coding, result: { failure: describe(error) } } };
   }
@@ -112,7 +112,7 @@ export function difference(info: NarInfo, { sha256, size, unpacked }: NarFacts):
   const failure = inside !== undefined && 'failure' in inside ? inside.failure : undefined;
   if (failure !== undefined) return { signed: false, reason: `its NAR ${failure}` };
   const { narHash, narSize } = (inside ?? {}) as { narHash?: Sha256; narSize?: number };
-  // Where a hash tells that it is the file, a wrong size does no harm: no client looks at it.
+  // A wrong FileSize beside a right hash does no harm: no client looks at it.
   const isTold = (info.fileHash !== undefined && hash !== undefined) || narHash !== undefined;
   return (
     (isTold ? undefined : differ('FileSize', info.fileSize, size)) ??

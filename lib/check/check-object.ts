@@ -105,7 +105,7 @@ export class Checker {
     const { id } = file.source;
     const facts = await readNar(file, 0, guessCoding(undefined, head));
     this.#nars.set(id, { version: file.version, facts }, 1);
-    // The Go service wrote down no names, but a NAR's is a hash: its own, or that of what is in it.
+    // The Go service noted no names, but a NAR's name is a hash: of the file, or of what is packed in it.
     const hash = sha256FromBytes(Buffer.from(facts.sha256 ?? '', 'hex'));
     const inside = facts.unpacked?.result;
     const hashes = inside !== undefined && 'narHash' in inside ? [hash, inside.narHash] : [hash];
@@ -137,13 +137,13 @@ export class Checker {
       info = parseNarInfo(text, storeDir);
     } catch (error) {
       if (!isCacheError(error, 'invalid')) throw error;
-      // Not a reason to throw a whole cache away: the configuration may be of another one.
+      // Another store_dir is no reason to throw a whole cache away: the configuration may be the wrong one.
       const kind = isOfOtherStore(text, storeDir) ? 'doubtful' : 'damaged';
       return found(finding(file, name, describe(error), kind));
     }
     if (name === undefined) return found(finding(file, name, `it is about ${info.storePath}`));
     const { reason, vouched } = keys().judge(info, origin);
-    // Of what was pushed there may be no second copy, and the operator may have changed the keys.
+    // A pushed path may have no second copy, and the operator may have changed the keys.
     const isOurs = origin === 'push' || origin === 'unknown';
     const kind = isOurs || vouched ? 'doubtful' : 'damaged';
     const doubt = reason === undefined ? undefined : finding(file, name, reason, kind);
@@ -172,7 +172,7 @@ export class Checker {
       if (narFile.source.flat) this.#explained.set(id, true, 1);
       const different = difference(info, facts);
       if (different === undefined) return undefined;
-      // A NAR whose name says what it must be, and that is so, is right. Else a signature tells which of the two to believe.
+      // A NAR whose hash is in its name is right. Otherwise the narinfo's signature tells which of the two to believe.
       const narIsWrong = !isProven(narName, facts) && different.signed && vouched;
       return narIsWrong
         ? finding(narFile, nar, `${pathOf(name)} says of it: ${different.reason}`)
@@ -200,7 +200,7 @@ export class Checker {
         () => 'moving' as const,
         () => undefined,
       );
-    // Once more at the end: it may have been put back since the first look.
+    // Opened once more at the end: the file may have been put back since the first look.
     return (await open()) ?? (await isMoving()) ?? open();
   }
 

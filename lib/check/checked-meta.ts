@@ -16,7 +16,7 @@ export async function readMeta(
     throw new CacheError('damaged', `its header says it is ${meta.path}`);
   if (name === undefined || name.kind !== meta.kind)
     throw new CacheError('damaged', `its header calls ${meta.path} a ${meta.kind}`);
-  // Else what was pushed would be collected: by its origin alone is it told from what can be had again.
+  // An invalid origin would make a pushed object collectable: only the origin says that it was pushed.
   if (!/^(?:push|unknown|https?:\/\/.+)$/.test(meta.origin))
     throw new CacheError('damaged', `its header says it came from ${JSON.stringify(meta.origin)}`);
   return { meta, from: length, name };

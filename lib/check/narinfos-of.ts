@@ -43,7 +43,7 @@ export async function* narInfosOf(
       const named = await read(file, storeDir);
       if (named !== undefined) yield named;
     } catch (error) {
-      // It has changed since, or is damaged itself: its own check tells.
+      // The narinfo has changed since, or is damaged itself: its own check reports that.
       if (!isCacheError(error, 'damaged') && !isCacheError(error, 'invalid')) throw error;
     } finally {
       await file.close();

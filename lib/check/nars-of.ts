@@ -49,7 +49,7 @@ async function lookAside(folder: string, path: string, storeDir: string): Promis
       return foundIn(file.toString(), { origin: 'unknown' }, storeDir);
     }
   });
-  // The name that is made of what it says may be wrong by now.
+  // The name derived from the narinfo may be wrong by now.
   const written = files.flatMap((file) => narNamesIn(file.toString('latin1')));
   const narNames = new Set([...all.flatMap((one) => [...one.narNames]), ...written]);
   const storePath = all.find((one) => one.storePath !== undefined)?.storePath;
@@ -71,7 +71,7 @@ function foundIn(
 ): Found {
   const others = otherNars.filter(isNarName);
   try {
-    // It says itself which store it is of, whatever the configuration says now.
+    // The narinfo says itself which store it is of, whatever the configuration says now.
     const info = parseNarInfo(text, storeDirIn(text) ?? storeDir);
     const narNames = new Set([narNameOf(info, origin), ...others]);
     return { storePath: info.storePath, narNames, otherNames: new Set(otherNamesOf(info)) };

@@ -32,7 +32,7 @@ export async function createRepairer(
       if (value !== undefined && value !== 'stored') await value.ended;
       return value;
     }
-    // It may be in memory still, from before it was set aside.
+    // The narinfo may be in memory still, from before it was set aside.
     narInfos.forget(name.hash);
     const value = await narInfos.find(name.hash);
     await narInfos.settled(name.hash);

@@ -109,7 +109,7 @@ export class Scrub {
     const now = this.#clock.now();
     const fresh: Position = { startedAt: now, after: undefined, objects: 0, bytes: 0, findings: 0 };
     const saved = (await loadPosition(store.folder)) ?? fresh;
-    // It may have been noted before the clock was set back.
+    // The position may have been noted before the clock was set back.
     let position = { ...saved, startedAt: Math.min(saved.startedAt, now) };
     await this.#save(position);
     const counted = store.tally.totals ?? (await countFolder(store.folder, signal));
@@ -131,16 +131,16 @@ export class Scrub {
           findings: position.findings + (await this.#act(checked)),
         };
         this.#position = position;
-        // Its share of the time left, as its bytes are of the bytes left.
+        // An object gets that share of the time left that its bytes are of the bytes left.
         due += (left * bytes) / Math.max(rest, bytes, 1);
         await this.#until(due);
       }
     } finally {
-      // Whatever comes: what has been read need not be read again.
+      // Saved in any case, so that objects read so far are not read again.
       await this.#save(position).catch((error) => log.warn(`scrub: ${describe(error)}`));
     }
     const { bytes, findings, objects, startedAt } = position;
-    // Only once, if a restart comes between the last object and the end of the time.
+    // Logged only once, also if a restart comes between the last object and the end of the period.
     if (saved.after === undefined || objects > saved.objects) {
       const took = formatAge(this.#clock.now() - startedAt);
       log.info(`scrub: read all ${objects} objects, ${formatBytes(bytes)}, in ${took}; ${findings} findings`);
@@ -190,7 +190,7 @@ export class Scrub {
       if (!(await this.#setAside(finding))) continue;
       count++;
       if (finding.name?.kind === 'narinfo') continue;
-      // Its narinfo would have clients believe that they need not push it again.
+      // With its narinfo still here, clients would believe that they need not push it again.
       const lost = new Set([finding.source.id]);
       for await (const one of narInfosOf(store.folder, config.storeDir, lost, signal)) {
         if (!one.pushed || !(await this.#isDangling(one.finding))) continue;

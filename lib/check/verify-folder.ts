@@ -116,10 +116,10 @@ class Verification {
     for (const { file, id, label, reason } of await listQuarantined(store.folder)) {
       signal.throwIfAborted();
       const source: FolderFile = { id, flat: false, file: fileOf(store.folder, { id, flat: false }) };
-      // Another one has come in its place, which is checked like all others.
+      // Another file has taken its place, and is checked like all others.
       if (await isThere(store.folder, id)) await dropQuarantined(store.folder, id);
       else if (await isDangling(file, id, reason)) {
-        // What is the matter with it may be over, or be mended.
+        // The reason for setting the file aside may be gone, or mended.
         await putBack(file, source.file);
         await dropQuarantined(store.folder, id);
         for (const finding of (await checkAny(this.#checker, source)).findings) await this.#act(finding);
@@ -184,12 +184,12 @@ class Verification {
       isAside = await this.#options.store.setAside(label, source.file, version, reason);
     } catch (error) {
       if (!isCacheError(error, 'storage')) throw error;
-      // A disk that takes no writes, or a folder of another user, is read to its end all the same.
+      // On a read-only disk, or in another user's folder, the check goes on all the same.
       this.result.damaged++;
       this.#options.onEvent({ kind: 'found', finding, stays: describe(error.cause) });
       return;
     }
-    // Somebody may have replaced or removed it since: then it is not what was found.
+    // The file may have been replaced or removed since: then it is not the damaged one.
     if (!isAside) return;
     this.result.damaged++;
     this.#lost.push(finding);

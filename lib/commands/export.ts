@@ -26,6 +26,6 @@ export async function exportPaths(
     output.stdout.write(`${progress.summary('exported')}\n`);
     return progress.failures > 0 ? 3 : 0;
   };
-  // Nobody has used a package because all were copied: a collection would not know any more which to take.
+  // An export is not a use: if it marked all paths as used, a collection could not tell which to remove.
   return withEngine(config, output, run, { quiet: true });
 }

@@ -33,11 +33,11 @@ async function writeNew(file: string, text: string, mode: number): Promise<void>
   try {
     const handle = await open(file, 'wx', mode);
     try {
-      // Whoever has told their clients of a key can't do without it.
+      // A key that clients were told of must survive a power loss.
       await handle.writeFile(text);
       await handle.sync();
     } catch (error) {
-      // Half a key would be in the way of the next attempt.
+      // Half a key file would block the next attempt.
       await rm(file, { force: true });
       throw error;
     } finally {

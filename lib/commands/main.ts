@@ -19,7 +19,7 @@ import { verify } from './verify.ts';
 /** Runs the command in `args`; resolves to the exit code. Never rejects. */
 export async function main(args: readonly string[]): Promise<number> {
   const log = createLog((line) => process.stderr.write(line));
-  // `list | head` closes the pipe: that is no failure.
+  // `list | head` closes the pipe, which is no failure.
   process.stdout.on('error', (error) => {
     if (isErrno(error, 'EPIPE')) process.exit(0);
     process.stderr.write(`nix-binary-cache: can't write the output: ${describe(error)}\n`);
@@ -98,7 +98,7 @@ export async function main(args: readonly string[]): Promise<number> {
         break;
       case 'serve':
         await serve(load, log);
-        // Not left to Node, which at its natural end waits for requests of its own that may never finish.
+        // Exits by itself: Node would wait for requests of its own that may never finish.
         process.exit(0);
     }
     return 0;

@@ -36,7 +36,7 @@ export class ProgressLine {
     this.#last = now;
     const text = words(now - this.#started);
     if (!isTerminal) this.#out.write(`${text.trimStart()}\n`);
-    // A line that is broken by the terminal can't be cleared.
+    // A line that the terminal wraps can't be cleared.
     else this.#out.write(CLEAR + `${bar(done)}  ${text}`.slice(0, (this.#out.columns || 80) - 1));
     this.#drawn = isTerminal;
   }

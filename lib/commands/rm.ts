@@ -35,7 +35,7 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   const { narNames, otherNames, storePath: whole = storePath } = found;
   const pinned = (await new Pins(store.folder).list()).filter((one) => one.storePath === whole);
   for (const { name } of pinned) out.write(`it is pinned as ${name}: the pin stays\n`);
-  // Until its NAR is gone it is kept where nobody is served it: who is interrupted and comes again finds there what to remove.
+  // Until its NAR is gone the narinfo is kept where it is not served: after an interruption, `rm` finds there what to remove.
   await moveAside(store.folder, idOf(narInfoPath));
   await syncPlaces(store.folder, narInfoPath);
   const heard = heeded(store.folder);
@@ -49,14 +49,14 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   const names = [...new Set([...narNames, ...otherNames])];
   const needs = (...of: NarName[]) =>
     survey(store.folder, storeDir, new Set(of.map((name) => idOf(pathOfNar(name)))), unreadable);
-  // All objects are looked at, which takes its time: once for all names.
+  // This looks at all objects and takes time, so it is done once for all names.
   const known = needs(...names);
   for (const name of names) {
     const narPath = pathOfNar(name);
     const nar = idOf(narPath);
     const others = () => needs(name).narInfos.get(nar) ?? 0;
     let count = known.narInfos.get(nar) ?? 0;
-    // Looked at again when nobody can find it any more: a narinfo that names it may have come meanwhile.
+    // Looked at again once the NAR can't be found any more: a narinfo that names it may have come meanwhile.
     if (count === 0) await dropQuarantined(store.folder, nar);
     const isThere = narNames.has(name) || (await store.version(narPath)) !== undefined;
     const bytes = count > 0 || !isThere ? undefined : removeNar(store.folder, nar, () => others() > 0);

@@ -14,8 +14,8 @@ const GRACE_MS = 30_000;
  * @throws CacheError `config` or `startup`
  */
 export async function serve(load: () => Promise<Config>, log: Log): Promise<void> {
-  // From the first moment: the first process of a container gets only signals that it listens for, and a start may wait long for
-  // another service to leave the folder. Until somebody listens for it, a SIGHUP ends the process.
+  // Signals are heard from the first moment: process 1 of a container gets only signals that it listens for, and a start may wait long for
+  // another service to leave the folder. Without a listener, a SIGHUP ends the process.
   const stopping = stopSignal(log);
   const config = await load();
   const starting = startService(config, log);
@@ -29,7 +29,7 @@ export async function serve(load: () => Promise<Config>, log: Log): Promise<void
   log.info(`${await stopping}: finishing running answers, for at most ${GRACE_MS / 1000} s`);
   if (await service.stop(GRACE_MS)) {
     log.info('stopped');
-    // Nothing of ours is left, but a question to a name server that nobody waits for any more would keep Node for seconds.
+    // Nothing is left to do, but a DNS question that nobody waits for any more would keep Node alive for seconds.
     return exitNow(0);
   }
   log.error('stopped without waiting any longer for the disk, which hangs');

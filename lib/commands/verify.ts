@@ -37,7 +37,7 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
   const store = await openStore(config, quiet(log, line));
   const stop = new AbortController();
   const interrupt = () => stop.abort(new CacheError('aborted', 'interrupted'));
-  // Once: the second ends the process at once, as ever.
+  // Heard once: a second signal ends the process at once.
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
   const context = { store, log: aside(log, line), signal: stop.signal };
   const writer = command.repair ? await showWriter(config.cacheDir) : undefined;

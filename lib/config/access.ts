@@ -66,7 +66,7 @@ export function accessOf(
   if (read === 'token' && (values.tokens ?? []).length === 0) {
     report.add(['read'], 'found "token" but no [[tokens]], expected one for those who may read');
   }
-  // Nobody is let in by address unless that is said: behind a reverse proxy everybody comes from this machine.
+  // No address may push by default: behind a reverse proxy every client has this machine's address.
   const pushFrom = defined(values.from ?? []);
   const ownToken = tokens.length === 0 && values.from === undefined;
   return { tokens, read, pushFrom, ownToken, trustedProxies: defined(values.trustedProxies ?? []) };

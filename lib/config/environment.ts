@@ -14,7 +14,7 @@ export function substitute(
   report: Report,
   path: KeyPath = [],
 ): unknown {
-  // Deeper than any key of ours: what stands there is refused as it is.
+  // Deeper than any key: such a value is refused as it stands.
   if (path.length > DEEPEST) return value;
   if (typeof value === 'string') return inString(value, env, report, path);
   if (Array.isArray(value)) return value.map((item, i) => substitute(item, env, report, [...path, i]));
@@ -36,7 +36,7 @@ function inString(
     const found = /^\$\{[A-Za-z_]\w*\}$/.test(reference) ? env[name] : undefined;
     if (found !== undefined) return found;
     complete = false;
-    // The name only: what stands around it may be a password.
+    // Only the name is shown: the rest of the text may be a password.
     report.add(path, `found \${${name}}, expected the name of an environment variable that is set`);
     return '';
   });

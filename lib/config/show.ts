@@ -55,7 +55,7 @@ function secretSpan(text: string, start: number): readonly [number, number] | un
   const rest = text.slice(start);
   const user = /^(.*)(?:@|%40)/s.exec(rest)?.[1];
   if (user !== undefined) return [start, start + user.length];
-  // `https://user:password` whose host was forgotten: what stands where a port should and isn't one.
+  // `https://user:password` without a host: the password stands where a port should.
   const port =
     text.slice(0, start).endsWith('://') && /^[^/?#:[\]]*:(?!\d+(?:[/?#"',\s}\]]|$))/.exec(rest)?.[0];
   return port ? [start + port.length, text.length] : undefined;

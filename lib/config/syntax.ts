@@ -12,7 +12,7 @@ export function parseToml(text: string, file: string): unknown {
     // With integers as bigints, 30 and 30.0 stay apart, and no integer is too large to be reported.
     return parse(text, { integersAsBigInt: true });
   } catch (error) {
-    // The original doesn't become the cause: its message quotes lines as they are, passwords and all.
+    // The original error is not the cause: its message quotes lines as they are, with passwords.
     if (!(error instanceof TomlError)) throw new CacheError('config', `${file}: found no valid TOML`);
     const reason = error.message.split('\n', 1)[0]?.replace(/^Invalid TOML document: /, '');
     const place = `${file}:${error.line}:${error.column}`;
@@ -22,7 +22,7 @@ export function parseToml(text: string, file: string): unknown {
 
 /** The faulty line between its neighbours, with a caret below it, in smol-toml's form. */
 function frame(text: string, error: TomlError): string {
-  // A string over several lines may hide a password on a line that nothing marks as part of a URL.
+  // In a string over several lines, a password may stand on a line that does not look like a URL.
   if (text.includes('"""') || text.includes("'''")) return '';
   const lines = text.split(/\r?\n/);
   const width = String(error.line + 1).length;

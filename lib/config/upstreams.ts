@@ -32,7 +32,7 @@ export function upstream(path: Check<string>): Check<UpstreamConfig> {
   const check = table(fields, ['url']);
   return (value, place) => {
     const values = check(value, place);
-    // A bad proxy doesn't hide that its upstream is there twice.
+    // A bad proxy must not hide that its upstream is listed twice.
     if (values?.url === undefined) return undefined;
     const publicKeys = values.public_keys?.filter((key) => key !== undefined) ?? knownKeys(values.url.url);
     const { proxy, ca_file: caFile, max_connections: maxConnections = MAX_CONNECTIONS } = values;

@@ -39,7 +39,7 @@ const LONGEST_URL = 300;
 /** Reads the URL of an upstream: no slash at its end, no default port, scheme and host in lower case. */
 export function parseUpstreamUrl(text: string): UpstreamUrl {
   const expected = 'a URL such as "https://cache.nixos.org"';
-  // URL() would forgive all of these: "https:host", "https:\host", and spaces and line ends anywhere.
+  // URL() would accept all of these: "https:host", "https:\host", and spaces and line ends anywhere.
   if (!/^https?:\/\/[^/?#]/i.test(text)) throw unexpected(text, `${expected}, with http:// or https://`);
   if (/[\s\p{Cc}\\]/u.test(text)) throw unexpected(text, `${expected}, without spaces or backslashes`);
   const url = parseUrl(text);
@@ -113,7 +113,7 @@ export function parseSize(text: string, least = 1): number {
 /** Reads a public key in the form that Nix has in `trusted-public-keys`. */
 export function parsePublicKey(text: string): PublicKey {
   if (isPublicKey(text)) return text;
-  // It may be a secret key, pasted by mistake: nothing but its name is shown.
+  // The text may be a secret key, pasted by mistake: only its name is shown.
   const found = `${text.includes(':') ? text.slice(0, text.indexOf(':') + 1) : ''}***`;
   throw unexpected(found, 'a public key "name:base64", the base64 of 32 bytes');
 }
@@ -123,7 +123,7 @@ function unexpected(found: string, expected: string): CacheError {
 }
 
 function isHost(text: string): boolean {
-  // Digits and dots that make no address are a mistyped one, never a name.
+  // Digits and dots that are no address are a mistyped address, never a name.
   return isIP(text) !== 0 || (/^[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?$/i.test(text) && /[^\d.]/.test(text));
 }
 

@@ -12,7 +12,7 @@ export const QUIETLY = TO_READ | (constants.O_NOATIME ?? 0);
 /** Undefined if there is no such file. Leaves no trace: to note that a file was read, a read would wait for the disk's journal. */
 export async function openForReading(file: string): Promise<FileHandle | undefined> {
   try {
-    // The owner of a file alone may ask for that.
+    // Only a file's owner may open it with O_NOATIME.
     return await open(file, QUIETLY).catch((error) => {
       if (isErrno(error, 'EPERM', 'EINVAL')) return open(file, TO_READ);
       throw error;
@@ -45,7 +45,7 @@ export async function replaceFile(
     const handle = await open(temporary, 'w', 0o644);
     try {
       await fill(handle);
-      // Else power loss may leave the name on nothing.
+      // Without this, a power loss may leave the name on an empty file.
       await handle.sync();
     } finally {
       await handle.close();

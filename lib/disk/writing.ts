@@ -30,7 +30,7 @@ export const remove = (file: string) => writing(() => fs.rm(file, { recursive: t
 /** With those above it; the first of them that was not there, if there is one. */
 export const makeFolder = (folder: string) =>
   writing(async () =>
-    // Why it can't be done `recursive` does not tell: on a read-only disk it says that something is missing.
+    // `recursive` hides the reason: on a read-only disk it reports ENOENT.
     fs.mkdir(folder, { recursive: true }).catch(async () => {
       await fs.mkdir(folder);
       return folder;

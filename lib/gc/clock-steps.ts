@@ -47,7 +47,7 @@ export class ClockSteps {
     const at = this.#steady();
     const since = at - this.#forMs;
     const former = this.#former.map(({ from, offset, to }) => ({
-      // What the first of them found in the folder may be from before it.
+      // The first stretch also covers files from before the service began.
       fromMs: Math.max(since, from === this.#begun ? since : from) + offset,
       toMs: to + offset + CLOCKS_DIFFER_MS,
     }));

@@ -21,7 +21,7 @@ export async function closureOf(
   const infos = new Map<StoreHash, NarInfo>();
   const missing: StoreHash[] = [];
   const seen = new Set(roots);
-  // Grows while it is walked.
+  // The set grows while it is walked.
   for (const hash of seen) {
     const info = await readInfo(store, storeDir, hash);
     if (info === undefined) {

@@ -118,7 +118,7 @@ export async function missingFree(folder: string, { minFreeBytes }: GcConfig): P
 async function pinnedIds(store: FolderStore, storeDir: string): Promise<Set<string>> {
   const rootsIn = new Map<string, StoreHash[]>();
   for (const { storePath } of await new Pins(store.folder).list()) {
-    // It says itself where it is, whatever the configuration says now.
+    // A full path says itself which store it is in, whatever the configuration says now.
     const isWhole = storePath.startsWith('/') && isBasename(basename(storePath));
     const folder = isWhole ? dirname(storePath) : storeDir;
     const root = hashIn(storePath, folder);

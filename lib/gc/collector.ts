@@ -47,11 +47,11 @@ export class Collector {
   /** Counts what is there, in the background, and watches from then on; resolves when it has counted. */
   start(): Promise<void> {
     const { config, log, store } = this.#options;
-    // The first requests after a start have waited long enough.
+    // The count begins a little later: the first requests after a start go first.
     const counted = this.#count(COUNT_AFTER_MS, ({ bytes, objects }) => {
       log.info(`holding ${objects} objects, ${formatBytes(bytes)}`);
     });
-    // It may be too much.
+    // The folder may hold too much already.
     counted.then(() => this.#look()).catch(() => {});
     store.tally.watch((full) => (full ? this.request() : void this.#look()));
     this.#timer = setInterval(() => {
@@ -110,7 +110,7 @@ export class Collector {
     }
     this.#lookedAt = now;
     try {
-      // How much there is may be unknown since the start; a collection counts.
+      // If the total is not known since the start, a collection counts.
       const isDue = maxAgeMs !== undefined || store.tally.totals === undefined;
       if (store.tally.totals !== undefined) await this.#countAgain();
       const tooFull = isTooLarge() || (await missingFree(store.folder, config.gc)) > 0;

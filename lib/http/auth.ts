@@ -76,7 +76,7 @@ export class Access {
 
   async #checkToken(address: string, secret: string, right: Right): Promise<void> {
     await this.#guesses.turn(address, this.#tokenOf(secret)?.name);
-    // Tokens may have changed since.
+    // The tokens may have been reloaded while this request waited.
     const token = this.#tokenOf(secret);
     if (token === undefined) {
       this.#guesses.wrong(address);
@@ -117,7 +117,7 @@ export class Access {
   #isHidden(req: IncomingMessage): boolean {
     // A web page that a user of an allowed machine looks at must not push in its name.
     if (req.headers.origin !== undefined) return true;
-    // The last of a chain of trusted proxies may have been told nothing by the one before it.
+    // In a chain of trusted proxies, the last may have been told nothing by the one before it.
     if (this.#policy.trustedProxies.has(this.addressOf(req))) return true;
     if (this.#hopBehind(peerOf(req), req) !== undefined) return false;
     return SPOKEN_FOR.some((name) => req.headers[name] !== undefined);
@@ -128,7 +128,7 @@ export class Access {
     const forwarded = req.headers['x-forwarded-for'];
     const trusted = this.#policy.trustedProxies;
     if (forwarded === undefined || !trusted.has(peer)) return undefined;
-    // The nearest hop stands last; what stands before the first one we do not know may be made up.
+    // The nearest hop stands last; entries before the first unknown hop may be made up.
     const hops = String(forwarded).split(',').map(hopAddress).reverse();
     const address = hops.find((hop) => !trusted.has(hop)) ?? hops.at(-1) ?? '';
     return isIP(address) === 0 ? undefined : address;

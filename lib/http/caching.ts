@@ -30,10 +30,10 @@ export function cacheControl(lasting: boolean, open: boolean): string {
 /** Whether the client has this very version already: then it gets 304 instead of the body. */
 export function isUnchanged(headers: IncomingHttpHeaders, { etag, modified }: Validators): boolean {
   const { 'if-none-match': known, 'if-modified-since': since } = headers;
-  // If-Modified-Since counts only for whoever sends no If-None-Match.
+  // If-Modified-Since counts only without If-None-Match.
   if (known !== undefined) return etag !== undefined && names(known, etag);
   if (since === undefined || modified === undefined) return false;
-  // What is no date compares as false.
+  // A value that is no date compares as false.
   return wholeSeconds(modified) <= Date.parse(since);
 }
 

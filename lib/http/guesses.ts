@@ -45,8 +45,8 @@ export class Guesses {
     if (guesser.waiting >= MAX_WAITING) {
       throw new CacheError('unauthorized', `too many wrong tokens came from ${address}, try again later`);
     }
-    // Others behind the address go on as ever. Only now, when a wrong one would have had to wait: or whoever does not wait for
-    // the answers would learn, as fast as they can ask, which tokens are in use there.
+    // Clients with a known token behind the same address are not delayed. Checked only now, when a wrong token would have to wait:
+    // otherwise a client that does not wait for answers could learn quickly which tokens are in use there.
     if (token !== undefined && guesser.known.has(token)) return undefined;
     const ms = Math.min(FIRST_WAIT_MS * 2 ** (guesser.wrong - FREE), LONGEST_WAIT_MS);
     guesser.waiting++;

@@ -16,7 +16,7 @@ const NOTHING = Buffer.alloc(0);
 
 /** Watches a connection whose present answer is `answering()`, if there is one. */
 export function watchHalfOpen(socket: Socket, answering: () => ServerResponse | undefined): void {
-  // Node would end the other half by itself.
+  // Without this, Node would end the other half by itself.
   socket.allowHalfOpen = true;
   socket.once('end', () => {
     let looks = 0;
@@ -32,7 +32,7 @@ export function watchHalfOpen(socket: Socket, answering: () => ServerResponse | 
       const mayAsk = res !== undefined && !res.headersSent && res.req.httpVersionMinor > 0;
       if (mayAsk && looks !== 1) res.writeContinue();
       else socket.write(NOTHING);
-      // The question is no answer.
+      // The interim 100 does not count as an answer.
       written = socket.bytesWritten;
       timer = setTimeout(look, LOOKS_MS[Math.min(looks++, LOOKS_MS.length - 1)]).unref();
     };

@@ -56,7 +56,7 @@ export function createHandler(options: HandlerOptions): Handler {
     if (kind === 'health' && req.method !== 'PUT') return sendText(req, res, 200, 'ok');
     const leave = access.check(req, req.method === 'PUT' ? 'push' : 'pull');
     if (leave !== undefined) await leave;
-    // Only now: whoever may not ask is not told either which names we know.
+    // Only after the check of rights: a client that may not ask must not learn which names are valid.
     if (kind === 'none') throw wanted.reason;
     if (req.method === 'PUT') return put(req, res, expects, wanted, note);
     switch (wanted.kind) {
@@ -84,11 +84,11 @@ export function createHandler(options: HandlerOptions): Handler {
     pushed: boolean,
     note: Note,
   ): Promise<void> {
-    // Clients ask so before an upload and skip it if the answer is yes, so only what is here counts; but they do not ask by an
-    // address of ours.
+    // Clients send HEAD before an upload and skip the upload if the answer is 200, so only local files count; but they never use an
+    // address from our narinfos for that.
     const localOnly = req.method === 'HEAD' && name.kind === 'nar';
     const via = viaOf(req.headers.via);
-    // An upstream of ours, or one of its own, has us as upstream: whoever waits for the answer waits for this one.
+    // The request has been here before: an upstream has us as its upstream, and waits for this answer.
     const round = isRound(via, self);
     const gone = new AbortController();
     res.once('close', () => gone.abort());
@@ -98,7 +98,7 @@ export function createHandler(options: HandlerOptions): Handler {
       const local = await cache.local(name);
       return local === undefined && !round ? cache.announced(name, via) : local;
     };
-    // From behind the wrong bytes that it has, a client would get a whole that is wrong.
+    // A client that has wrong bytes must not continue behind them: its whole would be wrong.
     if (!pushed && isRest(req) && cache.hasMisled(name))
       throw new CacheError('not-found', 'what was sent of it was wrong');
     const send = async () => {
@@ -109,7 +109,7 @@ export function createHandler(options: HandlerOptions): Handler {
       await sendFound(req, res, found, access.isOpenTo(req));
     };
     await send().catch((error) => {
-      // It is set aside by now, and may be had from an upstream.
+      // The damaged file is set aside by now, and an upstream may have a good one.
       if (res.headersSent || !isCacheError(error, 'damaged')) throw error;
       return send();
     });
@@ -206,11 +206,11 @@ async function refuse(
   detail?: string,
 ): Promise<void> {
   if (status === 405) res.setHeader('Allow', 'GET, HEAD, PUT');
-  // Nix sends what it has in its netrc without being asked; others ask their user when they see this.
+  // Nix sends its netrc credentials unasked; other clients ask their user when they see this header.
   if (status === 401) res.setHeader('WWW-Authenticate', 'Basic realm="nix-binary-cache", charset="UTF-8"');
   const hasBody =
     req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined;
-  // A client that was not told to continue may or may not send its body: the next request can't be found after it.
+  // A client that was not told to continue may or may not send its body, so the start of the next request is unknown.
   if (hasBody) res.setHeader('Connection', 'close');
   if (hasBody && !expects) await drain(req);
   const text = detail === undefined ? `${STATUS_CODES[status]}` : `${STATUS_CODES[status]}: ${detail}`;

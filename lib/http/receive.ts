@@ -22,7 +22,7 @@ export function receive(
   stallMs: number,
 ): AsyncIterable<Buffer> {
   const header = req.headers['content-encoding'];
-  // In an answer it means nothing; here the body has signatures between its chunks.
+  // In an upload, aws-chunked means that signatures stand between the chunks; in an answer it means nothing.
   const coding = /aws-chunked/i.test(header ?? '') ? 'aws-chunked' : codingOf(header);
   if (coding !== undefined && !isDecodable(coding)) {
     const known = DECODABLE.join(', ');
@@ -32,7 +32,7 @@ export function receive(
     );
   }
   const transfer = req.headers['transfer-encoding'];
-  // Of others node:http only takes off the chunks.
+  // For other transfer codings node:http only undoes the chunks.
   if (transfer !== undefined && transfer.trim().toLowerCase() !== 'chunked') {
     throw new CacheError(
       'unsupported',
@@ -51,7 +51,7 @@ async function* received(
   waiting: ServerResponse | undefined,
   stallMs: number,
 ): AsyncGenerator<Buffer> {
-  // Not before somebody reads: until then it may be refused without costing the client a byte.
+  // 100 is sent only when the body is read: until then a refusal costs the client no byte.
   waiting?.writeContinue();
   const stalled = () => new CacheError('timeout', `the client sent nothing for ${stallMs / 1000} s`);
   try {

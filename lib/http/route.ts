@@ -34,7 +34,7 @@ export function route(target: string): Route {
   if (segments.length === 0 || (segments.length === 1 && segments[0] === 'upload')) return { kind: 'home' };
   if (segments.length === 1 && segments[0] === 'healthz') return { kind: 'health' };
   if (segments.at(-1) === 'nix-cache-info') return { kind: 'cache-info' };
-  // The store's URL may have a path: what precedes the name, but for `upload`, is not ours to interpret.
+  // The store's URL may have a path: segments before the name mean nothing here, except `upload`.
   for (const length of [1, 2, 3]) {
     if (segments.length < length) break;
     const name = parseObjectName(segments.slice(-length).join('/'), query);

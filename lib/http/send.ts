@@ -29,7 +29,7 @@ export async function sendFound(
   const validators = { etag, modified };
   if (etag !== undefined) res.setHeader('ETag', etag);
   if (modified !== undefined) res.setHeader('Last-Modified', modified.toUTCString());
-  // Some proxies give a body of unknown length that was cut a clean end: what is behind them must not keep that.
+  // Some proxies end a cut body of unknown length cleanly, so caches behind them must not keep it.
   const mayBeShort = size === undefined && body === undefined;
   res.setHeader('Cache-Control', mayBeShort ? NEVER : cacheControl(lasting, open));
   if (isUnchanged(req.headers, validators)) {
@@ -55,7 +55,7 @@ export async function sendFound(
   }
   if (range === 'unsatisfiable') {
     found.close();
-    // Clients give up at a 416, and come again after a 502.
+    // Clients give up after a 416, but retry after a 502.
     if (!found.sure) throw new CacheError('upstream', `has ${size} bytes, as it seems; asked for others`);
     res.removeHeader('Content-Type');
     res.setHeader('Cache-Control', NEVER);
@@ -75,18 +75,18 @@ export async function sendFound(
   }
   const reader = found.open(range?.start ?? 0, range?.end ?? size);
   try {
-    // What is on disk may turn out damaged, and be had elsewhere, as long as nothing of it has gone out; and of a short body
-    // nothing is shown before it is known to be right, so that there is time for a status that says if it is not.
+    // A file on disk may turn out damaged; as long as no byte has gone out, an upstream can replace it. A short body
+    // is held back until it is known to be right, so that there is time for an error status.
     const first = reader.next();
     first.catch(() => {});
     if (found.how === 'hit') await first;
     else if (size === undefined) await within(UNSIZED_MS, first);
     else if (size <= SHORT_BYTES) await within(SHORT_MS, first);
-    // The others' headers need not wait for a first byte that may be a slow upstream's.
+    // For other bodies the headers go out before the first byte, which a slow upstream may delay.
     res.flushHeaders();
     await pour(reader, res, first);
   } catch (error) {
-    // HTTP/1.0 ends a body of unknown length by closing: only a reset differs from that.
+    // HTTP/1.0 ends a body of unknown length by closing, so only a reset shows that it was cut.
     if (size === undefined && req.httpVersionMinor === 0) req.socket.resetAndDestroy();
     throw error;
   } finally {
@@ -102,9 +102,9 @@ function pour(reader: Reader, res: ServerResponse, first: Promise<Buffer | undef
       else res.write(piece, (error) => (error ? left(error) : step()));
     };
     const step = () => void reader.next().then(send, reject);
-    // That is how it shows, whatever the error: a reset, a broken pipe, or a stream that is destroyed already.
+    // Any error here means that the client left: a reset, a broken pipe, or a stream that is destroyed already.
     const left = (cause?: Error) => reject(new CacheError('aborted', 'the client left', cause));
-    // What has happened before somebody listens is not told again.
+    // `close` may have fired before this listened.
     if (res.destroyed) return left();
     res.once('close', () => left());
     first.then(send, reject);

@@ -49,7 +49,7 @@ export async function startServer(
   headersMs = HEADERS_MS,
 ): Promise<RunningServer> {
   const options = {
-    // No deadline on a whole request: a large upload over a slow link takes what it takes.
+    // No deadline on a whole request: a large upload over a slow link may take hours.
     requestTimeout: 0,
     headersTimeout: headersMs,
     connectionsCheckingInterval: headersMs / 10,
@@ -61,10 +61,10 @@ export async function startServer(
     tls === undefined
       ? createServer(options)
       : createTlsServer({ ...options, ...contextOf(tls), handshakeTimeout: headersMs });
-  // Their bytes are bounded. Of more than 1000 Node would drop the rest in silence, among them what a proxy has added.
+  // Header bytes are bounded elsewhere. Node would silently drop headers beyond 1000, among them those that a proxy added.
   server.maxHeadersCount = 0;
-  // Without this Node ends the connection as soon as the client has ended its half, answer or no answer. Not in Node's
-  // documentation, but there since 0.x; what it is worth is tested.
+  // Without this, Node closes the connection as soon as the client has ended its half, even before the answer. Not in Node's
+  // documentation, but there since 0.x; a test shows that it works.
   Object.assign(server, { httpAllowHalfOpen: true });
   const turns = new Turns();
   const handlers = new UnderWay();
@@ -82,7 +82,7 @@ export async function startServer(
   });
   const handshaking = new Handshakes();
   if (tls !== undefined) handshaking.watch(server as TlsServer);
-  // Connections that fail before they are secure: no client of ours, and no concern of the others.
+  // A failed TLS handshake concerns no other client.
   server.on('tlsClientError', (_error, socket: Socket) => socket.destroy());
   server.setTimeout(SILENT_MS);
   server.on('request', handle(false));
@@ -94,7 +94,7 @@ export async function startServer(
     if (error.code === 'ECONNRESET') socket.destroy();
     else cutOff(socket, unreadableStatus(error.code), turns.isBusy(socket));
   });
-  // Without this Node would hang up on it without a word. With this, nobody but us looks after the connection any more.
+  // Without this listener, Node would hang up on a CONNECT silently. With it, the socket is ours to end.
   server.on('connect', (_req, socket: Socket) => {
     socket.on('error', () => {});
     cutOff(socket, 405, turns.isBusy(socket));
@@ -157,7 +157,7 @@ function refuseExpectation(res: ServerResponse): void {
 
 /** What can't be taken for a request gets its status and is cut off. */
 function cutOff(socket: Socket, status: number, busy: boolean): void {
-  // Behind an answer that is being sent, another one would be taken for its bytes.
+  // While an answer is being sent, a second one would be read as part of its body.
   if (busy || !socket.writable) {
     socket.destroy();
     return;

@@ -19,7 +19,7 @@ export async function readNarInfo(answer: Answer, label: string): Promise<string
       new CacheError('timeout', `${label}: narinfo not there within ${NARINFO_MS / 1000} s`),
     );
   };
-  // A stall is too long a silence; this is against an upstream that never falls silent.
+  // The stall timeout bounds silence; this bounds an upstream that sends slowly for ever.
   const timer = setTimeout(tooSlow, NARINFO_MS);
   try {
     return (await collect(answer.body, MAX_NARINFO_BYTES, tooLong)).toString();
@@ -30,10 +30,10 @@ export async function readNarInfo(answer: Answer, label: string): Promise<string
 
 /** @throws CacheError `invalid` or `upstream` if what `answer` said does not count */
 export function checkBelievable(info: NarInfo, answer: Answer, upstream: Upstream, storeDir: string): void {
-  // A narinfo whose NAR can't be asked for is none.
+  // A narinfo whose URL can't be asked for is no good.
   upstream.resolve(info.url);
   const proven = isContentAddressed(info, storeDir) || upstream.checkSigned(info, storeDir);
-  // Cut off behind a line it looks whole: then references or signatures are missing, for as long as it is kept.
+  // A narinfo that was cut behind a line looks whole, but lacks references or signatures.
   if (answer.delimited || proven) return;
   throw new CacheError('upstream', 'it has neither a length nor chunks nor a signature that shows its end');
 }

@@ -105,7 +105,7 @@ export class NarInfos {
     try {
       const text = (await object.bytes()).toString();
       const known = this.served.know(hash, text, object.meta);
-      // Since `open` it may have been replaced.
+      // The narinfo may have been replaced since `open`.
       if (before === this.#forgotten) {
         const checkedAt = this.#options.now();
         const ready = { known, version: object.version, checkedAt, checks: this.#checks };
@@ -133,7 +133,7 @@ export class NarInfos {
     if (local !== undefined) return { known: local, how: 'hit' };
     const { value, joined } = await this.#lookups.join(viaKey(hash, via), () => this.#lookup(hash, via));
     if (value !== undefined) return { known: value, how: joined ? 'joined' : 'miss' };
-    // It may have been uploaded while the upstreams were asked.
+    // The object may have been uploaded while the upstreams were asked.
     const late = await this.local(hash);
     return late && { known: late, how: 'hit' };
   }
@@ -143,11 +143,11 @@ export class NarInfos {
     const stored = await this.local(hash);
     if (stored !== undefined) return { value: stored, ended: Promise.resolve() };
     const { upstreams } = this.#options;
-    // Those it came through have said only that they do not have it yet: that is nothing to remember.
+    // Caches that the request came through only said that they lack it so far, so the miss is not remembered.
     const path = via.length === 0 ? pathOf({ kind: 'narinfo', hash }) : undefined;
     const first = await upstreams.first(this.#candidates(hash, via), { kind: 'narinfo', path });
     const value = first.kind === 'found' ? first.value : undefined;
-    // Somebody has it, and is not believed for some seconds: the miss must not outlast them.
+    // An upstream has the narinfo, but is not believed for some seconds: the miss must not last longer.
     if (value === undefined && path !== undefined && this.#lost.has(hash)) upstreams.misses.forget(path);
     const ended = value && this.#keeping.keep(hash, value.text, value.origin);
     return { value, ended: ended ?? Promise.resolve() };
@@ -251,7 +251,7 @@ export class NarInfos {
       const { store } = this.#options;
       const known = await this.local(hash);
       if (known?.narName !== narName || known.origin !== 'push') return;
-      // It may have been pushed meanwhile.
+      // The NAR may have been pushed meanwhile.
       if (!(await store.isGone(pathOf({ kind: 'nar', name: narName, hash: undefined })))) return;
       await store.setAsideAs(pathOf({ kind: 'narinfo', hash }), `its NAR nar/${narName} is not here`);
       this.forget(hash);
@@ -273,7 +273,7 @@ export class NarInfos {
 
   #drop(hash: StoreHash, narName: NarName, why: string, before = () => {}): Promise<void> {
     return this.changing.run(hash, async () => {
-      // It may still be on its way into the store.
+      // The narinfo may still be on its way into the store.
       await this.settled(hash);
       const known = await this.local(hash);
       if (known?.narName !== narName || known.origin === 'push') return;

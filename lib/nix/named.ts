@@ -42,7 +42,7 @@ export async function judgeNamed(
   if (packing !== undefined && isDecodable(packing)) {
     narHash = await hashInside(packing, file.through(chunks));
     if (narHash === 'wrong') {
-      // Nobody knows how far the decoder has come.
+      // It is not known how far the decoder has read.
       file = new Digest();
       for await (const _ of file.through(pieces()));
     }
@@ -75,7 +75,7 @@ async function begun(chunks: Chunks): Promise<{ head: Buffer; chunks: Chunks }> 
   while (head.length < TELLING_BYTES) {
     const next = await chunks.next();
     if (next.done) break;
-    // A chunk is only lent.
+    // The chunk is only lent.
     head = Buffer.concat([head, next.value]);
   }
   const all = async function* () {

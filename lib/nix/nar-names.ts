@@ -61,7 +61,7 @@ export function namesBehind(address: NarName): [byFileHash: NarName, byNarHash: 
  */
 export function namesFor(name: NarName, hash: StoreHash | undefined): [NarName, ...NarName[]] {
   const [plain, address] = namesBehind(name) ?? [name.replace(/^narhash-(?=[0-9a-z]{52}\.)/, '') as NarName];
-  // Both hashes of what is not packed are one.
+  // Without compression, FileHash and NarHash are the same.
   if (hashInNarName(plain) === undefined || partsOfAddress(name)?.compression === 'none') return [plain];
   const proven = withPacking(plain);
   const withoutPath = `narhash-${proven}` as NarName;
@@ -87,7 +87,7 @@ export function otherNamesOf(info: NarInfo): NarName[] {
 
 /** Whether a name that came with the store hash of this narinfo means its NAR, which is stored as `narName`. */
 export function isNameOf(name: NarName, { info, narName }: { info: NarInfo; narName: NarName }): boolean {
-  // What is packed so and has that inside is right for whoever knows no more of it than its NarHash.
+  // For an address made of the NarHash, any file packed that way with that NAR inside is right.
   const addresses = [addressOf(info), addressOf({ ...info, fileHash: undefined })];
   const names = addresses.flatMap((address) => namesBehind(address) ?? []);
   return name === narName || names.some((one) => name === one || name === nixNarName(one));

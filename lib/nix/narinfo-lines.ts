@@ -60,7 +60,7 @@ export function readLines(text: string): NarInfoLines {
     if (colon < 0) throw malformed(line);
     const name = line.slice(0, colon);
     if (name === 'Sig') {
-      // Some write them on a machine whose lines end otherwise; clients read no further than the padding.
+      // Some signatures end in CR; clients read no further than the base64 padding.
       const value = line.slice(colon + 1).trim();
       if (!isSig(value)) continue;
       sigs.push(value);
@@ -77,7 +77,7 @@ export function readLines(text: string): NarInfoLines {
       drop(name);
       keep(name, value);
     } else if (OPTIONAL.has(name)) {
-      // Two that contradict each other.
+      // Two lines that contradict each other.
       drop(name);
       fields.set(name, '');
     } else throw new CacheError('invalid', `narinfo has more than one ${name}`);

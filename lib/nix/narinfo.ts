@@ -76,9 +76,9 @@ export function mended(
   storeDir: string,
   isEd25519: (keyName: string) => boolean = () => false,
 ): string {
-  // Clients end with a failed assertion where another path follows from it.
+  // Clients end with a failed assertion if another path follows from the CA.
   const isFalse = info.ca !== undefined && !isContentAddressed(info, storeDir);
-  // A client that trusts the key stops at it; to the others it is worth nothing.
+  // A client that trusts the key stops at such a signature; to others it is worth nothing.
   const wrong = info.sigs.filter((sig) => isEd25519(keyName(sig)) && !isEd25519Sig(sig));
   const unwanted = new Set([...(isFalse ? [`CA: ${info.ca}`] : []), ...wrong.map((sig) => `Sig: ${sig}`)]);
   const left = withoutLines(readLines(text).text, unwanted);

@@ -7,7 +7,7 @@ const VALUES = new Map([...NIX32_ALPHABET].map((digit, value) => [digit, value])
 
 /** The nix32 text of `bytes`, ⌈8·length/5⌉ digits. */
 export function encodeNix32(bytes: Uint8Array): string {
-  // Digits put together one by one would stay in memory as a string for each: thirty times what they take as one.
+  // Concatenating single digits would keep a string for each in memory: thirty times the size of one string.
   const digits = Buffer.alloc(Math.ceil((bytes.length * 8) / 5));
   for (let n = 0; n < digits.length; n++) {
     const bit = n * 5;

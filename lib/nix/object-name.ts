@@ -58,7 +58,7 @@ export function parseObjectName(path: string, query: string): ObjectName | undef
       // Some clients encode the `?` of a narinfo's URL, which makes the query a part of the name.
       const [, name = '', tail = query] = /^([^?]*)(?:\?(.*))?$/s.exec(rest) ?? [];
       if (!isNarName(name)) return undefined;
-      // A name of ours that is made of the store hash has it already, whatever became of the query.
+      // An address of ours contains the store hash, whatever became of the query.
       const inName = /^([0-9a-z]{32})-[0-9a-z]{52}\.nar/.exec(name)?.[1] ?? '';
       const inQuery = new URLSearchParams(tail).get('hash') ?? '';
       return { kind: 'nar', name, hash: [inName, inQuery].find(isStoreHash) };

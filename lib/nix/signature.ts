@@ -63,7 +63,7 @@ export function readKeys(keys: readonly PublicKey[]): Keys {
  * @throws CacheError `invalid`, which does not repeat it
  */
 export function readSecretKey(text: string): Signer {
-  // Without a colon there is no name, and all of it is secret.
+  // Without a colon there is no name, and all of the text is secret.
   const [, name = '', base64 = ''] = /^([^:\s]+):(\S*)$/.exec(text.trim()) ?? [];
   const bytes = Buffer.from(base64, 'base64');
   if (bytes.length !== 2 * KEY_BYTES || bytes.toString('base64') !== base64) {

@@ -17,7 +17,7 @@ export class Changes {
   tell(): void {
     if (this.#waiting.size === 0) return;
     const waiting = this.#waiting;
-    // Whoever looks and waits again waits for the next change.
+    // A waiter that looks and waits again waits for the next change.
     this.#waiting = new Set();
     for (const wake of waiting) wake();
   }

@@ -21,7 +21,7 @@ export class Flights<T> {
     const flight = start();
     this.#flights.set(key, flight);
     const clear = () => {
-      // It may have been dropped, and another one have taken its place.
+      // The entry may have been dropped, and another flight have taken its place.
       if (this.#flights.get(key) === flight) this.#flights.delete(key);
     };
     flight.then(({ ended }) => ended.then(clear, clear), clear);

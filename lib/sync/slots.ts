@@ -82,7 +82,7 @@ export class Slots {
       const waiting = { weight, granted };
       const aborted = () => {
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
-        // It may have stood before one that fits.
+        // The one that gave up may have stood before one that fits.
         this.#grant();
         reject(signal.reason);
       };

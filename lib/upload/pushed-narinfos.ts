@@ -80,7 +80,7 @@ export class PushedNarInfos {
     { alone, keys, signal }: Circumstances & { readonly keys: Keys },
   ): Promise<void> {
     const { log, narInfos, store, storeDir } = this.#options;
-    // The client may have had it from here a moment ago, while it was still on its way into the store.
+    // The client may have got the narinfo from here a moment ago, while it was still on its way into the store.
     await narInfos.settled(info.hashPart);
     const found = await narInfos.local(info.hashPart);
     const existing = found !== undefined && sameContent(found.info, info) ? found : undefined;
@@ -92,21 +92,21 @@ export class PushedNarInfos {
       );
       return;
     }
-    // Who sends back what we served has our address of the NAR in it, or a former one.
+    // A client that sends back a narinfo we served has our address of the NAR in it, or a former one.
     const sentBack = written === addressOf(info) ? storedNarName(info) : written;
     const narName = existing !== undefined && isNameOf(written, existing) ? existing.narName : sentBack;
     const pathOfNar = (name: NarName) => pathOf({ kind: 'nar', name, hash: undefined });
     const here = async (name: NarName) => (await store.version(pathOfNar(name))) !== undefined;
     const nar = await store.open(pathOfNar(narName));
-    // Of what is here already a client may send back what was said of it once.
+    // For a path that is here, a client may send back a FileSize that was served once.
     const judged = existing === undefined ? info : withoutNeedlessSize(info);
     if (nar !== undefined) await this.#nars.check(judged, nar, signal);
     const path = pathOf({ kind: 'narinfo', hash: info.hashPart });
     const put = async (merged: string, origin: string, kept = narName) => {
-      // Signatures come to one another without end.
+      // Merged signatures could grow without bound.
       const bytes = Buffer.from(merged);
       if (bytes.length > MAX_NARINFO_BYTES) throw tooLarge(MAX_NARINFO_BYTES, bytes.length);
-      // Those of another content go with it.
+      // NARs of a replaced content are not named any more.
       const otherNars = existing && (await this.#otherNars(path, kept, existing.narName, narName));
       await storeBody(store, [bytes], () => ({ path, kind: 'narinfo', origin, otherNars }), PUSHED);
       narInfos.forget(info.hashPart);
@@ -114,16 +114,16 @@ export class PushedNarInfos {
     const owned = nar?.meta.origin === 'push';
     const fetched = existing !== undefined && existing.origin !== 'push' && existing.narName === narName;
     if (nar !== undefined && (owned || !fetched)) {
-      // It may have come from an upstream, and the client skipped its upload when it saw that.
+      // The NAR may have come from an upstream, in which case the client skipped its upload.
       if (owned) await store.sync(nar.meta.path);
       else await this.#nars.own(nar.meta.path);
-      // No signature covers where a NAR is and how it is packed: what was said of that first stays, while it is so.
+      // No signature covers where a NAR is and how it is packed: the first statement stays while its NAR is here.
       const first = existing?.origin === 'push' && (await here(existing.narName)) ? existing : undefined;
       const sized = withFileSize(withUrl(text, `nar/${narName}`), nar.meta.size);
       const sent = withSigs(sized, existing?.info.sigs ?? []);
       if (first === undefined) await put(sent, 'push');
       else await put(withSigs(first.text, info.sigs), 'push', first.narName);
-      // A collection may have taken the NAR in this very moment, while nothing named it.
+      // A collection may have removed the NAR a moment ago, while no narinfo named it.
       if (await here(first?.narName ?? narName)) return;
       await store.delete(path);
       narInfos.forget(info.hashPart);
@@ -147,7 +147,7 @@ export class PushedNarInfos {
     await stored?.close();
     const names = new Set([...(stored?.meta.otherNars ?? []), ...known]);
     names.delete(kept);
-    // Pushed ones have a hash for a name, and so all of them fit.
+    // Pushed NARs are named by a hash, so all of them fit into the header.
     const others = [...names].filter((name) => name !== undefined && isNarName(name) && hashInNarName(name));
     const newest = others.slice(-MAX_OTHER_NARS) as NarName[];
     return newest.length === 0 ? undefined : newest;

@@ -68,7 +68,7 @@ export class PushedNars {
     const { kind, narHash, sha256, size } = object.meta;
     const describe = (digest: Buffer) => {
       const found = digest.toString('hex');
-      // What was read a short while ago is not compared while it is read.
+      // A file that was checked a short while ago is not compared again while it is read.
       if (sha256 !== undefined && sha256 !== found) {
         throw new CacheError('damaged', `${path}: expected the SHA-256 ${sha256}, found ${found}`);
       }

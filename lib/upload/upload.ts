@@ -92,7 +92,7 @@ export class Uploads {
     try {
       await this.#put(name, body, { signal, alone });
     } catch (error) {
-      // There was room for it when it came, and others took that.
+      // There was room when the upload began, and others took it.
       if (isCacheError(error, 'storage') && isFull(error.cause)) {
         throw new CacheError('full', error.message, error.cause);
       }

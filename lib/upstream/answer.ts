@@ -49,7 +49,7 @@ export function isContinuation(part: Part | undefined): boolean {
 /** What the body of a 200 or 206, to a request for `part` or for all, is of the whole; or, in words, why it can't be used. */
 export function extentOf({ headers, statusCode }: IncomingMessage, part?: Part): Extent | string {
   const transfer = headers['transfer-encoding'];
-  // Nobody asked for another, and node:http would take its bytes for the body's.
+  // No other transfer coding was asked for, and node:http would read its bytes as the body's.
   if (transfer !== undefined && transfer.trim().toLowerCase() !== 'chunked')
     return `answered with Transfer-Encoding ${JSON.stringify(transfer.slice(0, 100))}`;
   const wanted = part?.whole === true ? undefined : part;
@@ -72,7 +72,7 @@ function wholeOf(headers: IncomingHttpHeaders): Extent | undefined {
   const { 'content-length': length, 'transfer-encoding': chunked } = headers;
   const coded = isCoded(headers);
   const size = length === undefined || coded ? undefined : Number(length);
-  // What a coding leaves open shows when it is undone.
+  // Whether a coded body is whole shows when it is decoded.
   const undone = coded && isDecodable(codingOf(headers['content-encoding']) ?? '');
   const delimited = undone || length !== undefined || chunked !== undefined;
   const counts = size === undefined || Number.isSafeInteger(size);

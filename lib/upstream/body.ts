@@ -66,7 +66,7 @@ export class Body implements Incoming {
     const abort = () => this.destroy();
     signal.addEventListener('abort', abort, { once: true });
     response.once('close', () => signal.removeEventListener('abort', abort));
-    // Whoever reads it hears of errors; before and after that nobody need.
+    // Avoid an uncaught error while nobody reads the body; readers still see it.
     response.on('error', () => {});
     if (signal.aborted) abort();
   }
@@ -83,7 +83,7 @@ export class Body implements Incoming {
     } catch (error) {
       const aborted = () => new CacheError('aborted', `${this.#label}: no longer wanted`, error);
       if (this.#destroyed !== undefined) throw this.#destroyed ?? aborted();
-      // What one body's decoding says is of that body alone.
+      // A decoding error says something of this body alone.
       if (isCacheError(error, 'invalid'))
         throw new CacheError('upstream', `${this.#label}: ${describe(error)}`, error);
       const failure = isCacheError(error)

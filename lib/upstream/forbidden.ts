@@ -25,7 +25,7 @@ export async function banIn(response: IncomingMessage): Promise<string | undefin
   if (/^\s*(?:<!doctype html|<html)/i.test(text)) return 'with a web page';
   const [, code] = /<Code>\s*([^<\s]+)\s*<\/Code>/i.exec(text) ?? [];
   if (code !== undefined && !OF_THE_OBJECT.test(code)) return clip(code, 100);
-  // A signed URL that is too old.
+  // The request's signed URL has expired.
   return /<Message>[^<]*\bexpired\b/i.test(text) ? 'as the request has expired' : undefined;
 }
 
@@ -45,7 +45,7 @@ function beginningOf(response: IncomingMessage): Promise<string> {
       ended = true;
       clearTimeout(timer);
       response.off('data', take);
-      // What is still to come is of no interest.
+      // The rest of the body is of no interest.
       discard(response);
       resolve(Buffer.concat(parts).toString('latin1', 0, BEGINNING_BYTES));
     };

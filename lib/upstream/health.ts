@@ -126,7 +126,7 @@ export class Health {
       .then(
         () => this.answered(),
         (error) => {
-          // An answer that is no sign of life is one all the same: real requests will tell.
+          // Any answer counts as a sign of life here: real requests will tell.
           if (!tells(error) || this.#answeredAt >= now) return;
           this.#breakerOf(error).trip(error);
           this.#changed();
@@ -157,7 +157,7 @@ export class Health {
       this.#proxy.failed(error, undefined);
       return;
     }
-    // Whoever came so far has come through the proxy.
+    // A request that came so far has come through the proxy.
     this.#proxy?.succeeded();
     this.standing.worst(false).failed(error, undefined);
   }
@@ -201,7 +201,7 @@ export class Health {
     else {
       if (large && !this.standing.large.open) this.#trials.begin();
       this.standing.failed(error, large, name);
-      // Whoever got so far has come through the proxy, if it was just now.
+      // A request that got so far has come through the proxy, if it was just now.
       if (name === undefined) this.#proxy?.succeeded();
     }
     this.#changed();

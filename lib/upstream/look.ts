@@ -38,7 +38,7 @@ export async function look(looked: Looked): Promise<void> {
     async (over: AbortSignal) => await isLife(await head('nix-cache-info', wayOf(over)), looked),
     async (over: AbortSignal) => {
       const found = await answer(`${NO_PATH}.narinfo`, wayOf(over)).catch((error) => {
-        // That it won't is a sign of life, or that it was asked too often.
+        // A refusal is a sign of life; a postponement says that it was asked too often.
         if (isCacheError(error, 'refused') || error instanceof Postponement) return undefined;
         throw error;
       });
@@ -57,7 +57,7 @@ async function isLife(response: IncomingMessage, { through, url }: Looked): Prom
   const ban = status === 403 ? await banIn(response) : undefined;
   const isPage = status === 200 && isWebPage(response);
   discard(response);
-  // No cache says 400 to this, but the other end of a proxy may say it to everything.
+  // No cache answers 400 to this question, but the other end of a proxy may answer it to everything.
   const isStranger = status === 400 && through !== '';
   if (status < 500 && !isRedirect(response) && ban === undefined && !isPage && !isStranger) return true;
   const what = isPage ? 'a web page' : `${status}`;

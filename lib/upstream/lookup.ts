@@ -97,7 +97,7 @@ export class Lookup<T> {
     const order = [...candidates].sort((a, b) => rank(a) - rank(b));
     const asks = order.map((candidate): Ask<T> => {
       const ask = this.#suspecting(candidate);
-      // Whose NARs are tried again is not believed yet.
+      // An upstream whose NARs are tried again is not believed yet.
       return this.#believes(candidate) ? ask : (over) => ask(over, true);
     });
     const { found, failures } = await race(asks, {
@@ -115,7 +115,7 @@ export class Lookup<T> {
   #delayOf(candidate: Candidate<T>): number {
     const { deadlines, hedgeDelayMs } = this.#options;
     if (this.#lookedFor.kind === 'other') return Number.POSITIVE_INFINITY;
-    // Whoever only tries again whether its NARs come must not keep a client waiting.
+    // A mere trial of an upstream's NARs must not keep a client waiting.
     return this.#large && this.#believes(candidate) ? deadlines.firstByteMs : hedgeDelayMs;
   }
 

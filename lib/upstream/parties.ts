@@ -83,9 +83,9 @@ export class Parties {
   at(url: URL, start: URL, { large, looking, part }: Way): Party {
     const own = this.isOwn(url);
     const health = this.#health;
-    // What is wanted, and not where it was led to: one name that fails at several places is one failure.
+    // Counted by the name asked for, not by where redirects led: one name that fails at several places is one failure.
     const name = start.pathname + start.search;
-    // The rest of something that broke off is no failure of its own.
+    // A failure of a continuation is not counted again.
     const counts = !looking && !isContinuation(part);
     return {
       own,
@@ -139,7 +139,7 @@ export class Parties {
       if (isCacheError(error) && !excuses(error)) party.failed(error, connected);
       return;
     }
-    // Somebody else had it first, or its readers have left. It has had its time all the same.
+    // The request was given up because another won or its readers left; it counts as late if it had its time.
     if (!large || !connected || ms < this.#deadlines.firstByteMs) return;
     const seconds = Math.round(ms / 1000);
     party.failed(new CacheError('timeout', `${shown(url)}${this.#through}: no answer within ${seconds} s`));

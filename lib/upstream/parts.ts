@@ -36,7 +36,7 @@ export class Parts {
       sure = isCacheError(error, 'refused');
     }
     const answer = await ask(whole);
-    // A file that ends before the part does has none to give.
+    // A file that ends before the part begins has no part to give.
     if (answer !== undefined && (answer.size ?? Number.POSITIVE_INFINITY) > part.start) this.refused(sure);
     return answer;
   }
@@ -44,7 +44,7 @@ export class Parts {
   /** Whether the whole is asked for after this failure to get a part, which may not say more than that there are no parts. */
   asksAgain(part: Part | undefined, error: unknown): boolean {
     if (part === undefined || part.whole === true || lacksDescriptors(error)) return false;
-    // Whoever gives parts to others may fail like anybody, and whoever waited in vain need not wait once more.
+    // An upstream that has given parts before may simply have failed, so the whole is not asked for.
     if (isCacheError(error, 'upstream')) return this.given !== true;
     return isCacheError(error, 'refused') || isCacheError(error, 'not-found');
   }

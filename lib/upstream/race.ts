@@ -80,7 +80,7 @@ export function race<T>(asks: readonly Ask<T>[], options: RaceOptions<T>): Promi
         settle(undefined);
       });
     };
-    // Removed by hand: a signal that lives as long as the process must not collect listeners.
+    // The listener is removed by hand: a signal that lives as long as the process must not collect listeners.
     signal.addEventListener('abort', giveUp, { once: true });
     if (signal.aborted) giveUp();
     else next();

@@ -134,7 +134,7 @@ export class Sender {
       const response = await get(url, {
         agent: this.#agent,
         slots: way.looking ? this.#lookSlots : this.#connections[large ? 'large' : 'small'],
-        // Called when a slot is there: whoever waited for one need not try what others have tried in vain.
+        // Called when a slot is free: meanwhile others may have found the upstream dead.
         admit: () => {
           admit();
           sent.at = this.#now();
@@ -179,7 +179,7 @@ export class Sender {
       via: viaHeader([...via, this.#self]),
     };
     if (part !== undefined && part.whole !== true) headers.range = rangeHeader(part);
-    // Credentials are this upstream's: another origin never sees them.
+    // Credentials go to this upstream's own origin only.
     if (this.#authorization !== undefined && own) headers.authorization = this.#authorization;
     return headers;
   }

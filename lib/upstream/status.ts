@@ -23,9 +23,9 @@ export function outcomeOf(
   if (status === 404 || status === 403 || status === 410) return 'missing';
   // attic answers 500 to the NAR names of other caches, selector4nix 422.
   if (foreign && status >= 400 && !NOT_OF_THE_NAME.includes(status)) return 'strange';
-  // A guess that fails is no failure of an upstream that was never asked whether it has it.
+  // A guessed name that fails is no failure of an upstream that was never asked for the narinfo.
   if (status >= 500) return foreign ? 'busy' : 'broken';
-  // What a proxy's other end says to every path is no refusal of one of them.
+  // A 400 that a proxy's other end gives to every path is no refusal of this one.
   if (status === 400 && proxied) return 'broken';
   return PASSING.includes(status) ? 'busy' : 'refused';
 }

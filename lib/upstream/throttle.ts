@@ -70,7 +70,7 @@ export class Throttle {
   succeeded(): void {
     if (this.#limit === Number.POSITIVE_INFINITY || this.leftMs > 0) return;
     this.#nextMs = FIRST_MS;
-    // One more after as many answers as were allowed at once.
+    // The limit grows by one after as many answers as it allows at once.
     this.#limit += 1 / Math.floor(this.#limit);
     if (this.#limit >= ENOUGH) this.#limit = Number.POSITIVE_INFINITY;
     this.#changes.tell();

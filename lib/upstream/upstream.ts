@@ -154,10 +154,10 @@ export class Upstream {
     signal: AbortSignal,
     { part, foreign = false, insist = false, packed = false, patient = false, via = NOBODY }: Manner = {},
   ): Promise<Answer | undefined> {
-    // It asks us because it has no such thing.
+    // That upstream asks us because it lacks the object.
     if (this.instance !== undefined && via.includes(this.instance)) return Promise.resolve(undefined);
     const ask = (asked: Part | undefined) => {
-      // What it says to the whole, which is asked for then, tells whether it fails.
+      // The whole is asked for next; its answer tells whether the upstream fails.
       const excuses = (error: unknown) => this.parts.asksAgain(asked, error);
       const way = { large, signal, part: asked, insist, patient, via, excuses, looking: false };
       return this.#get(url, way, { foreign, packed });
@@ -173,7 +173,7 @@ export class Upstream {
     const { response, party } = await this.#sender.follow(url, way);
     const { health } = this;
     const { through } = this.#sender;
-    // What another origin does, which a narinfo's URL or a redirect may name, does not tell against this upstream.
+    // A failure of another origin, named by a narinfo's URL or a redirect, is not this upstream's.
     const asked = this.#sender.parties.isOwn(url);
     const watch: Watch = {
       received: (bytes) => health.received(bytes),
@@ -209,7 +209,7 @@ export class Upstream {
     if (isWebPage(response)) {
       const error = refuse('answered with a web page, expected a file of a binary cache', 'upstream');
       if (!foreign) watch.failed(error);
-      // Also at the end of a redirect: so networks answer that want a login first.
+      // Also checked at the end of a redirect: captive portals answer that way.
       if (asked && !party.own && !foreign && !way.looking)
         health.failed(error, way.large, url.pathname + url.search);
       throw error;

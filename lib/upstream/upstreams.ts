@@ -100,7 +100,7 @@ export class Upstreams {
   fail(failures: readonly unknown[], required: boolean): Nobody {
     const aborted = failures.find((failure) => isCacheError(failure, 'aborted'));
     if (aborted !== undefined) throw aborted;
-    // What lies with us must not be remembered as a miss, whatever the configuration says of upstreams.
+    // A failure of our own must not be remembered as a miss, even with on_upstream_error = "miss".
     const own = failures.find(lacksDescriptors);
     if (own !== undefined) throw own;
     if (this.#options.onUpstreamError === 'miss' && !required) return { kind: 'unsure' };

@@ -71,7 +71,7 @@ export class DialAgent extends Agent {
   /** Called when a request is done with it; false ends it. */
   override keepSocketAlive(socket: Duplex): boolean {
     const age = this.#now() - (this.#madeAt.get(socket) ?? Number.NEGATIVE_INFINITY);
-    // The declaration hides what it answers.
+    // The type declaration hides the return value.
     return age < GREATEST_AGE_MS && Boolean(super.keepSocketAlive(socket));
   }
 }

@@ -47,7 +47,7 @@ function parseReply(bytes: Buffer, step: Step): Reply<{ status: number; reason: 
   while (offset < bytes.length) {
     const rest = bytes.subarray(offset);
     const start = rest.subarray(0, START.length);
-    // Whoever greets us with anything else (SSH, TLS, SOCKS) may never send a line end.
+    // A server that speaks anything else (SSH, TLS, SOCKS) may never send a line end.
     if (!start.equals(START.subarray(0, start.length))) throw notHttp(rest, step);
     const head = rest.toString('latin1', 0, HEAD_LIMIT + 1);
     const lineEnd = head.indexOf('\n');

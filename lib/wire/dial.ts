@@ -36,7 +36,7 @@ export interface DialOptions {
  */
 export async function dial(target: Target, options: DialOptions): Promise<net.Socket> {
   const { proxy, resolver = names, signal, timeoutMs } = options;
-  // One signal for both ends of patience, made by hand: AbortSignal.any() on a signal that lives as long as the
+  // One signal for both the caller and the deadline, made by hand: AbortSignal.any() on a signal that lives as long as the
   // process keeps growing on Node 20.
   const patience = new AbortController();
   const onAbort = () =>
@@ -48,7 +48,7 @@ export async function dial(target: Target, options: DialOptions): Promise<net.So
   if (signal.aborted) onAbort();
   try {
     patience.signal.throwIfAborted();
-    // A proxy looks names up itself, and may reach what we can't: only what the name tells can be checked.
+    // A proxy looks names up itself and may reach hosts that we can't: only the name itself can be checked.
     if (target.onlyPublic && isPrivateByName(target.host)) throw unreachable(target.host);
     const step = firstStep(target, proxy, patience.signal);
     const addresses = await lookUp(proxy ?? target, step, resolver, timeoutMs);
@@ -121,7 +121,7 @@ async function shakeHands(
         throw proxy === undefined ? error : explained(error);
       });
     }
-    // The last step may have been done already when nobody wanted it any more.
+    // The caller may have given up while the last step ended.
     signal.throwIfAborted();
     return socket;
   } catch (error) {

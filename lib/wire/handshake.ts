@@ -77,7 +77,7 @@ export function until<T>(
 
     socket.on(event, onEvent).on('error', onError).on('end', onEnd).on('close', onEnd);
     signal.addEventListener('abort', onAbort);
-    // What happened before we listened is not announced again.
+    // The events may have fired before this listened.
     if (signal.aborted) onAbort();
     else if (socket.errored) onError(socket.errored);
     else if (socket.destroyed || socket.readableEnded) onEnd();

@@ -19,7 +19,7 @@ export function addressesIn(text: string, name: string): Address[] {
   const wanted = plain(name);
   const found: Address[] = [];
   for (const line of text.split('\n')) {
-    // Of thousands of lines few have the name in them at all.
+    // A quick filter: few of thousands of lines contain the name.
     if (!line.toLowerCase().includes(wanted)) continue;
     const [address = '', ...names] = (line.split('#')[0] ?? '').trim().split(/\s+/);
     const family = isIP(address);

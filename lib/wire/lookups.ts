@@ -47,8 +47,8 @@ export const lookUp: Look = async (host) => {
     const lack = lackOfDescriptors();
     if (lack !== undefined) throw lack;
     if (isErrno(error, ...NO_SUCH_NAME)) return bySystem(host);
-    // Where no name server is configured, or it wants nothing to do with names of this network, there may be another way.
-    // Whoever got no answer in a while would wait as long once more.
+    // Without a name server, or if it refuses names of this network, the system may know another way.
+    // After a long wait without an answer, the system's resolver would only wait as long again.
     if (performance.now() - begun >= QUICK_MS) throw error;
     return bySystem(host).catch((own) => {
       throw lacksDescriptors(own) ? own : error;
@@ -59,7 +59,7 @@ export const lookUp: Look = async (host) => {
 /** IPv4 first: IPv6 is often there and leads nowhere. Whoever connects tries both soon enough. */
 function atNameServers(host: string): Promise<Address[]> {
   return new Promise((resolve, reject) => {
-    // A new one knows what resolv.conf says now.
+    // A new resolver reads resolv.conf as it is now.
     const resolver = new Resolver(QUESTIONS);
     const found = new Map<number, string[]>();
     const errors: Error[] = [];
@@ -71,7 +71,7 @@ function atNameServers(host: string): Promise<Address[]> {
         (found.get(family) ?? []).map((address) => ({ address, family })),
       );
       if (all.length > 0) resolve(all);
-      // A failure may hide addresses; that there is no such name is then not known.
+      // A failed question may hide addresses, so it is not known that the name does not exist.
       else reject(errors.find((error) => !isErrno(error, ...NO_SUCH_NAME)) ?? errors[0]);
     };
     const hear = (family: number) => (error: Error | null, addresses: string[] | undefined) => {

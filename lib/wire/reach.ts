@@ -47,7 +47,7 @@ export function isPrivateByName(host: string): boolean {
 
 /** What is thrown where a stranger's upstream leads to `host`. */
 export function unreachable(host: string): CacheError {
-  // The host is for the log alone: a client that learns it could have an upstream look for names of our network.
+  // The host goes to the log only: a client that saw it could use an upstream to probe names of our network.
   return new CacheError(
     'upstream',
     'led into a private network, expected an address that a public upstream may send us to',

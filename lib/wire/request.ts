@@ -35,7 +35,7 @@ export async function get(url: URL, options: RequestOptions): Promise<IncomingMe
   try {
     options.admit();
     const response = await sendAfresh(url, options);
-    // One turn later, for only then has the agent taken the socket back: before that a new request would dial.
+    // Released one turn later: only then has the agent taken the socket back, and a new request can reuse it.
     response.once('close', () => setImmediate(release));
     return response;
   } catch (error) {
@@ -93,7 +93,7 @@ function send(
       dialSignal: signal,
     };
     const req = httpRequest(args);
-    // Their bytes are bounded; of more than some number Node would drop the rest in silence.
+    // Header bytes are bounded elsewhere; Node would silently drop headers beyond its number.
     req.maxHeadersCount = 0;
     let timer: NodeJS.Timeout | undefined;
     const abort = () =>
@@ -123,12 +123,12 @@ function send(
       attempt.reused = req.reusedSocket;
       reject(error);
     };
-    // Without this listener Node would drop a 101 without a word.
+    // Without this listener, Node would drop a 101 silently.
     req.once('upgrade', (_response, socket) => {
       socket.destroy();
       fail(new CacheError('upstream', `${shown(url)}${agent.through}: answered 101 Switching Protocols`));
     });
-    // Whatever else may end a request in silence; after an answer or an error it changes nothing.
+    // Catches a request that ends silently; after an answer or an error this changes nothing.
     req.once('close', () =>
       fail(new CacheError('upstream', `${shown(url)}${agent.through}: ended without an answer`)),
     );

@@ -59,7 +59,7 @@ export class Resolver {
 
   constructor({ look = lookUp, now = () => performance.now() }: ResolverOptions = {}) {
     this.#look = look;
-    // However many wait listen to it: that is no leak.
+    // Any number of waiters may listen: that is no leak.
     setMaxListeners(0, this.#stopping.signal);
     this.#now = now;
   }
@@ -90,7 +90,7 @@ export class Resolver {
       );
     } catch (error) {
       patience.signal.throwIfAborted();
-      // The name servers have spoken: there is no such name any more.
+      // The name servers answered: the name does not exist any more.
       if (last === undefined || isErrno(error, 'ENOTFOUND')) throw error;
       return last;
     }
@@ -134,7 +134,7 @@ export class Resolver {
         delete entry.failed;
         return addresses;
       } catch (error) {
-        // That is our own trouble, and may be over the next moment.
+        // A lack of descriptors is our own trouble and may be over in a moment, so it is not remembered.
         if (!lacksDescriptors(error)) entry.failed = { error, at: this.#now() };
         if (isErrno(error, 'ENOTFOUND')) delete entry.found;
         throw error;
@@ -143,7 +143,7 @@ export class Resolver {
         release();
       }
     });
-    // Perhaps nobody waits for it any more.
+    // Avoid an unhandled rejection if nobody waits any more.
     done.catch(() => {});
     entry.looking = { asked: this.#now(), begun, done };
     return entry.looking;

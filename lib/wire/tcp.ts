@@ -60,7 +60,7 @@ export function connectTcp(all: readonly Address[], port: number, step: Step): P
 function open(host: string, port: number): net.Socket {
   const options = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_MS };
   const socket = net.connect({ host, port, ...options });
-  // A connection may break between two steps, or while it waits in a pool.
+  // Avoid an uncaught error: a connection may break between two steps, or while it waits in a pool.
   return socket.on('error', () => {});
 }
 

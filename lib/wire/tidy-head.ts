@@ -13,7 +13,7 @@ export function tidyHead(head: string): string {
     if (values === undefined) return [line];
     const isFirst = length === undefined;
     length ??= values[0];
-    // Of two that differ, both stay, for node:http to refuse.
+    // Two that differ both stay, and node:http refuses them.
     if (values.some((value) => value !== length)) return [line];
     return isFirst ? [`Content-Length: ${length}`] : [];
   });

@@ -31,7 +31,7 @@ export async function startTls(
     // RFC 6066 forbids addresses and the root's dot here; `host` is what the certificate is checked against.
     ...(net.isIP(host) ? {} : { servername: host.replace(/\.$/, '') }),
     secureContext: contextFor(ca ?? []),
-    // Said aloud, or else NODE_TLS_REJECT_UNAUTHORIZED could turn it off.
+    // Set explicitly: otherwise NODE_TLS_REJECT_UNAUTHORIZED could turn it off.
     rejectUnauthorized: true,
     checkServerIdentity,
     ALPNProtocols: ['http/1.1'],
@@ -71,7 +71,7 @@ function defaultAuthorities(): readonly string[] {
   try {
     return [...tls.rootCertificates, readFileSync(extra, 'utf8')];
   } catch {
-    // Node has warned about it at its start, and goes on without.
+    // Node has warned about the file at its start, and goes on without it.
     return tls.rootCertificates;
   }
 }
