@@ -75,13 +75,14 @@ test('what is damaged on a read-only disk is had from an upstream, and set aside
   const dir = join(mounted, 'cache');
   const service = await startService(t, { config: `[[upstreams]]\nurl = "${upstream.url}"\n`, dir });
   await pull(service.url, held);
+  // Only then is certainly kept what a client has got.
+  assert.equal(await service.stop(), 0);
   const files = [held.narInfoPath, held.narPath].map((path) => fileOf(dir, { id: idOf(path), flat: false }));
   for (const file of files) {
     const bytes = await readFile(file);
     bytes.writeUInt8(bytes.readUInt8(bytes.length - 10) ^ 1, bytes.length - 10);
     await writeFile(file, bytes);
   }
-  assert.equal(await service.stop(), 0);
   await output('mount', ['-o', 'remount,ro', mounted]);
   const config = `[[upstreams]]\nurl = "${upstream.url}"\n`;
   for (const args of [['verify'], ['verify', '--repair']]) {
