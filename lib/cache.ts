@@ -27,6 +27,7 @@ import {
 } from './nix/realisation.ts';
 import type { StoreHash } from './nix/store-path.ts';
 import { openPlain } from './store/packed-files.ts';
+import type { Storage } from './store/storage.ts';
 import type { Store, StoredObject } from './store/store.ts';
 import { Until } from './sync/until.ts';
 import { NOBODY, type Via } from './upstream/via.ts';
@@ -66,6 +67,7 @@ type NarFile = Extract<ObjectName, { kind: 'nar' }>;
 const SEEN_MS = 1000;
 
 export class Cache {
+  readonly #storage: Pick<Storage, 'scratch' | 'store'>;
   readonly #store: Store;
   readonly #narInfos: NarInfos;
   readonly #fetcher: Fetcher;
@@ -73,6 +75,7 @@ export class Cache {
   readonly #seen: Until;
 
   constructor(options: Omit<FetcherOptions, 'narInfos'>, narInfos: NarInfos) {
+    this.#storage = options;
     this.#store = options.store;
     this.#narInfos = narInfos;
     this.#fetcher = new Fetcher({ ...options, narInfos });
@@ -162,7 +165,8 @@ export class Cache {
   /** The object if it is here and whole; nobody else is asked. Of a NAR that is named without its store path, the file of that hash. */
   async local(name: ObjectName): Promise<Found | undefined> {
     if (name.kind === 'nar' && name.hash === undefined) {
-      const stored = await openPlain(this.#store, pathOf(name));
+      const stored = await openPlain(this.#storage, pathOf(name));
+      stored?.object.used();
       return stored && foundInStore(stored.object, stored.coding);
     }
     if (name.kind !== 'narinfo') return this.#stored(name);
@@ -263,8 +267,10 @@ export class Cache {
     const names = name.kind === 'nar' ? await this.#namesOf(name) : [];
     const paths = name.kind === 'nar' ? names.map((one) => pathOf({ ...name, name: one })) : pathsOf(name);
     for (const path of paths) {
-      const found = await openPlain(this.#store, path);
-      if (found !== undefined) return found;
+      const found = await openPlain(this.#storage, path);
+      if (found === undefined) continue;
+      found.object.used();
+      return found;
     }
     return undefined;
   }

@@ -5,14 +5,15 @@ import type { Secrets } from './config/secrets.ts';
 import type { Log } from './log.ts';
 import { NarInfos } from './narinfos/narinfos.ts';
 import type { Signing } from './narinfos/served-narinfos.ts';
-import { FolderStore } from './store/folder/folder-store.ts';
+import { type Folder, openFolder } from './store/folder/folder.ts';
+import type { Storage } from './store/storage.ts';
 import { type PushRules, Uploads } from './upload/upload.ts';
 import { createUpstreams } from './upstream/configured.ts';
 import type { Upstreams } from './upstream/upstreams.ts';
 import type { Resolver } from './wire/resolve.ts';
 
-export interface Engine {
-  readonly store: FolderStore;
+export interface Engine extends Storage {
+  readonly folder: Folder;
   readonly upstreams: Upstreams;
   readonly narInfos: NarInfos;
   readonly cache: Cache;
@@ -43,18 +44,35 @@ export async function createEngine(
 ): Promise<Engine> {
   const { storeDir } = config;
   const upstreams = await createUpstreams(config, { log, signal, now, resolver });
-  const store = new FolderStore(config.cacheDir, log, { ...config, quiet });
-  const options = { store, upstreams, storeDir, log, now, signing: signingOf(config, secrets), signal };
+  const folder = openFolder(config.cacheDir, log, { ...config, quiet });
+  const { scratch, store, upkeep } = folder;
+  const options = {
+    scratch,
+    store,
+    upstreams,
+    storeDir,
+    log,
+    now,
+    signing: signingOf(config, secrets),
+    signal,
+  };
   const narInfos = new NarInfos(options);
   const cache = new Cache({ ...config, ...options }, narInfos);
   const { misses } = upstreams;
-  const uploads = new Uploads({ store, narInfos, misses, storeDir, log, rules: pushRulesOf(config) });
+  const uploads = new Uploads({
+    storage: folder,
+    narInfos,
+    misses,
+    storeDir,
+    log,
+    rules: pushRulesOf(config),
+  });
   const close = async () => {
     await cache.idle();
-    await store.idle();
+    await scratch.idle();
     upstreams.close();
   };
-  return { store, upstreams, narInfos, cache, uploads, close };
+  return { folder, scratch, store, upkeep, upstreams, narInfos, cache, uploads, close };
 }
 
 export function signingOf({ signing }: Config, { signers }: Secrets): Signing {
@@ -63,4 +81,19 @@ export function signingOf({ signing }: Config, { signers }: Secrets): Signing {
 
 export function pushRulesOf({ maxUploadBytes, trustedKeys }: Config): PushRules {
   return { trustedKeys, maxBytes: maxUploadBytes };
+}
+
+/**
+ * What is stored, for a command that needs no more than that.
+ * @throws CacheError `startup` if there is no such folder
+ */
+export async function openStorage(config: Config, log: Log): Promise<Storage> {
+  const folder = openFolder(config.cacheDir, log, config);
+  await folder.check();
+  return folder;
+}
+
+/** Runs a command that changes much of the store, so that a service beside it counts again. */
+export function changing<T>(config: Config, log: Log, run: () => Promise<T>): Promise<T> {
+  return openFolder(config.cacheDir, log, config).upkeep.changing(run);
 }

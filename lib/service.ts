@@ -12,7 +12,6 @@ import { createHandler } from './http/handler.ts';
 import { PushToken } from './http/push-token.ts';
 import { startServer } from './http/server.ts';
 import type { Log } from './log.ts';
-import { Hold } from './store/folder/hold.ts';
 import type { Resolver } from './wire/resolve.ts';
 
 export interface Service {
@@ -49,18 +48,16 @@ export async function startService(
   // Everything under way listens to this signal: that is no leak.
   setMaxListeners(0, stopping.signal);
   const engine = await createEngine(config, secrets, log, { signal: stopping.signal, now, resolver });
-  const { cache, narInfos, store, uploads, upstreams } = engine;
-  const hold = await Hold.take(config.cacheDir, { log, onForget: () => narInfos.recheck() });
+  const { cache, folder, narInfos, upkeep, uploads, upstreams } = engine;
+  const hold = await folder.take(() => narInfos.recheck());
   const orLetGo = <T>(work: Promise<T>): Promise<T> =>
     work.catch(async (error) => {
       await hold.release();
       throw error;
     });
-  await orLetGo(store.prepare(hold.isSole));
-  await hold.settle();
-  const collector = new Collector({ store, config, log, signal: stopping.signal });
+  const collector = new Collector({ storage: folder, config, log, signal: stopping.signal });
   const pushToken = new PushToken({
-    ...{ folder: config.cacheDir, host: config.listen.host },
+    ...{ netrc: folder.pushNetrc, host: config.listen.host },
     ...{ log, signal: stopping.signal },
   });
   await pushToken.use(config.access);
@@ -75,7 +72,7 @@ export async function startService(
   const scrub =
     config.scrubMs === undefined
       ? undefined
-      : new Scrub({ store, config, periodMs: config.scrubMs, log, signal: stopping.signal });
+      : new Scrub({ upkeep, config, periodMs: config.scrubMs, log, signal: stopping.signal });
   const counted = collector.start();
   // The scrub waits for the count: each reads all files.
   scrub?.start(counted);

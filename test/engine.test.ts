@@ -12,7 +12,7 @@ test('it is not closed before every body that was on its way into the store has 
   const log = { info: () => {}, warn: () => {}, error: () => {} };
   const { signal } = new AbortController();
   const engine = await createEngine(config, secrets, log, { signal, now: () => 0 });
-  const spool = engine.store.spool();
+  const spool = engine.scratch.spool();
   await spool.ready();
   let closed = false;
   const closing = engine.close().then(() => {

@@ -1,6 +1,6 @@
 // Takes over what the Go service left: flat files named by the SHA-256 of the request path, without a header. Narinfos are
 // known by their contents, and lead to their NARs. They are checked, which that service never did, and become objects.
-import { readdir, readFile, realpath, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDecodable } from '../bytes/codings.ts';
 import { piecesOf } from '../bytes/streams.ts';
@@ -15,16 +15,19 @@ import { type NarInfo, parseNarInfo, withFileSize } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName, pathOf } from '../nix/object-name.ts';
 import { checkUnpacked, Digest } from '../nix/unpacked.ts';
 import { readFlatNarInfo } from '../store/folder/flat-files.ts';
-import type { FolderStore } from '../store/folder/folder-store.ts';
 import { idOf, isId } from '../store/object-id.ts';
-import type { ObjectMeta, PutOptions, Spool, StoredObject } from '../store/store.ts';
+import type { Spool } from '../store/scratch.ts';
+import type { Storage } from '../store/storage.ts';
+import type { ObjectMeta, PutOptions, StoredObject } from '../store/store.ts';
 import { storeBytes } from '../store/store-body.ts';
 import { bodyFor, MOST_BYTES, namesFor } from './besides.ts';
 import { readPieces } from './import-source.ts';
 import { attempt, checkAborted, counted, type TransferWatch } from './transfer.ts';
 
 interface AdoptOptions {
-  readonly store: FolderStore;
+  readonly storage: Storage;
+  /** Whether the folder is that of the store itself. */
+  readonly inPlace: boolean;
   readonly storeDir: string;
   readonly folder: string;
   readonly watch: TransferWatch;
@@ -38,16 +41,16 @@ interface Adopted {
   readonly lacking: readonly string[];
 }
 
-const KEEP: PutOptions = { existing: 'keep', durable: true };
+const KEEP: PutOptions = { when: 'absent', durable: true };
 
 /** @throws CacheError `startup`, `storage` or `aborted` */
 export async function adopt(options: AdoptOptions): Promise<Adopted> {
-  const { folder, store, signal, watch } = options;
+  const { folder, inPlace, signal, watch } = options;
   const names = await readdir(folder).catch((error) => {
     throw new CacheError('startup', `can't read ${folder}: ${describe(error)}`, error);
   });
   const files = new Set(names.filter(isId));
-  const run = new Run(options, files, await isSame(folder, store.folder));
+  const run = new Run(options, files, inPlace);
   const narInfos: string[] = [];
   for (const file of files)
     if ((await readFlatNarInfo(join(folder, file))) !== undefined) narInfos.push(file);
@@ -75,7 +78,8 @@ class Run {
   }
 
   async take(file: string): Promise<void> {
-    const { folder, store, storeDir, watch } = this.#options;
+    const { folder, storage, storeDir, watch } = this.#options;
+    const { store } = storage;
     const text = await readFlatNarInfo(join(folder, file));
     if (text === undefined) return;
     this.unnamed.delete(file);
@@ -114,7 +118,8 @@ class Run {
     path: string,
     flat: string | undefined,
   ): Promise<'stored' | 'exists' | undefined> {
-    const { folder, store } = this.#options;
+    const { folder, storage } = this.#options;
+    const { store } = storage;
     // In place, the store itself shows the flat file too.
     const mayBeFlat = this.#inPlace && flat !== undefined;
     const there = mayBeFlat ? undefined : await store.open(path);
@@ -141,8 +146,8 @@ class Run {
     path: string,
     { file, storedAt }: { readonly file: string; readonly storedAt: Date },
   ): Promise<'stored' | 'exists'> {
-    const { signal, store, storeDir, watch } = this.#options;
-    const spool = store.spool();
+    const { signal, storage, storeDir, watch } = this.#options;
+    const spool = storage.scratch.spool();
     try {
       await spool.ready();
       const digest = new Digest();
@@ -178,15 +183,16 @@ class Run {
 
   /** What is kept instead of it must be whole: the flat file may go. */
   async #put(spool: Spool, meta: ObjectMeta): Promise<'stored' | 'exists'> {
-    const { store } = this.#options;
+    const { store } = this.#options.storage;
     if ((await store.put(spool, meta, KEEP)) === 'stored') return 'stored';
     if (await isWhole(await store.open(meta.path))) return 'exists';
-    return store.put(spool, meta, { ...KEEP, existing: 'replace' });
+    return store.put(spool, meta, { ...KEEP, when: 'always' });
   }
 
   /** That service kept whatever was asked for, and its files have names that only those of their objects lead to. */
   async #takeBesides(info: NarInfo): Promise<void> {
-    const { folder, store, watch } = this.#options;
+    const { folder, storage, watch } = this.#options;
+    const { store } = storage;
     for (const name of namesFor(info)) {
       const id = idOf(pathOf(name));
       if (!this.unnamed.has(id)) continue;
@@ -207,12 +213,12 @@ class Run {
   }
 
   async #takeText(info: NarInfo, text: string): Promise<'stored' | 'exists'> {
-    const { store } = this.#options;
+    const { store } = this.#options.storage;
     const name = { kind: 'narinfo', hash: info.hashPart } as const;
-    const put = (existing: PutOptions['existing']) =>
-      storeBytes(store, name, Buffer.from(text), 'unknown', { ...KEEP, existing });
-    if ((await put('keep')) === 'stored') return 'stored';
-    return (await isWhole(await store.open(pathOf(name)))) ? 'exists' : put('replace');
+    const put = (when: PutOptions['when']) =>
+      storeBytes(store, name, Buffer.from(text), 'unknown', { ...KEEP, when });
+    if ((await put('absent')) === 'stored') return 'stored';
+    return (await isWhole(await store.open(pathOf(name)))) ? 'exists' : put('always');
   }
 
   /** Of a NAR that has got another name the flat file stays: clients may know it by the old one. */
@@ -251,9 +257,4 @@ async function isWhole(object: StoredObject | undefined): Promise<boolean> {
     if (error instanceof CacheError && error.code === 'damaged') return false;
     throw error;
   }
-}
-
-async function isSame(a: string, b: string): Promise<boolean> {
-  const [one, other] = await Promise.all([a, b].map((folder) => realpath(folder).catch(() => folder)));
-  return one === other;
 }

@@ -1,19 +1,15 @@
 // Writes what belongs to exported paths besides narinfo and NAR, as far as it is here. Listings and logs are found by their names;
 // for what tells of its path only in its body, all small files of the cache are looked at, once.
-import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { setImmediate as turn } from 'node:timers/promises';
 import { collect, piecesOf } from '../bytes/streams.ts';
-import { isUnreadable, QUIETLY, sizeOf, storageError, TO_READ } from '../disk/files.ts';
+import { sizeOf } from '../disk/files.ts';
 import type { Engine } from '../engine.ts';
 import { CacheError, isCacheError, isErrno } from '../errors.ts';
 import type { KnownNarInfo } from '../narinfos/served-narinfos.ts';
 import { endingOf } from '../nix/compression.ts';
 import { parseObjectName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
-import { decodeHeader, HEADER_BYTES } from '../store/folder/header.ts';
-import { walkFolderSync } from '../store/folder/walk.ts';
 import {
   type Besides,
   fileNameIn,
@@ -33,9 +29,6 @@ interface Options {
   readonly watch: TransferWatch;
   readonly signal: AbortSignal;
 }
-
-/** Files to look at before others get a turn, and whoever watches is told. */
-const BATCH = 500;
 
 export class ExportedBesides {
   readonly #options: Options;
@@ -67,16 +60,14 @@ export class ExportedBesides {
   /** Those of the cache whose bodies tell that they lead to a path that was exported. */
   async *#search(): AsyncGenerator<Besides> {
     const { engine, signal, watch } = this.#options;
-    let looked = 0;
-    for (const { file, flat } of walkFolderSync(engine.store.folder)) {
-      if (++looked % BATCH === 0) {
-        watch.looked(looked);
-        await turn();
-        checkAborted(signal);
-      }
-      const found = flat ? undefined : readSmall(file);
-      if (found === undefined) continue;
-      const { body, name } = found;
+    const looked = (objects: number) => {
+      watch.looked(objects);
+      checkAborted(signal);
+    };
+    for await (const { body, path: found } of engine.upkeep.smallBodies(MOST_INDEX_BYTES, looked)) {
+      const name = parseObjectName(found.slice(1), '');
+      if (name?.kind !== 'realisation' && name?.kind !== 'build-trace' && name?.kind !== 'debug-info')
+        continue;
       const path = name.kind === 'debug-info' ? undefined : outPathIn(body);
       const isOurs = path === undefined ? this.#nars.has(narIn(body) ?? '') : this.#paths.has(path);
       if (isOurs) yield name;
@@ -153,37 +144,5 @@ async function place(file: string, pieces: AsyncIterable<Buffer> | Iterable<Buff
       isCacheError(error, 'storage') && isErrno(error.cause, 'EINVAL', ...(isOdd ? ['ENOENT'] : []));
     if (!refused) throw error;
     throw new CacheError('unsupported', 'the disk takes no file of this name', error);
-  }
-}
-
-/** A realisation or an index of debug information in that file; undefined for anything else, and for what can't be read. */
-function readSmall(file: string): { readonly name: Besides; readonly body: Buffer } | undefined {
-  try {
-    const stats = statSync(file, { throwIfNoEntry: false });
-    if (stats?.isFile() !== true || stats.size > HEADER_BYTES + MOST_INDEX_BYTES) return undefined;
-    const bytes = readQuietly(file);
-    const { length, meta } = decodeHeader(bytes);
-    const name = parseObjectName(meta.path.slice(1), '');
-    const isOne = name?.kind === 'realisation' || name?.kind === 'build-trace' || name?.kind === 'debug-info';
-    return isOne ? { name, body: bytes.subarray(length) } : undefined;
-  } catch (error) {
-    if (isCacheError(error, 'damaged') || isErrno(error, 'ENOENT') || isUnreadable(error)) return undefined;
-    throw storageError(`can't read ${file}`, error);
-  }
-}
-
-/** Without its being noted on the disk. */
-function readQuietly(file: string): Buffer {
-  let fd: number;
-  try {
-    fd = openSync(file, QUIETLY);
-  } catch (error) {
-    if (!isErrno(error, 'EPERM', 'EINVAL')) throw error;
-    fd = openSync(file, TO_READ);
-  }
-  try {
-    return readFileSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }

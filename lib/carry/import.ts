@@ -81,7 +81,7 @@ function offered(hash: StoreHash, text: string, { config }: ImportOptions): Offe
 async function takeNar(one: Offered, options: ImportOptions): Promise<NarName | 'there'> {
   const { config, engine, signal, source, watch } = options;
   const { info } = one;
-  const { store, uploads } = engine;
+  const { scratch, store, uploads } = engine;
   checkAborted(signal);
   // Checked before its NAR is read for nothing.
   checkVouchedFor(info, readKeys(config.trustedKeys), config.storeDir);
@@ -90,7 +90,7 @@ async function takeNar(one: Offered, options: ImportOptions): Promise<NarName | 
   const ending = endingOf(info.compression);
   const body = async () => counted(await source.nar(info.url), watch, signal);
   if (sha256 === undefined) {
-    await store.checkRoom(info.fileSize);
+    await scratch.checkRoom(info.fileSize);
     return uploads.putNar(ending, await body());
   }
   const name: ObjectName & { kind: 'nar' } = {

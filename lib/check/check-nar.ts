@@ -8,7 +8,8 @@ import { hashInNarName, type NarName } from '../nix/object-name.ts';
 import { packingOf, proofOf } from '../nix/packing.ts';
 import { Digest } from '../nix/unpacked.ts';
 import type { ObjectMeta } from '../store/store.ts';
-import type { CheckedFile } from './checked-file.ts';
+import type { Inspected } from '../store/upkeep.ts';
+import { hashOf } from './body.ts';
 
 export interface NarFacts {
   /** Of the file, and its SHA-256 in hexadecimal; undefined where nobody has read it. */
@@ -23,27 +24,23 @@ interface Unpacked {
   readonly result: { readonly narHash: Sha256; readonly narSize: number } | { readonly failure: string };
 }
 
-/** Reads the body behind `from` once, and unpacks it meanwhile if it is of a coding that Node knows. */
-export async function readNar(
-  file: CheckedFile,
-  from: number,
-  coding: string | undefined,
-): Promise<NarFacts> {
-  const size = file.bytes - from;
+/** Reads the body once, and unpacks it meanwhile if it is of a coding that Node knows. */
+export async function readNar(object: Inspected, coding: string | undefined): Promise<NarFacts> {
+  const { size } = object;
   if (coding === undefined || !isDecodable(coding)) {
-    return { size, sha256: (await file.hash(from)).toString('hex'), unpacked: undefined };
+    return { size, sha256: (await hashOf(object)).toString('hex'), unpacked: undefined };
   }
   const outer = new Digest();
   const inner = new Digest();
   try {
-    for await (const _ of inner.through(decode(coding, outer.through(file.pieces(from)))));
+    for await (const _ of inner.through(decode(coding, outer.through(object.pieces()))));
   } catch (error) {
     if (!isCacheError(error, 'invalid')) throw error;
     // Hashed from the start: it is not known how far the decoder has read.
-    const sha256 = (await file.hash(from)).toString('hex');
+    const sha256 = (await hashOf(object)).toString('hex');
     return { size, sha256, unpacked: { coding, result: { failure: describe(error) } } };
   }
-  const sha256 = outer.size === size ? outer.end() : await file.hash(from);
+  const sha256 = outer.size === size ? outer.end() : await hashOf(object);
   const result = { narHash: sha256FromBytes(inner.end()), narSize: inner.size };
   return { size, sha256: sha256.toString('hex'), unpacked: { coding, result } };
 }

@@ -1,12 +1,13 @@
 // What a check of the folder comes to.
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
-import type { FolderFile } from '../store/folder/walk.ts';
-import type { CheckedFile } from './checked-file.ts';
+import type { Inspected, Place } from '../store/upkeep.ts';
 
 /** Something that is not as it should be. */
 export interface Finding {
-  readonly source: FolderFile;
-  /** Of the file that was looked at: see {@link versionOf}. */
+  /** Undefined of what had been set aside before. */
+  readonly place: Place | undefined;
+  readonly id: string;
+  /** Of the object that was looked at. */
   readonly version: string;
   /** What it is, or is to be; undefined if nobody can tell. */
   readonly name: ObjectName | undefined;
@@ -32,11 +33,11 @@ export interface Checked {
 
 /** Of this file, as it is now. */
 export function finding(
-  { source, version }: CheckedFile,
+  { place, id, version }: Pick<Inspected, 'place' | 'id' | 'version'>,
   name: ObjectName | undefined,
   reason: string,
   kind: Finding['kind'] = 'damaged',
-): Finding {
-  const label = name === undefined ? source.id : pathOf(name);
-  return { source, version, name, label, reason, kind };
+): Finding & { readonly place: Place } {
+  const label = name === undefined ? id : pathOf(name);
+  return { place, id, version, name, label, reason, kind };
 }

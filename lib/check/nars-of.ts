@@ -3,11 +3,9 @@ import { isCacheError } from '../errors.ts';
 import { narNameOf, otherNamesOf } from '../nix/nar-names.ts';
 import { parseNarInfo, storeDirIn } from '../nix/narinfo.ts';
 import { isNarName, type NarName } from '../nix/object-name.ts';
-import type { FolderStore } from '../store/folder/folder-store.ts';
-import { decodeHeader, MAX_HEADER_BYTES } from '../store/folder/header.ts';
-import { readQuarantined } from '../store/folder/quarantine.ts';
 import { idOf } from '../store/object-id.ts';
-import type { ObjectMeta } from '../store/store.ts';
+import type { ObjectMeta, Store } from '../store/store.ts';
+import type { Upkeep } from '../store/upkeep.ts';
 
 /** Of a pushed NAR, wherever it stands. */
 const PUSHED_NAME = /\b[0-9a-z]{52}\.nar(?:\.[0-9a-z]+)?/g;
@@ -21,12 +19,16 @@ interface Found {
   readonly otherNames: ReadonlySet<NarName>;
 }
 
-/** The NARs of the path whose narinfo this is, also of one that is in quarantine; undefined if nothing is known of it. */
-export async function narsOf(store: FolderStore, path: string, storeDir: string): Promise<Found | undefined> {
-  return (await lookUp(store, path, storeDir)) ?? lookAside(store.folder, path, storeDir);
+/** The NARs of the path whose narinfo this is, also of one that is aside; undefined if nothing is known of it. */
+export async function narsOf(
+  { store, upkeep }: { readonly store: Store; readonly upkeep: Upkeep },
+  path: string,
+  storeDir: string,
+): Promise<Found | undefined> {
+  return (await lookUp(store, path, storeDir)) ?? lookAside(upkeep, path, storeDir);
 }
 
-async function lookUp(store: FolderStore, path: string, storeDir: string): Promise<Found | undefined> {
+async function lookUp(store: Store, path: string, storeDir: string): Promise<Found | undefined> {
   const object = await store.open(path);
   if (object === undefined) return undefined;
   try {
@@ -38,19 +40,16 @@ async function lookUp(store: FolderStore, path: string, storeDir: string): Promi
 }
 
 /** A narinfo that is damaged, or whose removal was interrupted, is in quarantine by now, and its NAR is not. */
-async function lookAside(folder: string, path: string, storeDir: string): Promise<Found | undefined> {
-  const files = await readQuarantined(folder, idOf(path));
-  const all = files.map((file): Found => {
-    try {
-      const { length, meta } = decodeHeader(file.subarray(0, MAX_HEADER_BYTES));
-      return foundIn(file.toString('utf8', length), meta, storeDir);
-    } catch (error) {
-      if (!isCacheError(error, 'damaged')) throw error;
-      return foundIn(file.toString(), { origin: 'unknown' }, storeDir);
-    }
-  });
+async function lookAside(upkeep: Upkeep, path: string, storeDir: string): Promise<Found | undefined> {
+  const remains = await upkeep.remains(idOf(path));
+  const all = remains.map(({ body, meta }) =>
+    foundIn(body.toString(), meta ?? { origin: 'unknown' }, storeDir),
+  );
   // The name derived from the narinfo may be wrong by now.
-  const written = files.flatMap((file) => narNamesIn(file.toString('latin1')));
+  const written = remains.flatMap(({ body, meta }) => [
+    ...narNamesIn(body.toString('latin1')),
+    ...(meta?.otherNars ?? []).filter(isNarName),
+  ]);
   const narNames = new Set([...all.flatMap((one) => [...one.narNames]), ...written]);
   const storePath = all.find((one) => one.storePath !== undefined)?.storePath;
   const otherNames = new Set(all.flatMap((one) => [...one.otherNames]));

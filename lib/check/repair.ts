@@ -5,7 +5,7 @@ import { describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { NarInfos } from '../narinfos/narinfos.ts';
 import type { ObjectName } from '../nix/object-name.ts';
-import type { FolderStore } from '../store/folder/folder-store.ts';
+import type { Storage } from '../store/storage.ts';
 import { createUpstreams } from '../upstream/configured.ts';
 
 export interface Repairer {
@@ -18,12 +18,13 @@ export interface Repairer {
 /** @throws CacheError `config` */
 export async function createRepairer(
   config: Config,
-  context: { readonly store: FolderStore; readonly log: Log; readonly signal: AbortSignal },
+  context: { readonly storage: Storage; readonly log: Log; readonly signal: AbortSignal },
 ): Promise<Repairer> {
-  const { signal, store } = context;
+  const { signal, storage } = context;
+  const { scratch, store } = storage;
   const now = () => performance.now();
   const upstreams = await createUpstreams(config, { ...context, now });
-  const shared = { ...config, ...context, upstreams, now, signing: undefined };
+  const shared = { ...config, ...context, scratch, store, upstreams, now, signing: undefined };
   const narInfos = new NarInfos(shared);
   const fetcher = new Fetcher({ ...shared, narInfos });
   const get = async (name: ObjectName): Promise<unknown> => {
@@ -52,7 +53,7 @@ export async function createRepairer(
     },
     close: async () => {
       await Promise.all([fetcher.idle(), narInfos.idle()]);
-      await store.idle();
+      await scratch.idle();
       upstreams.close();
     },
   };

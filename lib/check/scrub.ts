@@ -5,9 +5,7 @@ import type { Config } from '../config/config.ts';
 import { describe } from '../errors.ts';
 import { formatAge, formatBytes } from '../format.ts';
 import type { Log } from '../log.ts';
-import type { FolderStore } from '../store/folder/folder-store.ts';
-import { countFolder } from '../store/folder/scan.ts';
-import { walkFolder } from '../store/folder/walk.ts';
+import type { Upkeep } from '../store/upkeep.ts';
 import { checkAny } from './check-any.ts';
 import { Checker } from './check-object.ts';
 import type { Checked, Finding } from './finding.ts';
@@ -23,7 +21,7 @@ interface ScrubClock {
 }
 
 interface ScrubOptions {
-  readonly store: FolderStore;
+  readonly upkeep: Upkeep;
   readonly config: Config;
   /** In what time all is to be read. */
   readonly periodMs: number;
@@ -62,12 +60,12 @@ export class Scrub {
   #running: Promise<void> | undefined;
 
   constructor(options: ScrubOptions) {
-    const { config, store } = options;
+    const { config, upkeep } = options;
     this.#options = options;
     this.#clock = options.clock ?? REAL;
     this.#keys = new KnownKeys(config);
     this.#checker = new Checker({
-      ...{ folder: store.folder, storeDir: config.storeDir },
+      ...{ upkeep, storeDir: config.storeDir },
       keys: () => this.#keys,
       pause: (bytes) => this.#pause(bytes),
     });
@@ -105,27 +103,27 @@ export class Scrub {
   }
 
   async #round(): Promise<void> {
-    const { log, periodMs, signal, store } = this.#options;
+    const { log, periodMs, signal, upkeep } = this.#options;
     const now = this.#clock.now();
     const fresh: Position = { startedAt: now, after: undefined, objects: 0, bytes: 0, findings: 0 };
-    const saved = (await loadPosition(store.folder)) ?? fresh;
+    const saved = (await loadPosition(upkeep)) ?? fresh;
     // The position may have been noted before the clock was set back.
     let position = { ...saved, startedAt: Math.min(saved.startedAt, now) };
     await this.#save(position);
-    const counted = store.tally.totals ?? (await countFolder(store.folder, signal));
+    const counted = upkeep.totals ?? (await upkeep.count(signal));
     const restShare = Math.max(0, 1 - position.bytes / Math.max(1, counted.bytes));
     const deadline = Math.max(position.startedAt + periodMs, now + LATE * periodMs * restShare);
     let due = now;
     try {
-      for await (const source of walkFolder(store.folder, position.after)) {
+      for await (const source of upkeep.places(position.after)) {
         const left = Math.max(0, deadline - due);
-        const rest = (store.tally.totals ?? counted).bytes - position.bytes;
+        const rest = (upkeep.totals ?? counted).bytes - position.bytes;
         this.#bytesPerMs = Math.max(LEAST_BYTES_PER_MS, left > 0 ? (FASTER * rest) / left : 0);
         const checked = await checkAny(this.#checker, source);
         const { bytes } = checked;
         position = {
           ...position,
-          after: { id: source.id, flat: source.flat },
+          after: source.place,
           objects: position.objects + (checked.state === 'gone' ? 0 : 1),
           bytes: position.bytes + bytes,
           findings: position.findings + (await this.#act(checked)),
@@ -172,14 +170,14 @@ export class Scrub {
   }
 
   async #save(position: Position): Promise<void> {
-    await savePosition(this.#options.store.folder, position);
+    await savePosition(this.#options.upkeep, position);
     this.#position = undefined;
     this.#savedAt = this.#clock.now();
   }
 
   /** How much was found. */
   async #act({ findings }: Checked): Promise<number> {
-    const { config, log, signal, store } = this.#options;
+    const { config, log, signal, upkeep } = this.#options;
     let count = 0;
     for (const finding of findings) {
       if (finding.kind === 'doubtful') {
@@ -191,8 +189,8 @@ export class Scrub {
       count++;
       if (finding.name?.kind === 'narinfo') continue;
       // With its narinfo still here, clients would believe that they need not push it again.
-      const lost = new Set([finding.source.id]);
-      for await (const one of narInfosOf(store.folder, config.storeDir, lost, signal)) {
+      const lost = new Set([finding.id]);
+      for await (const one of narInfosOf(upkeep, config.storeDir, lost, signal)) {
         if (!one.pushed || !(await this.#isDangling(one.finding))) continue;
         if (await this.#setAside(one.finding)) count++;
       }
@@ -201,12 +199,13 @@ export class Scrub {
   }
 
   /** Somebody may have pushed its NAR again since. */
-  async #isDangling({ source }: Finding): Promise<boolean> {
-    const { findings } = await this.#checker.check(source);
+  async #isDangling({ place }: Finding): Promise<boolean> {
+    if (place === undefined) return false;
+    const { findings } = await this.#checker.check(place);
     return findings.some(({ kind }) => kind === 'dangling');
   }
 
-  #setAside({ label, reason, source, version }: Finding): Promise<boolean> {
-    return this.#options.store.setAside(label, source.file, version, reason);
+  async #setAside({ label, place, reason, version }: Finding): Promise<boolean> {
+    return place !== undefined && this.#options.upkeep.setAside({ place, version }, label, reason);
   }
 }

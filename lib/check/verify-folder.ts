@@ -3,23 +3,17 @@
 import type { Config } from '../config/config.ts';
 import { describe, isCacheError } from '../errors.ts';
 import { type ObjectName, parseObjectName, pathOf } from '../nix/object-name.ts';
-import { fileOf } from '../store/folder/files.ts';
-import type { FolderStore } from '../store/folder/folder-store.ts';
-import { putBack } from '../store/folder/put-back.ts';
-import { dropQuarantined, listQuarantined } from '../store/folder/quarantine.ts';
-import { countFolder, type Totals } from '../store/folder/scan.ts';
-import { type FolderFile, walkFolder } from '../store/folder/walk.ts';
 import { idOf } from '../store/object-id.ts';
+import type { Aside, Totals, Upkeep } from '../store/upkeep.ts';
 import { checkAny } from './check-any.ts';
 import { Checker } from './check-object.ts';
 import type { Finding } from './finding.ts';
 import { KnownKeys } from './known-keys.ts';
 import { narInfosOf } from './narinfos-of.ts';
 import type { Repairer } from './repair.ts';
-import { isDangling, isThere } from './set-aside.ts';
 
 interface VerifyOptions {
-  readonly store: FolderStore;
+  readonly upkeep: Upkeep;
   readonly config: Config;
   /** Of the objects, above 0; 1 for all. */
   readonly share: number;
@@ -92,7 +86,7 @@ class Verification {
   #progress: (bytesOfThis: number) => void = () => {};
 
   constructor(options: VerifyOptions) {
-    const { config, signal, store } = options;
+    const { config, signal, upkeep } = options;
     const keys = new KnownKeys(config);
     this.#options = options;
     const pause = (bytes: number) => {
@@ -102,7 +96,7 @@ class Verification {
       this.#progress(this.#ofThis);
     };
     this.#checker = new Checker({
-      folder: store.folder,
+      upkeep,
       storeDir: config.storeDir,
       keys: () => keys,
       pause,
@@ -111,22 +105,22 @@ class Verification {
 
   /** What an earlier check, or whoever read it, has set aside is to be had again too. */
   async takeUp(): Promise<void> {
-    const { repairer, signal, store } = this.#options;
+    const { repairer, signal, upkeep } = this.#options;
     if (repairer === undefined) return;
-    for (const { file, id, label, reason } of await listQuarantined(store.folder)) {
+    for (const aside of await upkeep.listAside()) {
+      const { id, label, reason } = aside;
       signal.throwIfAborted();
-      const source: FolderFile = { id, flat: false, file: fileOf(store.folder, { id, flat: false }) };
       // Another file has taken its place, and is checked like all others.
-      if (await isThere(store.folder, id)) await dropQuarantined(store.folder, id);
-      else if (await isDangling(file, id, reason)) {
+      if (await upkeep.has(id)) await upkeep.dropAside(id);
+      else if (await this.#isDangling(aside)) {
         // The reason for setting the file aside may be gone, or mended.
-        await putBack(file, source.file);
-        await dropQuarantined(store.folder, id);
-        for (const finding of (await checkAny(this.#checker, source)).findings) await this.#act(finding);
+        const place = await upkeep.putBack(aside);
+        for (const finding of (await checkAny(this.#checker, { id, place })).findings)
+          await this.#act(finding);
       } else if (!this.#aside.has(id)) {
         this.#aside.add(id);
         const name = label.startsWith('/') ? parseObjectName(label.slice(1), '') : undefined;
-        const finding: Finding = { source, version: '', name, label, reason, kind: 'damaged' };
+        const finding: Finding = { id, place: undefined, version: '', name, label, reason, kind: 'damaged' };
         this.result.damaged++;
         this.#lost.push(finding);
         this.#options.onEvent({ kind: 'found', finding, aside: true });
@@ -134,14 +128,21 @@ class Verification {
     }
   }
 
+  /** Whether it is a pushed narinfo, whole, that was set aside for no other reason than that its NAR was not there. */
+  async #isDangling(aside: Aside): Promise<boolean> {
+    if (!/^its NAR .* is not here$/.test(aside.reason)) return false;
+    const meta = await this.#options.upkeep.wholeAside(aside);
+    return meta?.kind === 'narinfo' && meta.origin === 'push';
+  }
+
   async checkAll(): Promise<void> {
-    const { random = Math.random, share, signal, store } = this.#options;
-    const totals = await countFolder(store.folder, signal);
+    const { random = Math.random, share, signal, upkeep } = this.#options;
+    const totals = await upkeep.count(signal);
     const wanted = Math.ceil(totals.objects * share);
     const isChosen = share === 1 ? () => true : chooser(wanted, totals.objects, random);
     this.#watch(share === 1 ? totals : undefined, wanted);
     const unknown: string[] = [];
-    for await (const source of walkFolder(store.folder)) {
+    for await (const source of upkeep.places()) {
       signal.throwIfAborted();
       if (!isChosen()) continue;
       this.#ofThis = 0;
@@ -169,7 +170,7 @@ class Verification {
 
   async #act(finding: Finding): Promise<void> {
     if (finding.kind === 'dangling') {
-      this.#dangling.set(finding.source.id, finding);
+      this.#dangling.set(finding.id, finding);
       return;
     }
     if (finding.kind === 'damaged') return this.#setAside(finding);
@@ -178,10 +179,11 @@ class Verification {
   }
 
   async #setAside(finding: Finding): Promise<void> {
-    const { label, reason, source, version } = finding;
+    const { label, place, reason, version } = finding;
+    if (place === undefined) return;
     let isAside: boolean;
     try {
-      isAside = await this.#options.store.setAside(label, source.file, version, reason);
+      isAside = await this.#options.upkeep.setAside({ place, version }, label, reason);
     } catch (error) {
       if (!isCacheError(error, 'storage')) throw error;
       // On a read-only disk, or in another user's folder, the check goes on all the same.
@@ -198,20 +200,20 @@ class Verification {
 
   /** Deals with what depends on what was lost, and has that fetched anew: narinfos first, since they lead to NARs. */
   async settle(): Promise<void> {
-    const { config, signal, store } = this.#options;
+    const { config, signal, upkeep } = this.#options;
     this.#progress = () => {};
     const lost = this.#lost.filter(({ name }) => name?.kind !== 'narinfo');
     for (const one of this.#lost.filter(({ name }) => name?.kind === 'narinfo')) await this.#repair(one);
     const found = new Set(this.#dangling.keys());
-    const missing = new Set([...lost.map(({ source }) => source.id), ...this.#nars()]);
+    const missing = new Set([...lost.map(({ id }) => id), ...this.#nars()]);
     const names = new Map<string, ObjectName>();
-    for await (const one of narInfosOf(store.folder, config.storeDir, missing, signal)) {
+    for await (const one of narInfosOf(upkeep, config.storeDir, missing, signal)) {
       names.set(one.id, one.nar);
-      if (one.pushed) this.#dangling.set(one.finding.source.id, one.finding);
+      if (one.pushed) this.#dangling.set(one.finding.id, one.finding);
     }
     for (const one of lost) {
-      await this.#repair(one, names.get(one.source.id));
-      missing.delete(one.source.id);
+      await this.#repair(one, names.get(one.id));
+      missing.delete(one.id);
     }
     for (const id of missing) {
       const name = names.get(id);
@@ -226,7 +228,8 @@ class Verification {
 
   /** `found` is whether it was so before anything was set aside. */
   async #settleDangling(finding: Finding, found: boolean): Promise<void> {
-    const { findings, state } = await this.#checker.check(finding.source);
+    if (finding.place === undefined) return;
+    const { findings, state } = await this.#checker.check(finding.place);
     if (findings.some(({ kind }) => kind === 'dangling')) {
       const before = this.#lost.length;
       await this.#setAside({ ...finding, kind: 'damaged' });
@@ -240,7 +243,7 @@ class Verification {
 
   /** `name` is better than what the finding knows. */
   async #repair(finding: Finding, name = finding.name): Promise<void> {
-    const { repairer, signal, store } = this.#options;
+    const { repairer, signal, upkeep } = this.#options;
     if (repairer === undefined) return;
     signal.throwIfAborted();
     const label = name === undefined ? finding.label : pathOf(name);
@@ -250,7 +253,7 @@ class Verification {
         : ((await repairer.fetch(name)) ?? (await this.#whyNotRight(pathOf(name))));
     if (why === undefined) {
       this.#repaired(label);
-      if (this.#aside.has(finding.source.id)) await dropQuarantined(store.folder, finding.source.id);
+      if (this.#aside.has(finding.id)) await upkeep.dropAside(finding.id);
     } else this.#options.onEvent({ kind: 'not repaired', label, why });
   }
 
@@ -260,13 +263,10 @@ class Verification {
   }
 
   async #whyNotRight(path: string): Promise<string | undefined> {
-    const id = idOf(path);
-    const source: FolderFile = {
-      id,
-      flat: false,
-      file: fileOf(this.#options.store.folder, { id, flat: false }),
-    };
-    const { findings, state } = await this.#checker.check(source);
+    const object = await this.#options.upkeep.inspectId(idOf(path), () => {});
+    if (object === undefined || object === 'moving') return 'it could not be kept';
+    await object.close();
+    const { findings, state } = await this.#checker.check(object.place);
     if (state === 'gone') return 'it could not be kept';
     return findings[0] && `what came instead: ${findings[0].reason}`;
   }

@@ -2,7 +2,7 @@
 
 import { exportTo } from '../carry/export.ts';
 import type { Config } from '../config/config.ts';
-import { checkFolder, folderOperand, hashOperand } from './open-store.ts';
+import { folderOperand, hashOperand } from './open-store.ts';
 import type { Output } from './progress.ts';
 import { type Tools, withEngine } from './with-engine.ts';
 
@@ -19,8 +19,8 @@ export async function exportPaths(
   const named = storePaths.map((path) => [hashOperand(path, config), path] as const);
   const roots = named.length === 0 ? undefined : new Map(named);
   const folder = folderOperand(target);
-  await checkFolder(config);
   const run = async ({ engine, progress, signal }: Tools): Promise<number> => {
+    await engine.folder.check();
     await exportTo({ engine, config, folder, roots, watch: progress, signal });
     progress.end();
     output.stdout.write(`${progress.summary('exported')}\n`);

@@ -109,10 +109,13 @@ async function adoptFolder(
   config: Config,
   folder: string,
   verbose: boolean,
-  { engine: { store }, progress, signal }: Tools,
+  { engine, progress, signal }: Tools,
 ): Promise<Done> {
   const { storeDir } = config;
-  const { lacking, unnamed } = await adopt({ store, storeDir, folder, watch: progress, signal });
+  const { lacking, unnamed } = await adopt({
+    ...{ storage: engine, storeDir, folder, watch: progress, signal },
+    inPlace: await engine.folder.is(folder),
+  });
   const lines = [progress.summary('took over')];
   if (lacking.length > 0) lines.push(`${lacking.length} paths have a narinfo and no NAR here; left`);
   if (verbose) lines.push(...lacking.map((path) => `  ${printable(path)}`));

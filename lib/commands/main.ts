@@ -2,9 +2,9 @@
 // and for what was done but in part.
 import { readFile } from 'node:fs/promises';
 import { type Config, loadConfig } from '../config/config.ts';
+import { changing } from '../engine.ts';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
 import { createLog, printable } from '../log.ts';
-import { changing } from '../store/folder/changed-beside.ts';
 import { HELP, parseArguments } from './arguments.ts';
 import { exportPaths } from './export.ts';
 import { gc } from './gc.ts';
@@ -58,7 +58,7 @@ export async function main(args: readonly string[]): Promise<number> {
       });
     const changes = async <T>(run: (config: Config) => Promise<T>): Promise<T> => {
       const config = await load();
-      return changing(config.cacheDir, () => run(config));
+      return changing(config, log, () => run(config));
     };
     switch (command) {
       case 'list':

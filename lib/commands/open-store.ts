@@ -1,27 +1,11 @@
-// The folder for a command that works beside a running service, or without one.
-import { readdir } from 'node:fs/promises';
+// What stands on a command line: store paths and folders.
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../config/config.ts';
-import { CacheError, describe } from '../errors.ts';
+import { CacheError } from '../errors.ts';
 import { hashIn } from '../gc/collect.ts';
-import type { Log } from '../log.ts';
 import type { StoreHash } from '../nix/store-path.ts';
-import { FolderStore } from '../store/folder/folder-store.ts';
 import { parseUrl } from '../url.ts';
-
-/** @throws CacheError `startup` if there is no such folder */
-export async function openStore(config: Config, log: Log): Promise<FolderStore> {
-  await checkFolder(config);
-  return new FolderStore(config.cacheDir, log, config);
-}
-
-/** @throws CacheError `startup` if there is no such folder */
-export async function checkFolder({ cacheDir }: Config): Promise<void> {
-  await readdir(cacheDir).catch((error) => {
-    throw new CacheError('startup', `can't read the cache folder ${cacheDir}: ${describe(error)}`, error);
-  });
-}
 
 /**
  * The hash part of a store path on the command line.

@@ -2,11 +2,11 @@
 import { basename } from 'node:path';
 import type { Writable } from 'node:stream';
 import type { Config } from '../config/config.ts';
+import { openStorage } from '../engine.ts';
 import { CacheError } from '../errors.ts';
 import { closureOf } from '../gc/closure.ts';
 import type { Log } from '../log.ts';
-import { Pins } from '../store/folder/pins.ts';
-import { hashOperand, openStore } from './open-store.ts';
+import { hashOperand } from './open-store.ts';
 
 /**
  * Pins the path and all that it refers to, under `name` or its own.
@@ -19,7 +19,7 @@ export async function pin(
   out: Writable,
   log: Log,
 ): Promise<void> {
-  const store = await openStore(config, log);
+  const { store, upkeep } = await openStorage(config, log);
   const hash = hashOperand(storePath, config);
   const { infos, missing } = await closureOf(store, config.storeDir, [hash]);
   const info = infos.get(hash);
@@ -30,7 +30,7 @@ export async function pin(
     );
   }
   const own = name ?? basename(info.storePath);
-  await new Pins(store.folder).set({ name: own, storePath: info.storePath });
+  await upkeep.pin({ name: own, storePath: info.storePath });
   out.write(`pinned ${info.storePath} as ${own}: ${infos.size} paths\n`);
   if (missing.length > 0)
     out.write(`${missing.length} paths it refers to are not here; they are kept once they come\n`);
@@ -41,21 +41,20 @@ export async function pin(
  * @throws CacheError `config` if there is none, `startup` or `storage`
  */
 export async function unpin(config: Config, pinOrPath: string, out: Writable, log: Log): Promise<void> {
-  const store = await openStore(config, log);
-  const pins = new Pins(store.folder);
-  const found = (await pins.list()).filter(
+  const { upkeep } = await openStorage(config, log);
+  const found = (await upkeep.pins()).filter(
     ({ name, storePath }) => name === pinOrPath || storePath === pinOrPath,
   );
   if (found.length === 0)
     throw new CacheError('config', `found no pin ${pinOrPath}; see pins for what there is`);
   for (const { name, storePath } of found) {
-    await pins.remove(name);
+    await upkeep.unpin(name);
     out.write(`unpinned ${name}: ${storePath}\n`);
   }
 }
 
 /** @throws CacheError `startup` or `storage` */
 export async function listPins(config: Config, out: Writable, log: Log): Promise<void> {
-  const store = await openStore(config, log);
-  for (const { name, storePath } of await new Pins(store.folder).list()) out.write(`${name}  ${storePath}\n`);
+  const { upkeep } = await openStorage(config, log);
+  for (const { name, storePath } of await upkeep.pins()) out.write(`${name}  ${storePath}\n`);
 }

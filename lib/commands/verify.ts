@@ -3,12 +3,10 @@ import type { Writable } from 'node:stream';
 import { createRepairer } from '../check/repair.ts';
 import { type Progress, type Verified, type VerifyEvent, verifyFolder } from '../check/verify-folder.ts';
 import type { Config } from '../config/config.ts';
+import { openStorage } from '../engine.ts';
 import { CacheError } from '../errors.ts';
 import { formatAge, formatBytes } from '../format.ts';
 import { type Log, printable } from '../log.ts';
-import { heeded } from '../store/folder/changed-beside.ts';
-import { showWriter } from '../store/folder/writer.ts';
-import { openStore } from './open-store.ts';
 import { ProgressLine, type Terminal } from './progress.ts';
 
 interface VerifyCommand {
@@ -34,24 +32,25 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
   const { log, out } = command;
   const share = command.sample === undefined ? 1 : parseSample(command.sample);
   const line = new ProgressLine(command.progress);
-  const store = await openStore(config, quiet(log, line));
+  const storage = await openStorage(config, quiet(log, line));
+  const { upkeep } = storage;
   const stop = new AbortController();
   const interrupt = () => stop.abort(new CacheError('aborted', 'interrupted'));
   // Heard once: a second signal ends the process at once.
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
-  const context = { store, log: aside(log, line), signal: stop.signal };
-  const writer = command.repair ? await showWriter(config.cacheDir) : undefined;
+  const context = { storage, log: aside(log, line), signal: stop.signal };
+  const writer = command.repair ? await storage.scratch.show() : undefined;
   const repairer = command.repair ? await createRepairer(config, context) : undefined;
   try {
     const done = await verifyFolder({
-      ...{ store, config, share, repairer, signal: stop.signal },
+      ...{ upkeep, config, share, repairer, signal: stop.signal },
       onProgress: (progress) => line.update(progress.done, (elapsedMs) => progressText(progress, elapsedMs)),
       onEvent: (event) => {
         line.clear();
         out.write(`${printable(eventLine(event))}\n`);
       },
     });
-    if (done.damaged > 0) await heeded(store.folder);
+    if (done.damaged > 0) await upkeep.heeded();
     line.clear();
     out.write(`${summary(done)}\n`);
     if (done.damaged + done.doubtful > done.repaired) return EXIT.damage;

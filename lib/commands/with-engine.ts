@@ -4,8 +4,6 @@ import type { Config } from '../config/config.ts';
 import { loadSecrets } from '../config/secrets.ts';
 import { createEngine, type Engine } from '../engine.ts';
 import { CacheError } from '../errors.ts';
-import type { FolderOptions } from '../store/folder/folder-store.ts';
-import { showWriter } from '../store/folder/writer.ts';
 import type { Output } from './progress.ts';
 import { TransferProgress } from './transfer-progress.ts';
 
@@ -24,7 +22,7 @@ export async function withEngine<T>(
   config: Config,
   { stderr }: Output,
   use: (tools: Tools) => Promise<T>,
-  options: Pick<FolderOptions, 'quiet'> = {},
+  options: { readonly quiet?: boolean } = {},
 ): Promise<T> {
   const secrets = await loadSecrets(config);
   const ending = new AbortController();
@@ -32,8 +30,8 @@ export async function withEngine<T>(
   const { signal } = ending;
   const progress = new TransferProgress(stderr);
   const context = { ...options, signal, now: () => performance.now() };
-  const writer = await showWriter(config.cacheDir);
   const engine = await createEngine(config, secrets, progress.log, context);
+  const writer = await engine.scratch.show();
   const interrupt = () => ending.abort(new CacheError('aborted', 'interrupted; run it again to go on'));
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
   try {

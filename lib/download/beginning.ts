@@ -1,14 +1,10 @@
 // How far a download has come, for the next service to go on from: noted in the spool while it lasts, should this service be
 // killed, and kept when it stops.
-import type { Beginning, Spool } from '../store/store.ts';
+import type { Beginning, Scratch } from '../store/scratch.ts';
 import type { Growing } from './growing.ts';
 
 /** Where beginnings are noted and kept. */
-export interface BeginningStore {
-  /** Never rejects. */
-  notePartial(spool: Spool, partial: Beginning): Promise<void>;
-  keepPartial(spool: Spool, partial: Beginning): Promise<void>;
-}
+export type BeginningStore = Pick<Scratch, 'noteBeginning' | 'keepBeginning'>;
 
 /** A beginning shorter than this is as soon had again. */
 const WORTH_KEEPING = 1 << 20;
@@ -47,7 +43,7 @@ export class Beginnings {
 
   async #note(beginning: Beginning): Promise<void> {
     const file = await this.#growing.file();
-    if (file !== undefined) await this.#store.notePartial(file, beginning);
+    if (file !== undefined) await this.#store.noteBeginning(file, beginning);
   }
 
   /** When nothing is being noted: whoever gives the file its first line must wait for that, or it might be written over. */
@@ -61,6 +57,6 @@ export class Beginnings {
     if (this.#whole === undefined || length < WORTH_KEEPING) return;
     await this.settled();
     const file = await this.#growing.file();
-    if (file !== undefined) await this.#store.keepPartial(file, { ...this.#whole, length });
+    if (file !== undefined) await this.#store.keepBeginning(file, { ...this.#whole, length });
   }
 }

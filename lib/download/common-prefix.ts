@@ -1,5 +1,5 @@
 // How far two spools agree.
-import type { Spool } from '../store/store.ts';
+import type { Spool } from '../store/scratch.ts';
 
 const READ_BYTES = 256 * 1024;
 

@@ -1,7 +1,7 @@
 // What a download is told beforehand, and whom it tells what becomes of it.
 import type { Deadlines } from '../config/config.ts';
 import type { Log } from '../log.ts';
-import type { Spool } from '../store/store.ts';
+import type { Spool } from '../store/scratch.ts';
 import type { BeginningStore } from './beginning.ts';
 import type { Here } from './first-answer.ts';
 import type { Source } from './sources.ts';

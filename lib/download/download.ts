@@ -5,7 +5,7 @@ import type { Reader } from '../bytes/streams.ts';
 import type { Deadlines } from '../config/config.ts';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import { sha256ToHex } from '../nix/hash.ts';
-import type { Spool } from '../store/store.ts';
+import type { Spool } from '../store/scratch.ts';
 import type { Answer } from '../upstream/answer.ts';
 import { Beginnings } from './beginning.ts';
 import type { DownloadOptions } from './download-options.ts';

@@ -7,6 +7,7 @@ import { type Log, warnSeldom } from '../log.ts';
 import type { NarInfos } from '../narinfos/narinfos.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
+import type { Scratch } from '../store/scratch.ts';
 import type { Store } from '../store/store.ts';
 import type { Flight } from '../sync/flights.ts';
 import { Until } from '../sync/until.ts';
@@ -33,6 +34,7 @@ interface Elsewhere {
 
 export interface FetcherOptions {
   readonly store: Store;
+  readonly scratch: Scratch;
   readonly upstreams: Upstreams;
   readonly narInfos: NarInfos;
   readonly log: Log;
@@ -93,7 +95,7 @@ export class Fetcher {
       signal: options.signal,
       shared: [...this.#turns.all, ...connections],
     });
-    this.#beginnings = new KeptBeginnings(options.store, options.log);
+    this.#beginnings = new KeptBeginnings(options.scratch, options.log);
     this.#narSources = new NarSources(options.upstreams, options.narInfos, options.log);
   }
 
@@ -216,7 +218,7 @@ export class Fetcher {
     via: Via,
     isWanted: AbortSignal,
   ): Promise<Download | Nobody> {
-    const { connections, deadlines, log, signal, store, upstreams } = this.#options;
+    const { connections, deadlines, log, scratch, signal, store, upstreams } = this.#options;
     const path = pathOf(name);
     const isNar = name.kind === 'nar';
     const isBlamed = ({ label }: Source) => Number(this.#blamed.has(label));
@@ -254,9 +256,9 @@ export class Fetcher {
         sources: answer.coding === undefined ? sources : [source],
         connections: inParts ? connections : 1,
         returnMs: deadlines.returnMs,
-        spool: () => store.spool(),
+        spool: () => scratch.spool(),
         warnDisk: (message) => this.#warnDisk('disk', message),
-        beginnings: store,
+        beginnings: scratch,
         passing: () => this.#crowd.leave(key, path),
         ending: () => this.#crowd.end(key, path),
         abandoned: () => this.#crowd.look(),
@@ -270,13 +272,13 @@ export class Fetcher {
           if (kept === undefined || !isWhole) return;
           const { sha256, size } = arrived;
           const meta = { ...kept, kind: name.kind, origin, storedAt: new Date(), size, sha256 };
-          await store.put(whole, meta, { existing: 'keep', durable: false });
+          await store.put(whole, meta, { when: 'absent', durable: false });
           const isSizeWrong = told.fileSize !== undefined && told.fileSize !== size;
           if (isSizeWrong && name.kind === 'nar' && name.hash !== undefined)
             await this.#options.narInfos.resize(name.hash, name.name, size);
         },
       },
-      partial?.spool ?? store.spool(),
+      partial?.spool ?? scratch.spool(),
       begun,
     );
   }

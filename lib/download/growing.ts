@@ -3,7 +3,7 @@
 
 import type { Reader } from '../bytes/streams.ts';
 import { CacheError } from '../errors.ts';
-import type { Spool } from '../store/store.ts';
+import type { Spool } from '../store/scratch.ts';
 import { Changes } from '../sync/changes.ts';
 import { commonPrefix } from './common-prefix.ts';
 import { Overflow } from './overflow.ts';

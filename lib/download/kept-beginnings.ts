@@ -2,7 +2,7 @@
 // where nobody can go on now.
 import type { Log } from '../log.ts';
 import { sha256ToHex } from '../nix/hash.ts';
-import type { Spool, Store } from '../store/store.ts';
+import type { Scratch, Spool } from '../store/scratch.ts';
 import type { Expected } from './verify.ts';
 
 /** What is there already of a body. */
@@ -12,18 +12,18 @@ interface Begun {
 }
 
 export class KeptBeginnings {
-  readonly #store: Store;
+  readonly #scratch: Scratch;
   readonly #log: Log;
 
-  constructor(store: Store, log: Log) {
-    this.#store = store;
+  constructor(scratch: Scratch, log: Log) {
+    this.#scratch = scratch;
     this.#log = log;
   }
 
   /** What is left of it, if anything. */
   async take(path: string, { fileHash, fileSize: size }: Expected): Promise<Begun | undefined> {
     if (fileHash === undefined || size === undefined) return undefined;
-    const taken = await this.#store.takePartial({ path, size, sha256: sha256ToHex(fileHash) });
+    const taken = await this.#scratch.takeBeginning({ path, size, sha256: sha256ToHex(fileHash) });
     if (taken !== undefined) this.#log.info(`${path} is continued from byte ${taken.length} of ${size}`);
     return taken;
   }
@@ -36,7 +36,7 @@ export class KeptBeginnings {
   ): Promise<void> {
     if (partial === undefined || fileHash === undefined || size === undefined) return;
     const { length, spool } = partial;
-    await this.#store.keepPartial(spool, { path, size, sha256: sha256ToHex(fileHash), length });
+    await this.#scratch.keepBeginning(spool, { path, size, sha256: sha256ToHex(fileHash), length });
     await spool.close();
   }
 }

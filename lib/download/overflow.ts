@@ -2,7 +2,7 @@
 // byte. When the disk takes no more, or nothing for long, what can't be written stays in memory until everybody who reads has had
 // it, and whoever writes waits for that. The body passes through then; nothing of it can be kept.
 import { CacheError, describe } from '../errors.ts';
-import type { Spool } from '../store/store.ts';
+import type { Spool } from '../store/scratch.ts';
 import { Changes } from '../sync/changes.ts';
 import { within } from '../sync/within.ts';
 

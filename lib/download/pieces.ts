@@ -2,7 +2,7 @@
 // the disk, the others take what that one read, so that fifty readers cost little more than one.
 import { giveBuffer, PIECE_BYTES, takeBuffer } from '../bytes/buffers.ts';
 import { CacheError } from '../errors.ts';
-import type { Spool } from '../store/store.ts';
+import type { Spool } from '../store/scratch.ts';
 
 /** How many are kept: readers that are further apart than these hardly follow the front together. */
 const PIECES = 8;

@@ -1,7 +1,7 @@
 // Which file times, beside those of the last hour, may be of something used within it: the clock may have been set. A service that
 // runs notices that by its steady clock, and knows what the times of before mean; one that has just begun can't know, but times of
 // the future are of a clock that was set back.
-import { CLOCKS_DIFFER_MS, type Stretch } from '../store/folder/plan.ts';
+import { CLOCKS_DIFFER_MS, type Stretch } from '../store/plan.ts';
 
 /** While the clock was not set: wall time is steady time and `offset`. */
 interface Epoch {

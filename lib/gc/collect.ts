@@ -4,18 +4,16 @@ import type { GcConfig } from '../config/config.ts';
 import type { Log } from '../log.ts';
 import { pathOf } from '../nix/object-name.ts';
 import { isBasename, isStoreHash, type StoreHash } from '../nix/store-path.ts';
-import type { FolderStore } from '../store/folder/folder-store.ts';
-import { TOUCH_INTERVAL_MS } from '../store/folder/last-use.ts';
-import { Pins } from '../store/folder/pins.ts';
-import type { Limits, Stretch, Unit } from '../store/folder/plan.ts';
-import type { Removed } from '../store/folder/removal.ts';
-import { roomOf } from '../store/folder/room.ts';
-import { planFolder } from '../store/folder/scan.ts';
 import { idOf } from '../store/object-id.ts';
+import type { Limits, Stretch, Unit } from '../store/plan.ts';
+import type { Scratch } from '../store/scratch.ts';
+import type { Storage } from '../store/storage.ts';
+import { TOUCH_INTERVAL_MS } from '../store/store.ts';
+import type { Totals } from '../store/upkeep.ts';
 import { closureOf } from './closure.ts';
 
 interface CollectOptions {
-  readonly store: FolderStore;
+  readonly storage: Storage;
   readonly storeDir: string;
   readonly gc: GcConfig;
   readonly signal: AbortSignal;
@@ -48,9 +46,10 @@ const LOW_WATER = 0.95;
 
 /** @throws CacheError `storage`, or the signal's reason */
 export async function collect(options: CollectOptions): Promise<Collected> {
-  const { alsoKeep = [], dryRun = false, gc, log, onUnits, signal, store, storeDir } = options;
+  const { alsoKeep = [], dryRun = false, gc, log, onUnits, signal, storage, storeDir } = options;
+  const { upkeep } = storage;
   const now = Date.now();
-  const freeBytes = await missingFree(store.folder, gc);
+  const freeBytes = await missingFree(storage.scratch, gc);
   const limits: Limits = {
     freeBytes,
     mostBytes: gc.maxBytes === undefined ? Number.POSITIVE_INFINITY : gc.maxBytes * LOW_WATER,
@@ -60,46 +59,33 @@ export async function collect(options: CollectOptions): Promise<Collected> {
     nowMs: now,
     keepPushed: gc.keepPushed,
     orphanBeforeMs: now - ORPHAN_MS,
-    pinned: await pinnedIds(store, storeDir),
+    pinned: await pinnedIds(storage, storeDir),
   };
-  const expected = Math.ceil((store.tally.totals?.objects ?? 10_000) * 1.1);
   const done = { removedObjects: 0, removedBytes: 0 };
-  const add = ({ objects, bytes }: Removed) => {
+  const add = ({ objects, bytes }: Totals) => {
     done.removedObjects += objects;
     done.removedBytes += bytes;
   };
   let summary = { objects: 0, totalBytes: 0, kept: { pushed: 0, pinned: 0, used: 0 } };
-  const folder = { folder: store.folder, storeDir, expected };
-  const counted = store.tally.counting();
-  for await (const reply of planFolder(
-    folder,
-    limits,
-    { remove: !dryRun, tell: dryRun || onUnits !== undefined },
-    signal,
-  )) {
-    if (reply.kind === 'unreadable') {
-      const { files, first } = reply;
-      log.warn(`collection: what can't be read is left as it is, ${files} in all: ${first}`);
+  const how = { storeDir, remove: !dryRun, tell: dryRun || onUnits !== undefined };
+  for await (const step of upkeep.collect(limits, how, signal)) {
+    if (step.kind === 'unreadable') {
+      const { first, objects } = step;
+      log.warn(`collection: what can't be read is left as it is, ${objects} in all: ${first}`);
     }
-    if (reply.kind === 'summary') {
-      summary = reply;
-      counted({ objects: reply.objects, bytes: reply.totalBytes });
+    if (step.kind === 'summary') summary = step;
+    if (step.kind === 'units') {
+      await onUnits?.(step.units);
+      if (dryRun) add(sum(step.units));
     }
-    if (reply.kind === 'units') {
-      await onUnits?.(reply.units);
-      if (dryRun) add(sum(reply.units));
-    }
-    if (reply.kind === 'removed') {
-      store.tally.changed(-reply.objects, -reply.bytes);
-      add(reply);
-    }
+    if (step.kind === 'removed') add(step);
   }
   const { objects, totalBytes: bytes, kept } = summary;
   const wanted = Math.max(freeBytes, gc.maxBytes === undefined ? 0 : bytes - gc.maxBytes);
   return { objects, bytes, kept, ...done, stillTooMuch: Math.max(0, wanted - done.removedBytes) };
 }
 
-function sum(units: readonly Unit[]): Removed {
+function sum(units: readonly Unit[]): Totals {
   const parts = units.flat();
   return { objects: parts.length, bytes: parts.reduce((total, { bytes }) => total + bytes, 0) };
 }
@@ -108,16 +94,19 @@ function sum(units: readonly Unit[]): Removed {
  * Bytes that are to be freed so that the disk has as much free as the configuration wants.
  * @throws CacheError `storage`
  */
-export async function missingFree(folder: string, { minFreeBytes }: GcConfig): Promise<number> {
-  const { free, total } = await roomOf(folder);
+export async function missingFree(
+  scratch: Pick<Scratch, 'room'>,
+  { minFreeBytes }: GcConfig,
+): Promise<number> {
+  const { free, total } = await scratch.room();
   const wanted = minFreeBytes ?? Math.min(0.05 * total, 10 * 2 ** 30);
   return Math.max(0, wanted - free);
 }
 
 /** The narinfos of all that pins keep. */
-async function pinnedIds(store: FolderStore, storeDir: string): Promise<Set<string>> {
+async function pinnedIds({ store, upkeep }: Storage, storeDir: string): Promise<Set<string>> {
   const rootsIn = new Map<string, StoreHash[]>();
-  for (const { storePath } of await new Pins(store.folder).list()) {
+  for (const { storePath } of await upkeep.pins()) {
     // A full path says itself which store it is in, whatever the configuration says now.
     const isWhole = storePath.startsWith('/') && isBasename(basename(storePath));
     const folder = isWhole ? dirname(storePath) : storeDir;

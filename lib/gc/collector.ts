@@ -5,14 +5,13 @@ import type { Config } from '../config/config.ts';
 import { describe } from '../errors.ts';
 import { formatBytes } from '../format.ts';
 import type { Log } from '../log.ts';
-import { lastChange } from '../store/folder/changed-beside.ts';
-import type { FolderStore } from '../store/folder/folder-store.ts';
-import { countFolder, type Totals } from '../store/folder/scan.ts';
+import type { Storage } from '../store/storage.ts';
+import type { Totals } from '../store/upkeep.ts';
 import { ClockSteps } from './clock-steps.ts';
 import { type Collected, collect, FRESH_MS, missingFree } from './collect.ts';
 
 interface CollectorOptions {
-  readonly store: FolderStore;
+  readonly storage: Storage;
   readonly config: Pick<Config, 'gc' | 'storeDir'>;
   readonly log: Log;
   /** Ends it when the service stops. */
@@ -46,17 +45,17 @@ export class Collector {
 
   /** Counts what is there, in the background, and watches from then on; resolves when it has counted. */
   start(): Promise<void> {
-    const { config, log, store } = this.#options;
+    const { config, log, storage } = this.#options;
     // The count begins a little later: the first requests after a start go first.
     const counted = this.#count(COUNT_AFTER_MS, ({ bytes, objects }) => {
       log.info(`holding ${objects} objects, ${formatBytes(bytes)}`);
     });
     // The folder may hold too much already.
     counted.then(() => this.#look()).catch(() => {});
-    store.tally.watch((full) => (full ? this.request() : void this.#look()));
+    storage.upkeep.watch((full) => (full ? this.request() : void this.#look()));
     this.#timer = setInterval(() => {
       void this.#look(true);
-      void store.dropAbandoned();
+      void storage.scratch.dropAbandoned();
     }, config.gc.everyMs);
     this.#timer.unref();
     this.#clockTimer = setInterval(() => this.#lookAtClock(), CLOCK_MS).unref();
@@ -65,14 +64,12 @@ export class Collector {
 
   /** After `afterMs`, in the background. */
   #count(afterMs: number, onCounted: (totals: Totals) => void = () => {}): Promise<void> {
-    const { log, signal, store } = this.#options;
+    const { log, signal, storage } = this.#options;
+    const { upkeep } = storage;
     this.#running = delay(afterMs, undefined, { signal, ref: false })
       .then(async () => {
-        this.#countedAfter = await lastChange(store.folder);
-        const counted = store.tally.counting();
-        const totals = await countFolder(store.folder, signal);
-        onCounted(totals);
-        counted(totals);
+        this.#countedAfter = await upkeep.changedElsewhere();
+        onCounted(await upkeep.count(signal));
       })
       .catch(
         (error) =>
@@ -84,7 +81,7 @@ export class Collector {
 
   /** If a command has changed the folder since. */
   async #countAgain(): Promise<void> {
-    const isChanged = (await lastChange(this.#options.store.folder)) !== this.#countedAfter;
+    const isChanged = (await this.#options.storage.upkeep.changedElsewhere()) !== this.#countedAfter;
     if (isChanged && this.#running === undefined) await this.#count(0);
   }
 
@@ -98,11 +95,12 @@ export class Collector {
 
   /** Begins a collection if a limit is passed; `anyway` also for what is too old. */
   async #look(anyway = false): Promise<void> {
-    const { config, log, signal, store } = this.#options;
+    const { config, log, signal, storage } = this.#options;
+    const { scratch, upkeep } = storage;
     const { maxAgeMs, maxBytes } = config.gc;
     const now = performance.now();
     if (signal.aborted) return;
-    const isTooLarge = () => maxBytes !== undefined && (store.tally.totals?.bytes ?? 0) > maxBytes;
+    const isTooLarge = () => maxBytes !== undefined && (upkeep.totals?.bytes ?? 0) > maxBytes;
     const tooSoon = !isTooLarge() && !anyway && now - this.#lookedAt < LOOK_MS;
     if (tooSoon || this.#running !== undefined || now < this.#notBefore) {
       this.#lookLater();
@@ -111,9 +109,9 @@ export class Collector {
     this.#lookedAt = now;
     try {
       // If the total is not known since the start, a collection counts.
-      const isDue = maxAgeMs !== undefined || store.tally.totals === undefined;
-      if (store.tally.totals !== undefined) await this.#countAgain();
-      const tooFull = isTooLarge() || (await missingFree(store.folder, config.gc)) > 0;
+      const isDue = maxAgeMs !== undefined || upkeep.totals === undefined;
+      if (upkeep.totals !== undefined) await this.#countAgain();
+      const tooFull = isTooLarge() || (await missingFree(scratch, config.gc)) > 0;
       if (tooFull || (anyway && isDue)) this.request();
     } catch (error) {
       log.warn(describe(error));
@@ -136,12 +134,12 @@ export class Collector {
   }
 
   async #collect(): Promise<void> {
-    const { config, log, signal, store } = this.#options;
+    const { config, log, signal, storage } = this.#options;
     const { gc, storeDir } = config;
     const started = performance.now();
     try {
       this.#lookAtClock();
-      const done = await collect({ store, storeDir, gc, log, signal, alsoKeep: this.#clock.stretches() });
+      const done = await collect({ storage, storeDir, gc, log, signal, alsoKeep: this.#clock.stretches() });
       log.info(`collection: ${collectedLine(done)}, ${((performance.now() - started) / 1000).toFixed(1)} s`);
       if (done.stillTooMuch > 0) log.warn(`collection: ${stillTooMuchLine(done)}`);
       this.#notBefore = performance.now() + (done.stillTooMuch > 0 ? FUTILE_MS : PAUSE_MS);

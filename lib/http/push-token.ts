@@ -1,13 +1,11 @@
 // Who may push, as far as the operator must know it: the token that the service makes itself where the configuration names nobody,
 // and what it means to let addresses push. Where the token can't be had (a folder that takes no writes, a file that is damaged)
 // uploads are refused, hits go on, and it is tried again until the operator has mended that.
-import { stat } from 'node:fs/promises';
 import { Addresses, LOOPBACK } from '../addresses.ts';
 import type { AccessConfig } from '../config/config.ts';
 import { digestOf, type Token } from '../config/secrets.ts';
 import { describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { makePushNetrc, pushNetrcIn, readPushNetrc } from '../store/folder/push-netrc.ts';
 
 const AGAIN_MS = 2_000;
 
@@ -19,8 +17,20 @@ export interface OwnToken {
   readonly lack: string | undefined;
 }
 
+/** The netrc that the store keeps. */
+interface TokenFile {
+  readonly file: string;
+  /**
+   * Undefined if there is none.
+   * @throws CacheError `invalid` for one that says nothing of use, `storage` for one that can't be read
+   */
+  read(): Promise<{ readonly secret: string; readonly exposed: boolean } | undefined>;
+  /** @throws CacheError `storage` */
+  make(host: string | undefined): Promise<void>;
+}
+
 interface PushTokenOptions {
-  readonly folder: string;
+  readonly netrc: TokenFile;
   /** What the service is to listen on; undefined for all of the machine's addresses. */
   readonly host: string | undefined;
   readonly log: Log;
@@ -51,10 +61,14 @@ export class PushToken implements OwnToken {
     if (access.ownToken) return this.#obtain(turn);
     this.token = undefined;
     this.lack = undefined;
-    const { log, folder } = this.#options;
+    const { log, netrc } = this.#options;
+    const { file } = netrc;
     sayWhoMayPush(access, log);
-    const file = pushNetrcIn(folder);
-    if ((await stat(file).catch(() => undefined)) === undefined) return;
+    const isThere = await netrc.read().then(
+      (found) => found !== undefined,
+      (error) => isCacheError(error, 'invalid'),
+    );
+    if (!isThere) return;
     log.warn(`${file} does not count, as the configuration has [[tokens]] or [push] from: it may be deleted`);
   }
 
@@ -70,13 +84,13 @@ export class PushToken implements OwnToken {
   }
 
   async #obtain(turn: number): Promise<void> {
-    const { folder, log } = this.#options;
-    const file = pushNetrcIn(folder);
+    const { log, netrc } = this.#options;
+    const { file } = netrc;
     try {
-      let found = await readPushNetrc(folder);
+      let found = await netrc.read();
       if (found === undefined) {
-        await makePushNetrc(folder, strangeHost(this.#options.host));
-        found = await readPushNetrc(folder);
+        await netrc.make(strangeHost(this.#options.host));
+        found = await netrc.read();
       }
       if (turn !== this.#turn) return;
       if (found === undefined) throw new Error(`${file} is gone again`);
@@ -104,7 +118,7 @@ export class PushToken implements OwnToken {
 
   #say(): void {
     if (this.token === undefined || this.#url === undefined) return;
-    const file = pushNetrcIn(this.#options.folder);
+    const { file } = this.#options.netrc;
     this.#options.log.info(
       `pushing takes the token in ${file}: nix copy --option netrc-file ${file} --to ${this.#url}/push ./result`,
     );

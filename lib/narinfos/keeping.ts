@@ -24,7 +24,7 @@ export class Keeping {
     hash: StoreHash,
     text: string,
     origin: string,
-    existing: PutOptions['existing'] = 'keep',
+    when: PutOptions['when'] = 'absent',
   ): Promise<void> {
     const name: ObjectName = { kind: 'narinfo', hash };
     const refused = (why: string) =>
@@ -32,7 +32,7 @@ export class Keeping {
     if (this.#underWay === MOST) return refused(`${MOST} others wait for the disk`);
     this.#underWay++;
     try {
-      const options = { existing, durable: false };
+      const options = { when, durable: false };
       await storeBytes(this.#store, name, Buffer.from(text), origin, options);
     } catch (error) {
       refused(isCacheError(error) ? error.message : describe(error));

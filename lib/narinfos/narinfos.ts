@@ -24,12 +24,12 @@ interface Ready {
   readonly known: KnownNarInfo;
   readonly version: string;
   checkedAt: number;
+  /** How long it is believed from then on that this is what the store has: a command may remove it there. */
+  freshForMs: number;
   /** What {@link NarInfos.recheck} had counted to by then. */
   checks: number;
 }
 
-/** How long a narinfo in memory is believed to be still on disk: the command line may remove it there. */
-const RECHECK_MS = 1000;
 /**
  * How long a NAR that nobody had is not believed to be anywhere: long enough for whoever asks next to be told so at once, or to be
  * given another upstream's narinfo, and no longer, for it may have been away for a moment only.
@@ -86,9 +86,12 @@ export class NarInfos {
     const ready = this.#ready.get(path);
     if (ready !== undefined) {
       const { now } = this.#options;
-      if (ready.checks === this.#checks && now() - ready.checkedAt < RECHECK_MS) return ready.known;
+      if (ready.checks === this.#checks && now() - ready.checkedAt < ready.freshForMs) return ready.known;
       const checks = this.#checks;
-      if ((await this.#options.store.version(path)) === ready.version) {
+      const seen = await this.#options.store.version(path);
+      if (seen?.version === ready.version) {
+        this.#options.store.used(path);
+        ready.freshForMs = seen.freshForMs;
         ready.checkedAt = now();
         ready.checks = checks;
         return ready.known;
@@ -102,13 +105,15 @@ export class NarInfos {
     const before = this.#forgotten;
     const object = await this.#options.store.open(path);
     if (object === undefined) return undefined;
+    object.used();
     try {
       const text = (await object.bytes()).toString();
       const known = this.served.know(hash, text, object.meta);
       // The narinfo may have been replaced since `open`.
       if (before === this.#forgotten) {
         const checkedAt = this.#options.now();
-        const ready = { known, version: object.version, checkedAt, checks: this.#checks };
+        const { freshForMs, version } = object;
+        const ready = { known, version, checkedAt, checks: this.#checks, freshForMs };
         this.#ready.set(path, ready, 2 * text.length + 1000);
       }
       return known;
@@ -266,7 +271,7 @@ export class NarInfos {
       const said = known?.info.fileSize;
       if (known?.narName !== narName || known.origin === 'push' || said === undefined || said === size)
         return;
-      await this.#keeping.keep(hash, withFileSize(known.text, size), known.origin, 'replace');
+      await this.#keeping.keep(hash, withFileSize(known.text, size), known.origin, 'always');
       this.forget(hash);
     });
   }

@@ -4,7 +4,8 @@ import { decode, isDecodable, sniffCoding } from '../bytes/codings.ts';
 import { atMost, piecesOf } from '../bytes/streams.ts';
 import { CacheError, isCacheError } from '../errors.ts';
 import type { ObjectKind } from '../nix/object-name.ts';
-import type { Store, StoredObject } from './store.ts';
+import type { Storage } from './storage.ts';
+import type { StoredObject } from './store.ts';
 import { storeBody } from './store-body.ts';
 
 const PACKED = new Set<ObjectKind>(['listing', 'log', 'realisation', 'build-trace', 'debug-info']);
@@ -13,9 +14,10 @@ const MAX_BYTES = 256 << 20;
 
 /** The object, plain where that can be; else `coding` is what it is packed in. */
 export async function openPlain(
-  store: Store,
+  storage: Pick<Storage, 'scratch' | 'store'>,
   path: string,
 ): Promise<{ object: StoredObject; coding: string | undefined } | undefined> {
+  const { store } = storage;
   const object = await store.open(path);
   if (object === undefined) return undefined;
   const { kind, size } = object.meta;
@@ -23,7 +25,7 @@ export async function openPlain(
   const head = object.reader(0, HEAD_BYTES);
   const coding = sniffCoding((await head.next()) ?? Buffer.alloc(0));
   head.close();
-  if (coding !== undefined && isDecodable(coding)) await unpack(store, path, coding);
+  if (coding !== undefined && isDecodable(coding)) await unpack(storage, path, coding);
   const again = await store.open(path);
   if (again === undefined) return undefined;
   const isPacked = coding !== undefined && again.version === object.version;
@@ -31,15 +33,19 @@ export async function openPlain(
 }
 
 /** If that fails, it is as it was. */
-async function unpack(store: Store, path: string, coding: string): Promise<void> {
-  const object = await store.open(path);
+async function unpack(
+  storage: Pick<Storage, 'scratch' | 'store'>,
+  path: string,
+  coding: string,
+): Promise<void> {
+  const object = await storage.store.open(path);
   if (object === undefined) return;
   const { kind, origin, size } = object.meta;
   const tooLong = () => new CacheError('too-large', `${path} unpacks to more than ${MAX_BYTES} bytes`);
   const body = atMost(decode(coding, piecesOf(object.reader(0, size))), MAX_BYTES, tooLong);
-  const options = { existing: 'replace', durable: origin === 'push' } as const;
+  const options = { when: { version: object.version }, durable: origin === 'push' } as const;
   try {
-    await storeBody(store, body, () => ({ path, kind, origin }), options);
+    await storeBody(storage, body, () => ({ path, kind, origin }), options);
   } catch (error) {
     if (!isCacheError(error)) throw error;
   } finally {

@@ -1,6 +1,7 @@
 // Puts a body into the store: spooled and hashed as it comes, described when it is whole, then committed.
 import { createHash } from 'node:crypto';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
+import type { Storage } from './storage.ts';
 import type { ObjectMeta, PutOptions, Store } from './store.ts';
 
 /** What of an object its bytes do not tell. */
@@ -11,12 +12,12 @@ export type Described = Pick<ObjectMeta, 'path' | 'kind' | 'origin' | 'narHash' 
  * @throws CacheError `storage`, or what `body` or `describe` throws
  */
 export async function storeBody(
-  store: Store,
+  { scratch, store }: Pick<Storage, 'scratch' | 'store'>,
   body: AsyncIterable<Buffer> | Iterable<Buffer>,
   describe: (sha256: Buffer) => Described,
   options: PutOptions,
 ): Promise<'stored' | 'exists'> {
-  const spool = store.spool();
+  const spool = scratch.spool();
   try {
     await spool.ready();
     const hash = createHash('sha256');
@@ -49,5 +50,7 @@ export function storeBytes(
   origin: string,
   options: PutOptions,
 ): Promise<'stored' | 'exists'> {
-  return storeBody(store, [body], () => ({ path: pathOf(name), kind: name.kind, origin }), options);
+  const meta = { path: pathOf(name), kind: name.kind, origin, storedAt: new Date(), size: body.length };
+  const sha256 = createHash('sha256').update(body).digest('hex');
+  return store.put(body, { ...meta, sha256 }, options);
 }

@@ -1,7 +1,11 @@
-// What every store can do. The folder (`FolderStore`) is the first one; nothing above knows more than this.
-
+// What every store can do with objects, by their request paths; others may share it. The folder is the first one; nothing above knows
+// more than this. What it must promise is written, sentence by sentence, in test/store/contract.ts, which every store passes.
 import type { Reader } from '../bytes/streams.ts';
 import type { ObjectKind } from '../nix/object-name.ts';
+import type { Spool } from './scratch.ts';
+
+/** How late at most a use is noted: what was used less than that ago need not be noted again. */
+export const TOUCH_INTERVAL_MS = 10 * 60_000;
 
 /** What a stored object says of itself. */
 export interface ObjectMeta {
@@ -21,11 +25,19 @@ export interface ObjectMeta {
   readonly otherNars?: readonly string[] | undefined;
 }
 
-/** A stored object held open: its bytes stay readable even if it is deleted or replaced meanwhile. Close it. */
-export interface StoredObject {
-  readonly meta: ObjectMeta;
+/** An object that is there. */
+export interface Seen {
   /** Differs when the object was replaced. */
   readonly version: string;
+  /** How long that may be believed without another look: a removal takes longer than that. */
+  readonly freshForMs: number;
+}
+
+/** A stored object held open: its bytes stay readable even if it is deleted or replaced meanwhile. Close it. */
+export interface StoredObject extends Seen {
+  readonly meta: ObjectMeta;
+  /** Notes that somebody uses it, from now on until it is closed: no collection takes what was used lately. */
+  used(): void;
   /**
    * The bytes from `start` up to, not including, `end`; its end closes the object. Read from the first byte to the last, it
    * fails before the last ones if they are not what was stored; a damaged object is set aside then.
@@ -40,37 +52,12 @@ export interface StoredObject {
   close(): Promise<void>;
 }
 
-/** A body on its way into the store, written at any offset and readable all the while. */
-export interface Spool {
-  /**
-   * When it has a file. Whoever does not wait for that hears from the first write what was in its way.
-   * @throws CacheError `storage`
-   */
-  ready(): Promise<void>;
-  /** @throws CacheError `storage` */
-  write(chunk: Uint8Array, offset: number): Promise<void>;
-  /**
-   * Fills `buffer` from `offset` as far as bytes are there; how many that were.
-   * @throws CacheError `storage`
-   */
-  read(buffer: Uint8Array, offset: number): Promise<number>;
-  /** Ends it: the file is closed and, unless it was put into the store, gone. Safe to call twice. Never rejects. */
-  close(): Promise<void>;
-}
-
-/** The beginning of a body that did not arrive in full. */
-export interface Beginning {
-  readonly path: string;
-  /** Of the whole: bytes, and SHA-256 in hexadecimal. */
-  readonly size: number;
-  readonly sha256: string;
-  /** Bytes that are there, from the start and without a gap. */
-  readonly length: number;
-}
-
 export interface PutOptions {
-  /** What to do when the object exists: `replace` it, or `keep` what is there. */
-  readonly existing: 'replace' | 'keep';
+  /**
+   * When it is to be stored: if there is no such object, whatever there is, or if there is one of this version: whoever changes an
+   * object must have seen what it was.
+   */
+  readonly when: 'absent' | 'always' | { readonly version: string };
   /** Whether the object must survive a power loss once `put` has answered, and not merely be whole. */
   readonly durable: boolean;
 }
@@ -82,33 +69,32 @@ export interface ListedObject extends Omit<ObjectMeta, 'path' | 'kind'> {
 }
 
 export interface Store {
-  /** The object, whole, or undefined. Counts as a use of it. */
+  /**
+   * The object, whole, or undefined. Leaves no trace.
+   * @throws CacheError `storage`
+   */
   open(path: string): Promise<StoredObject | undefined>;
-  /** The version of the object without opening it, or undefined. Counts as a use of it. */
-  version(path: string): Promise<string | undefined>;
+  /**
+   * Whether there is such an object, and which. Leaves no trace.
+   * @throws CacheError `storage`
+   */
+  version(path: string): Promise<Seen | undefined>;
+  /** Notes a use of the object, in the background, as far as that can be done. */
+  used(path: string): void;
   /** Whether there is none, not even one that a removal has in its hands and may put back. */
   isGone(path: string): Promise<boolean>;
-  /** Moves the object where nobody is served it, and says why. */
-  setAsideAs(path: string, reason: string): Promise<void>;
   /**
-   * Whether a body of so many bytes, or of a few where nobody knows, has room.
-   * @throws CacheError `full` if not, or if the disk takes no writes; `storage` if that can't be seen
+   * Makes the body the object of `meta.path`, whole or not at all, in one step for whoever reads. `exists`: it was not `when` the
+   * options say.
+   * @throws CacheError `storage`
    */
-  checkRoom(bytes: number | undefined): Promise<void>;
-  /** At once: see {@link Spool.ready}. */
-  spool(): Spool;
-  /** Notes in a spool what it is the beginning of, so that it may be continued even if the service is killed. Never rejects. */
-  notePartial(spool: Spool, partial: Beginning): Promise<void>;
-  /** Keeps the beginning of a body for another start; for a while, and if that can be done. The spool is still to be closed. */
-  keepPartial(spool: Spool, partial: Beginning): Promise<void>;
-  /** A spool with such a beginning in it, which is no longer kept, and its length. */
-  takePartial(wanted: Omit<Beginning, 'length'>): Promise<{ spool: Spool; length: number } | undefined>;
-  /** Resolves when every spool has been closed. */
-  idle(): Promise<void>;
-  /** Makes the spooled body the object. `exists` when it was there and was kept. */
-  put(spool: Spool, meta: ObjectMeta, options: PutOptions): Promise<'stored' | 'exists'>;
+  put(body: Spool | Buffer, meta: ObjectMeta, options: PutOptions): Promise<'stored' | 'exists'>;
   /** Makes what is stored under the path survive a power loss. */
   sync(path: string): Promise<void>;
+  /** Whether there was one. */
   delete(path: string): Promise<boolean>;
+  /** Moves the object where nobody is served it, and says why. */
+  setAsideAs(path: string, reason: string): Promise<void>;
+  /** All objects, in any order. */
   list(): AsyncIterable<ListedObject>;
 }

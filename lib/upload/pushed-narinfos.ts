@@ -20,12 +20,13 @@ import {
 import { hashInNarName, isNarName, type NarName, pathOf } from '../nix/object-name.ts';
 import { checkVouchedFor, isVouchedFor, type Keys } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
-import type { PutOptions, Store } from '../store/store.ts';
+import type { Storage } from '../store/storage.ts';
+import type { PutOptions } from '../store/store.ts';
 import { storeBody } from '../store/store-body.ts';
 import { PushedNars } from './pushed-nars.ts';
 
 interface PushedNarInfosOptions {
-  readonly store: Store;
+  readonly storage: Pick<Storage, 'scratch' | 'store'>;
   readonly narInfos: NarInfos;
   readonly storeDir: string;
   readonly log: Log;
@@ -40,7 +41,7 @@ export interface Circumstances {
 }
 
 /** What is pushed replaces what is there, and survives a power loss. */
-export const PUSHED: PutOptions = { existing: 'replace', durable: true };
+export const PUSHED: PutOptions = { when: 'always', durable: true };
 /** As many as a header has room for, and more than there are compressions. */
 const MAX_OTHER_NARS = 6;
 
@@ -50,7 +51,7 @@ export class PushedNarInfos {
 
   constructor(options: PushedNarInfosOptions) {
     this.#options = options;
-    this.#nars = new PushedNars(options.store);
+    this.#nars = new PushedNars(options.storage);
   }
 
   /**
@@ -79,7 +80,8 @@ export class PushedNarInfos {
     written: NarName,
     { alone, keys, signal }: Circumstances & { readonly keys: Keys },
   ): Promise<void> {
-    const { log, narInfos, store, storeDir } = this.#options;
+    const { log, narInfos, storage, storeDir } = this.#options;
+    const { store } = storage;
     // The client may have got the narinfo from here a moment ago, while it was still on its way into the store.
     await narInfos.settled(info.hashPart);
     const found = await narInfos.local(info.hashPart);
@@ -98,7 +100,9 @@ export class PushedNarInfos {
     const pathOfNar = (name: NarName) => pathOf({ kind: 'nar', name, hash: undefined });
     const here = async (name: NarName) => (await store.version(pathOfNar(name))) !== undefined;
     const nar = await store.open(pathOfNar(narName));
-    // For a path that is here, a client may send back a FileSize that was served once.
+    // A collection that has it in its hands sees that, and puts it back.
+    nar?.used();
+    // Of what is here already a client may send back what was said of it once.
     const judged = existing === undefined ? info : withoutNeedlessSize(info);
     if (nar !== undefined) await this.#nars.check(judged, nar, signal);
     const path = pathOf({ kind: 'narinfo', hash: info.hashPart });
@@ -108,7 +112,7 @@ export class PushedNarInfos {
       if (bytes.length > MAX_NARINFO_BYTES) throw tooLarge(MAX_NARINFO_BYTES, bytes.length);
       // NARs of a replaced content are not named any more.
       const otherNars = existing && (await this.#otherNars(path, kept, existing.narName, narName));
-      await storeBody(store, [bytes], () => ({ path, kind: 'narinfo', origin, otherNars }), PUSHED);
+      await storeBody(storage, [bytes], () => ({ path, kind: 'narinfo', origin, otherNars }), PUSHED);
       narInfos.forget(info.hashPart);
     };
     const owned = nar?.meta.origin === 'push';
@@ -143,7 +147,7 @@ export class PushedNarInfos {
     kept: NarName,
     ...known: readonly (NarName | undefined)[]
   ): Promise<string[] | undefined> {
-    const stored = await this.#options.store.open(path);
+    const stored = await this.#options.storage.store.open(path);
     await stored?.close();
     const names = new Set([...(stored?.meta.otherNars ?? []), ...known]);
     names.delete(kept);

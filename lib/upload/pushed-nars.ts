@@ -8,7 +8,8 @@ import { caContents } from '../nix/ca-contents.ts';
 import { checkFits } from '../nix/fits.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
 import { checkUnpacked } from '../nix/unpacked.ts';
-import type { Store, StoredObject } from '../store/store.ts';
+import type { Storage } from '../store/storage.ts';
+import type { StoredObject } from '../store/store.ts';
 import { storeBody } from '../store/store-body.ts';
 import { Slots } from '../sync/slots.ts';
 
@@ -17,13 +18,13 @@ const UNPACKING = 2;
 const UNPACKED = 10_000;
 
 export class PushedNars {
-  readonly #store: Store;
+  readonly #storage: Pick<Storage, 'scratch' | 'store'>;
   readonly #unpacking = new Slots(UNPACKING);
   /** NARs that were unpacked and found to be what a narinfo said: their version, with that. */
   readonly #unpacked = new ByteLru<true>(UNPACKED);
 
-  constructor(store: Store) {
-    this.#store = store;
+  constructor(storage: Pick<Storage, 'scratch' | 'store'>) {
+    this.#storage = storage;
   }
 
   /**
@@ -63,7 +64,7 @@ export class PushedNars {
    * @throws CacheError `storage` or `damaged`
    */
   async own(path: string): Promise<void> {
-    const object = await this.#store.open(path);
+    const object = await this.#storage.store.open(path);
     if (object === undefined) throw new CacheError('storage', `${path} does not stay in the store`);
     const { kind, narHash, sha256, size } = object.meta;
     const describe = (digest: Buffer) => {
@@ -76,7 +77,7 @@ export class PushedNars {
     };
     try {
       const body = piecesOf(object.reader(0, size));
-      await storeBody(this.#store, body, describe, { existing: 'replace', durable: true });
+      await storeBody(this.#storage, body, describe, { when: 'always', durable: true });
     } finally {
       await object.close();
     }

@@ -4,11 +4,12 @@ import type { NarInfos } from '../narinfos/narinfos.ts';
 import { pathOf } from '../nix/object-name.ts';
 import { parseRealisation, type RealisationName, withRealisationSigs } from '../nix/realisation.ts';
 import { type Keys, verifyText } from '../nix/signature.ts';
-import type { PutOptions, Store } from '../store/store.ts';
+import type { Storage } from '../store/storage.ts';
+import type { PutOptions } from '../store/store.ts';
 import { storeBytes } from '../store/store-body.ts';
 
 interface Options {
-  readonly store: Store;
+  readonly storage: Pick<Storage, 'store'>;
   readonly narInfos: NarInfos;
 }
 
@@ -17,14 +18,16 @@ export const MAX_REALISATION_BYTES = 1 << 20;
 
 /** Stores `body`, which is kept as it is if nobody knows what it says. */
 export function putRealisation(
-  { narInfos, store }: Options,
+  { narInfos, storage }: Options,
   name: RealisationName,
   body: Buffer,
   { keys, options }: { readonly keys: Keys; readonly options: PutOptions },
 ): Promise<void> {
   const path = pathOf(name);
   return narInfos.changing.run(path, async () => {
+    const { store } = storage;
     const found = await store.open(path);
+    found?.used();
     const origin = found?.meta.origin;
     const before = found && (await found.bytes()).toString();
     const old = before === undefined ? undefined : parseRealisation(name, before);

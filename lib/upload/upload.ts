@@ -11,13 +11,13 @@ import { MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName, type ObjectName, pathOf, told } from '../nix/object-name.ts';
 import { isRealisation } from '../nix/realisation.ts';
 import { type Keys, type PublicKey, readKeys } from '../nix/signature.ts';
-import type { Store } from '../store/store.ts';
+import type { Storage } from '../store/storage.ts';
 import { storeBody } from '../store/store-body.ts';
 import { type Circumstances, PUSHED, PushedNarInfos, tooLarge } from './pushed-narinfos.ts';
 import { MAX_REALISATION_BYTES, putRealisation } from './pushed-realisations.ts';
 
 interface UploadsOptions {
-  readonly store: Store;
+  readonly storage: Pick<Storage, 'scratch' | 'store'>;
   readonly narInfos: NarInfos;
   readonly misses: { forget(path: string): void };
   readonly storeDir: string;
@@ -58,7 +58,7 @@ export class Uploads {
    */
   async check(name: ObjectName, length: number | undefined): Promise<void> {
     this.#checkName(name, length);
-    await this.#options.store.checkRoom(length);
+    await this.#options.storage.scratch.checkRoom(length);
   }
 
   #checkName(name: ObjectName, length?: number): void {
@@ -136,7 +136,7 @@ export class Uploads {
     body: AsyncIterable<Buffer>,
     nameOf: (sha256: Sha256) => N,
   ): Promise<N> {
-    const { misses, store } = this.#options;
+    const { misses, storage } = this.#options;
     const most = this.#maxBytes;
     const bounded = atMost(body, most, () => tooLarge(most, 'more'));
     let name!: N;
@@ -144,7 +144,7 @@ export class Uploads {
       name = nameOf(sha256FromBytes(digest));
       return { path: pathOf(name), kind: name.kind, origin: 'push' };
     };
-    await storeBody(store, bounded, describe, PUSHED);
+    await storeBody(storage, bounded, describe, PUSHED);
     misses.forget(pathOf(name));
     return name;
   }

@@ -10,7 +10,7 @@ async function naming(holdings: Holdings, ...nars: string[]): Promise<string[]> 
   const { signal } = new AbortController();
   const found: string[] = [];
   for await (const { finding, id, pushed } of narInfosOf(
-    holdings.dir,
+    holdings.storage.upkeep,
     '/nix/store',
     new Set(nars.map(idOf)),
     signal,

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { Scrub } from '../../lib/check/scrub.ts';
 import { loadPosition, savePosition } from '../../lib/check/scrub-position.ts';
 import { parseConfig } from '../../lib/config/config.ts';
+import type { Place } from '../../lib/store/upkeep.ts';
 import { get } from '../fixtures/client.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
 import { startTestService } from '../fixtures/in-process.ts';
@@ -46,8 +47,8 @@ async function scrub(
       // It may be in the next round by now.
       if (ends(run)) stop.abort(new Error('enough'));
       stop.signal.throwIfAborted();
-      const position = await loadPosition(holdings.dir);
-      const id = position?.after?.id;
+      const position = await loadPosition(holdings.storage.upkeep);
+      const id = position?.after?.slice(-64);
       if (id !== undefined && !run.seen.has(id)) run.seen.set(id, [run.time]);
       run.time += ms;
       jump(run);
@@ -55,9 +56,9 @@ async function scrub(
       stop.signal.throwIfAborted();
     },
   };
-  const { store } = holdings;
+  const { upkeep } = holdings.storage;
   const log = { info: note, warn: note, error: note };
-  const one = new Scrub({ store, config, periodMs: PERIOD, log, signal: stop.signal, clock });
+  const one = new Scrub({ upkeep, config, periodMs: PERIOD, log, signal: stop.signal, clock });
   one.start();
   await patiently(one.idle(), 'the scrub to end');
   return run;
@@ -124,17 +125,17 @@ test('a clock set back, or a position of nonsense, begins nothing strange', asyn
   assert.equal(run.seen.size, 10);
   for (const text of ['', '{', 'null', '{"format":1}', '{"format":1,"startedAt":"x"}']) {
     await writeFile(join(holdings.dir, 'scrub.json'), text);
-    assert.equal(await loadPosition(holdings.dir), undefined, text);
+    assert.equal(await loadPosition(holdings.storage.upkeep), undefined, text);
   }
   const position = {
     startedAt: 1,
-    after: { id: 'ab'.repeat(32), flat: true },
+    after: 'ab'.repeat(32) as Place,
     objects: 2,
     bytes: 3,
     findings: 4,
   };
-  await savePosition(holdings.dir, position);
-  assert.deepEqual(await loadPosition(holdings.dir), position);
+  await savePosition(holdings.storage.upkeep, position);
+  assert.deepEqual(await loadPosition(holdings.storage.upkeep), position);
 });
 
 test('what is damaged is set aside, and with a lost NAR the pushed narinfo that names it', async (t) => {

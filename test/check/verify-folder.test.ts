@@ -5,7 +5,6 @@ import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { chooser } from '../../lib/check/verify-folder.ts';
 import { parseSample } from '../../lib/commands/verify.ts';
-import { moveAside } from '../../lib/store/folder/quarantine.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
 import { makePackage, type Package } from '../fixtures/nar.ts';
 import { randomSource } from '../fixtures/random.ts';
@@ -239,7 +238,7 @@ test('a pushed narinfo that was set aside for its NAR alone comes back with that
   await assert.rejects(stat(holdings.file(one.narInfoPath)));
   const { events, result } = await verifyHoldings(holdings, { config, repair: true });
   assert.deepEqual([result.damaged, result.repaired], [2, 2], events.join('\n'));
-  const object = await holdings.store.open(one.narInfoPath);
+  const object = await holdings.storage.store.open(one.narInfoPath);
   assert.equal(object?.meta.origin, 'push', 'it is the pushed one, not what the upstream has');
   await object?.close();
   assert.deepEqual(await holdings.quarantined(), []);
@@ -250,7 +249,7 @@ test('what an interrupted rm has left in quarantine does not come back', async (
   const { config, upstream } = await withUpstream(t, one);
   const holdings = await Holdings.create(t);
   await holdings.package(one, upstream.url);
-  await moveAside(holdings.dir, idOf(one.narInfoPath));
+  await holdings.storage.upkeep.withdraw(idOf(one.narInfoPath));
   const { events } = await verifyHoldings(holdings, { config, repair: true });
   assert.deepEqual(events, []);
   await assert.rejects(stat(holdings.file(one.narInfoPath)));

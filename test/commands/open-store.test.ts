@@ -2,15 +2,14 @@ import assert from 'node:assert/strict';
 import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openStore } from '../../lib/commands/open-store.ts';
 import { parseConfig } from '../../lib/config/config.ts';
-import { createEngine } from '../../lib/engine.ts';
-import type { FolderStore } from '../../lib/store/folder/folder-store.ts';
+import { createEngine, openStorage } from '../../lib/engine.ts';
+import type { Storage } from '../../lib/store/storage.ts';
 import { storeBody } from '../../lib/store/store-body.ts';
 import { temporaryFolder } from '../fixtures/defer.ts';
 
 const log = { info: () => {}, warn: () => {}, error: () => {} };
-const PUSHED = { existing: 'replace', durable: true } as const;
+const PUSHED = { when: 'always', durable: true } as const;
 
 for (const durability of ['full', 'relaxed'] as const) {
   test(`commands keep to durability = "${durability}", with the service's engine and without`, async (t) => {
@@ -21,18 +20,18 @@ for (const durability of ['full', 'relaxed'] as const) {
     const handle = await open(home);
     const sync = t.mock.method(Object.getPrototypeOf(handle), 'sync', async () => {});
     await handle.close();
-    const isSynced = async (store: FolderStore) => {
+    const isSynced = async (storage: Storage) => {
       const before = sync.mock.callCount();
       const meta = { path: '/nar/x.nar', kind: 'nar', origin: 'push' } as const;
-      await storeBody(store, [Buffer.from('x')], () => meta, PUSHED);
-      await store.idle();
+      await storeBody(storage, [Buffer.from('x')], () => meta, PUSHED);
+      await storage.scratch.idle();
       return sync.mock.callCount() > before;
     };
-    assert.equal(await isSynced(await openStore(config, log)), durability === 'full', 'verify, rm, pin');
+    assert.equal(await isSynced(await openStorage(config, log)), durability === 'full', 'verify, rm, pin');
     const secrets = { tokens: [], signers: [], tls: undefined };
     const { signal } = new AbortController();
     const engine = await createEngine(config, secrets, log, { signal, now: () => 0 });
-    assert.equal(await isSynced(engine.store), durability === 'full', 'import, export, serve');
+    assert.equal(await isSynced(engine), durability === 'full', 'import, export, serve');
     await engine.close();
   });
 }

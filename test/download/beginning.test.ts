@@ -15,11 +15,11 @@ const KNOWN: Expected = { ...NOTHING, fileHash: hashOf(BODY), fileSize: BODY.len
 function notes(noting: Promise<void>) {
   const lengths: number[] = [];
   const store: BeginningStore = {
-    notePartial: (_spool, { length }) => {
+    noteBeginning: (_spool, { length }) => {
       lengths.push(length);
       return noting;
     },
-    keepPartial: async () => {},
+    keepBeginning: async () => {},
   };
   return { lengths, store };
 }

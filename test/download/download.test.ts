@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import type { Source } from '../../lib/download/sources.ts';
 import type { Expected } from '../../lib/download/verify.ts';
 import { CacheError } from '../../lib/errors.ts';
-import type { Spool } from '../../lib/store/store.ts';
+import type { Spool } from '../../lib/store/scratch.ts';
 import type { Answer } from '../../lib/upstream/answer.ts';
 import { BREAK, digest, gated, hashOf, NOTHING, open, start } from '../fixtures/download.ts';
 import { fakeSource } from '../fixtures/fake-source.ts';

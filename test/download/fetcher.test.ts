@@ -15,10 +15,15 @@ import { createWorld } from '../fixtures/upstreams.ts';
 
 /** A fetcher from these upstreams into a store of its own. */
 async function fetching(t: Owner, ...urls: string[]) {
-  const { store } = await Holdings.create(t);
+  const { scratch, store } = (await Holdings.create(t)).storage;
   const world = createWorld(t);
   const shared = {
-    ...{ store, upstreams: world.upstreams(urls.map((url) => world.upstream(url))), storeDir: '/nix/store' },
+    ...{
+      scratch,
+      store,
+      upstreams: world.upstreams(urls.map((url) => world.upstream(url))),
+      storeDir: '/nix/store',
+    },
     ...{ log: { info: () => {}, warn: () => {}, error: () => {} }, signing: undefined },
     ...{ signal: world.stopping.signal, now: world.breakers.clock.now },
   };
@@ -32,7 +37,7 @@ async function fetching(t: Owner, ...urls: string[]) {
   const fetcher = new Fetcher({ ...shared, ...limits, narInfos });
   const idle = async () => {
     await Promise.all([fetcher.idle(), narInfos.idle()]);
-    await store.idle();
+    await scratch.idle();
   };
   return { fetcher, idle, pass: world.pass, store };
 }

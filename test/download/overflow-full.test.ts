@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { Overflow } from '../../lib/download/overflow.ts';
 import { CacheError, isCacheError } from '../../lib/errors.ts';
-import type { Spool } from '../../lib/store/store.ts';
+import type { Spool } from '../../lib/store/scratch.ts';
 import { stopClock } from '../fixtures/clock.ts';
 import { noise } from '../fixtures/nar.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Pieces } from '../../lib/download/pieces.ts';
 import { isCacheError } from '../../lib/errors.ts';
-import type { Spool } from '../../lib/store/store.ts';
+import type { Spool } from '../../lib/store/scratch.ts';
 import { noise } from '../fixtures/nar.ts';
 
 /** A spool of these bytes that counts its reads. */

@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib';
 import { Growing } from '../../lib/download/growing.ts';
 import { type Expected, type Filling, verify } from '../../lib/download/verify.ts';
 import { isCacheError } from '../../lib/errors.ts';
-import type { Spool } from '../../lib/store/store.ts';
+import type { Spool } from '../../lib/store/scratch.ts';
 import { digest, hashOf, NOTHING } from '../fixtures/download.ts';
 
 const PLAIN = Buffer.from('a NAR of some bytes');

@@ -17,7 +17,7 @@ test('all that is referred to, each once; what is missing, damaged or none of ou
   for (const one of [damaged, leaf, middle, top]) await holdings.narInfo(one, 'push');
   await holdings.narInfo(foreign, 'push', foreign.narInfo.replaceAll('/nix/store', '/other/store'));
   await holdings.edit(damaged.narInfoPath, (bytes) => bytes.subarray(0, bytes.length - 3));
-  const { infos, missing } = await closureOf(holdings.store, '/nix/store', [top.hash as StoreHash]);
+  const { infos, missing } = await closureOf(holdings.storage.store, '/nix/store', [top.hash as StoreHash]);
   assert.deepEqual([...infos.keys()], [top.hash, leaf.hash, middle.hash]);
   assert.deepEqual([...missing].sort(), [lost.hash, damaged.hash, foreign.hash].sort());
 });

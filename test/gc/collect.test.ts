@@ -7,10 +7,10 @@ import { test } from 'node:test';
 import type { GcConfig } from '../../lib/config/config.ts';
 import { collect } from '../../lib/gc/collect.ts';
 import { createLog } from '../../lib/log.ts';
-import { FolderStore } from '../../lib/store/folder/folder-store.ts';
+import { openFolder } from '../../lib/store/folder/folder.ts';
 import { Pins } from '../../lib/store/folder/pins.ts';
-import type { Unit } from '../../lib/store/folder/plan.ts';
 import { countFolder } from '../../lib/store/folder/scan.ts';
+import type { Unit } from '../../lib/store/plan.ts';
 import { age, fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
 import { get, head, push } from '../fixtures/client.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
@@ -30,11 +30,11 @@ const said: string[] = [];
 const LOG = createLog((line) => said.push(line));
 
 function collectIn(dir: string, gc: Partial<GcConfig>, dryRun = false) {
-  const store = new FolderStore(
+  const storage = openFolder(
     dir,
     createLog(() => {}),
   );
-  return collect({ store, storeDir: '/nix/store', gc: { ...GC, ...gc }, log: LOG, signal, dryRun });
+  return collect({ storage, storeDir: '/nix/store', gc: { ...GC, ...gc }, log: LOG, signal, dryRun });
 }
 
 test('what is too old goes, with its NAR; what was pushed, used lately or pinned stays', async (t) => {
@@ -131,7 +131,7 @@ test('what was used since the plan was made stays; also a NAR that is opened at 
   const service = await startTestService(t, { upstreams: [upstream.url] });
   const read = await fetched(service, upstream, 'read', 100);
   const late = await fetched(service, upstream, 'late', 100);
-  const store = new FolderStore(
+  const storage = openFolder(
     service.dir,
     createLog(() => {}),
   );
@@ -140,7 +140,7 @@ test('what was used since the plan was made stays; also a NAR that is opened at 
     assert.equal(units.length, 2);
     await get(service.url, read.narPath);
   };
-  const removing = collect({ store, storeDir: '/nix/store', gc, log: LOG, signal, onUnits });
+  const removing = collect({ storage, storeDir: '/nix/store', gc, log: LOG, signal, onUnits });
   // Its narinfo is gone at once, its NAR only later: a push of another narinfo that names it finds it until then.
   await until(async () => !(await isStored(service.dir, late.narInfoPath)), 'its narinfo to go');
   assert.equal((await head(service.url, late.narPath)).status, 200);

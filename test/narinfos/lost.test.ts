@@ -14,7 +14,7 @@ test('a narinfo whose NAR nobody had is not believed for five seconds; one that 
   const world = createWorld(t);
   const upstream = await startUpstream(t);
   for (const { narInfo, narInfoPath } of [one, other]) upstream.on(narInfoPath, whole(narInfo));
-  const { store } = await Holdings.create(t);
+  const { store } = (await Holdings.create(t)).storage;
   const narInfos = new NarInfos({
     ...{ store, upstreams: world.upstreams([world.upstream(upstream.url)]), storeDir: '/nix/store' },
     ...{ log: { info: () => {}, warn: () => {}, error: () => {} }, signing: undefined },

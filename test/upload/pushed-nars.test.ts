@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type NarInfo, parseNarInfo } from '../../lib/nix/narinfo.ts';
-import type { Store, StoredObject } from '../../lib/store/store.ts';
+import type { Storage } from '../../lib/store/storage.ts';
+import type { StoredObject } from '../../lib/store/store.ts';
 import { PushedNars } from '../../lib/upload/pushed-nars.ts';
 import { makePackage } from '../fixtures/nar.ts';
 
@@ -23,6 +24,8 @@ async function reads(nars: PushedNars, said: NarInfo, version: string, body = on
       sha256: undefined,
     },
     version,
+    freshForMs: 0,
+    used: () => {},
     reader: () => {
       read = true;
       const pieces = [body];
@@ -42,7 +45,7 @@ async function reads(nars: PushedNars, said: NarInfo, version: string, body = on
 }
 
 test('a NAR is unpacked once for all narinfos that say the same of it, and again if it or they differ', async () => {
-  const nars = new PushedNars({} as Store);
+  const nars = new PushedNars({} as Storage);
   assert.equal(await reads(nars, info, '1'), true);
   assert.equal(await reads(nars, info, '1'), false);
   assert.equal(

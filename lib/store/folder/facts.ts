@@ -16,21 +16,10 @@ import { type ObjectName, pathOf } from '../../nix/object-name.ts';
 import { hashPartOf } from '../../nix/store-path.ts';
 import { idOf } from '../object-id.ts';
 import type { ObjectMeta } from '../store.ts';
+import type { Facts } from '../upkeep.ts';
+import { isFlat } from './files.ts';
 import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
 import type { FolderFile } from './walk.ts';
-
-export interface Facts {
-  /** Of the file, header included. */
-  readonly bytes: number;
-  /** Last use, by the clock of the disk. */
-  readonly usedMs: number;
-  readonly kind: 'narinfo' | 'nar' | 'listing' | 'other';
-  readonly pushed: boolean;
-  /** The object it makes no sense without, or that makes none without it: a narinfo's NAR, a listing's narinfo. */
-  readonly ref: string | undefined;
-  /** Of an index of debug information: the NAR that it leads to. */
-  readonly archive?: string;
-}
 
 /** What the file tells; undefined if it is gone, no object, or can't be read, which `unreadable` is told of. */
 export function readFacts(
@@ -47,14 +36,14 @@ export function readFacts(
   }
 }
 
-function factsIn({ file, flat }: FolderFile, storeDir: string): Facts | undefined {
+function factsIn({ file, place }: FolderFile, storeDir: string): Facts | undefined {
   const fd = openQuietly(file);
   if (fd === undefined) return undefined;
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile()) return undefined;
     const known = { bytes: stats.size, usedMs: stats.mtimeMs };
-    if (flat) return { ...known, ...flatFacts(fd, stats.size, storeDir) };
+    if (isFlat(place)) return { ...known, ...flatFacts(fd, stats.size, storeDir) };
     const head = readAt(fd, 0, Math.min(MAX_HEADER_BYTES, stats.size));
     const { meta, length } = decodeHeader(head);
     const text = () => {

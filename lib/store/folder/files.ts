@@ -1,13 +1,40 @@
-// How the folder's files are named and told apart.
+// How the folder's files are named and told apart. A place is the name of a file within the folder: `ab/<id>`, or `<id>` for one that
+// the Go service left, which had no folders and wrote no headers.
 import type { Stats } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import type { Place } from '../upkeep.ts';
 
-/** Where the object's file lies; a `flat` one was left by the Go service, which had no folders. */
-export function fileOf(
-  folder: string,
-  { id, flat }: { readonly id: string; readonly flat: boolean },
-): string {
-  return flat ? join(folder, id) : join(folder, id.slice(0, 2), id);
+/** Where the object with this id lies. */
+export function placeOf(id: string): Place {
+  return `${id.slice(0, 2)}/${id}` as Place;
+}
+
+/** Where the Go service left it. */
+export function flatPlaceOf(id: string): Place {
+  return id as Place;
+}
+
+/** All places that an object with this id may have, ours first. */
+export function placesOf(id: string): readonly [Place, Place] {
+  return [placeOf(id), flatPlaceOf(id)];
+}
+
+export function isFlat(place: Place): boolean {
+  return !place.includes('/');
+}
+
+export function idAt(place: Place): string {
+  return basename(place);
+}
+
+/** The file in that place. */
+export function fileAt(folder: string, place: Place): string {
+  return join(folder, place);
+}
+
+/** The file of the object with this id. */
+export function fileOf(folder: string, id: string): string {
+  return fileAt(folder, placeOf(id));
 }
 
 /** A replaced object has another inode: the new file exists before the old one goes. */

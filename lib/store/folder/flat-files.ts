@@ -11,7 +11,7 @@ import { beginsLikeNarInfo, hashPartIn, MAX_NARINFO_BYTES } from '../../nix/nari
 import { hashInNarName, type NarName, parseObjectName, pathOf } from '../../nix/object-name.ts';
 import { idOf, isId } from '../object-id.ts';
 import type { ListedObject, ObjectMeta } from '../store.ts';
-import { fileOf, versionOf } from './files.ts';
+import { fileAt, flatPlaceOf, versionOf } from './files.ts';
 
 /** Enough to tell a narinfo by. */
 const HEAD_BYTES = 16;
@@ -53,7 +53,7 @@ export class FlatFiles {
   }
 
   fileOf(path: string): string {
-    return fileOf(this.#folder, { id: idOf(path), flat: true });
+    return fileAt(this.#folder, flatPlaceOf(idOf(path)));
   }
 
   async open(path: string): Promise<FlatFile | DamagedFile | undefined> {

@@ -3,38 +3,28 @@
 // `quarantine/` for what turned out damaged. There is no index: the files are the truth, so a start looks at no object, and
 // the command line works beside a running service.
 import { stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { openForReading, sizeOf, storageError, syncFolder } from '../../disk/files.ts';
 import { unlink } from '../../disk/writing.ts';
 import { CacheError, isCacheError, isErrno } from '../../errors.ts';
 import type { Log } from '../../log.ts';
-import { UnderWay } from '../../sync/under-way.ts';
+import { Exclusive } from '../../sync/exclusive.ts';
 import { idOf } from '../object-id.ts';
-import type {
-  Beginning,
-  ListedObject,
-  ObjectMeta,
-  PutOptions,
-  Spool,
-  Store,
-  StoredObject,
-} from '../store.ts';
+import type { Spool } from '../scratch.ts';
+import type { ListedObject, ObjectMeta, PutOptions, Seen, Store, StoredObject } from '../store.ts';
 import { Damaged } from './damaged.ts';
-import { fileOf, versionOf } from './files.ts';
+import { fileOf, placesOf, versionOf } from './files.ts';
 import { FlatFiles } from './flat-files.ts';
 import { HEADER_BYTES, readHeader } from './header.ts';
-import { isStale, noteUse } from './last-use.ts';
+import { FRESH_MS, isStale, noteUse } from './last-use.ts';
 import { listFolder } from './listing.ts';
 import { OpenFile, type OpenFileOptions } from './open-file.ts';
 import { makeFolderIn } from './own.ts';
-import { Partials } from './partials.ts';
-import { Preparation } from './prepare.ts';
 import { ReadLately } from './read-lately.ts';
-import { asideOf } from './removal.ts';
-import { checkWritable, lackOfRoom } from './room.ts';
-import { Tally } from './tally.ts';
-import { dropAbandoned, TempFile, type TempFileWatch } from './temp-file.ts';
-import { tempName } from './temp-name.ts';
+import { trashOf } from './removal.ts';
+import type { FolderScratch } from './scratch.ts';
+import type { Tally } from './tally.ts';
+import { TempFile } from './temp-file.ts';
 
 const NOTHING = Buffer.alloc(0);
 
@@ -45,46 +35,41 @@ export interface FolderOptions {
   readonly quiet?: boolean;
 }
 
-export class FolderStore implements Store {
-  readonly folder: string;
+interface FolderParts {
+  readonly scratch: FolderScratch;
   /** How much it holds. */
-  readonly tally = new Tally();
+  readonly tally: Tally;
+  readonly log: Log;
+}
+
+export class FolderStore implements Store {
+  readonly #folder: string;
+  readonly #scratch: FolderScratch;
+  readonly #tally: Tally;
   readonly #log: Log;
   readonly #damaged: Damaged;
   readonly #durability: 'full' | 'relaxed';
   /** Notes a use. */
   readonly #noteUse: typeof noteUse;
   readonly #flat: FlatFiles;
-  readonly #partials: Partials;
-  readonly #preparation: Preparation;
-  /** Whether no other service has the folder. */
-  #sole = false;
   readonly #readLately = new ReadLately();
+  /** Who changes an object has the version for which it was asked to all alone. */
+  readonly #changing = new Exclusive();
   /** Fan-out folders that are known to survive a power loss. */
   readonly #durableFolders = new Set<string>();
-  /** Spools that are open. */
-  readonly #spools = new UnderWay();
-  readonly #spoolWatch: TempFileWatch = {
-    closed: () => this.#spools.end(),
-    full: () => this.#full(),
-    left: (error) => this.#log.warn(error.message),
-  };
 
-  constructor(folder: string, log: Log, { durability = 'full', quiet = false }: FolderOptions = {}) {
-    this.folder = folder;
+  constructor(
+    folder: string,
+    { durability = 'full', log, quiet = false, scratch, tally }: FolderOptions & FolderParts,
+  ) {
+    this.#folder = folder;
+    this.#scratch = scratch;
+    this.#tally = tally;
     this.#log = log;
-    this.#damaged = new Damaged(folder, this.tally, log);
+    this.#damaged = new Damaged(folder, tally, log);
     this.#durability = durability;
     this.#noteUse = quiet ? async () => {} : noteUse;
     this.#flat = new FlatFiles(folder);
-    this.#partials = new Partials(join(folder, 'partial'), log);
-    this.#preparation = new Preparation(folder, this.#partials, log);
-  }
-
-  /** See {@link Preparation.begin}. */
-  prepare(sole = false): Promise<void> {
-    this.#sole = sole;
-    return this.#preparation.begin(sole);
   }
 
   async open(path: string): Promise<StoredObject | undefined> {
@@ -149,7 +134,7 @@ export class FolderStore implements Store {
     return this.#damaged.setAside(path, file, version, reason);
   }
 
-  async version(path: string): Promise<string | undefined> {
+  async version(path: string): Promise<Seen | undefined> {
     for (const file of [this.#fileOf(path), this.#flat.fileOf(path)]) {
       const stats = await stat(file).catch((error) => {
         if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
@@ -158,18 +143,30 @@ export class FolderStore implements Store {
       if (stats?.isFile() !== true) continue;
       const version = versionOf(stats);
       if (this.#damaged.reason(path, version) !== undefined) continue;
-      if (isStale(stats.mtimeMs)) void this.#noteUse(file);
-      return version;
+      return { version, freshForMs: FRESH_MS };
     }
     return undefined;
+  }
+
+  used(path: string): void {
+    void this.#noteUsed(path);
+  }
+
+  async #noteUsed(path: string): Promise<void> {
+    for (const file of [this.#fileOf(path), this.#flat.fileOf(path)]) {
+      const stats = await stat(file).catch(() => undefined);
+      if (stats?.isFile() !== true) continue;
+      if (isStale(stats.mtimeMs)) await this.#noteUse(file);
+      return;
+    }
   }
 
   async isGone(path: string): Promise<boolean> {
     const id = idOf(path);
     // Once more at the end: it may have been put back since the first look.
     if ((await this.version(path)) !== undefined) return false;
-    for (const flat of [false, true])
-      if ((await sizeOf(asideOf(this.folder, { id, flat }))) !== undefined) return false;
+    for (const place of placesOf(id))
+      if ((await sizeOf(trashOf(this.#folder, place))) !== undefined) return false;
     return (await this.version(path)) === undefined;
   }
 
@@ -180,57 +177,33 @@ export class FolderStore implements Store {
     }
   }
 
-  async checkRoom(bytes = 0): Promise<void> {
-    await checkWritable(this.folder);
-    const refusal = await lackOfRoom(this.folder, bytes);
-    if (refusal === undefined) return;
-    this.#full();
-    throw refusal;
-  }
-
-  #full(): void {
-    this.tally.full();
-    // What somebody wants now goes before what somebody may want to go on with.
-    void this.#partials.clear();
-  }
-
-  spool(): Spool {
-    void this.#preparation.goOn();
-    this.#spools.begin();
-    return TempFile.create(join(this.folder, 'tmp'), this.#spoolWatch);
-  }
-
-  /** See {@link dropAbandoned}. */
-  dropAbandoned(): Promise<void> {
-    return dropAbandoned(join(this.folder, 'tmp'), this.#sole);
-  }
-
-  async notePartial(spool: Spool, partial: Beginning): Promise<void> {
-    if (spool instanceof TempFile) await this.#partials.note(spool, partial);
-  }
-
-  async keepPartial(spool: Spool, partial: Beginning): Promise<void> {
-    if (spool instanceof TempFile) await this.#partials.keep(spool, partial);
-  }
-
-  async takePartial(
-    wanted: Omit<Beginning, 'length'>,
-  ): Promise<{ spool: Spool; length: number } | undefined> {
-    return this.#partials.take(wanted, join(this.folder, 'tmp', tempName()), async (file) => {
-      const spool = await TempFile.adopt(file, this.#spoolWatch);
-      this.#spools.begin();
-      return spool;
+  async put(body: Spool | Buffer, meta: ObjectMeta, options: PutOptions): Promise<'stored' | 'exists'> {
+    if (Buffer.isBuffer(body)) {
+      const spool = this.#scratch.spool();
+      try {
+        await spool.write(body, 0);
+        return await this.put(spool, meta, options);
+      } finally {
+        await spool.close();
+      }
+    }
+    if (!(body instanceof TempFile))
+      throw new TypeError('a folder takes the spools of its own scratch space');
+    const { when } = options;
+    if (typeof when === 'string') return this.#put(body, meta, options, when === 'always');
+    return this.#changing.run(meta.path, async () => {
+      const { version } = (await this.version(meta.path)) ?? {};
+      return version === when.version ? this.#put(body, meta, options, true) : 'exists';
     });
   }
 
-  idle(): Promise<void> {
-    return this.#spools.idle();
-  }
-
-  async put(spool: Spool, meta: ObjectMeta, options: PutOptions): Promise<'stored' | 'exists'> {
-    if (!(spool instanceof TempFile)) throw new TypeError('a folder store takes the spools it made');
+  async #put(
+    spool: TempFile,
+    meta: ObjectMeta,
+    { durable }: PutOptions,
+    replace: boolean,
+  ): Promise<'stored' | 'exists'> {
     const file = this.#fileOf(meta.path);
-    const replace = options.existing === 'replace';
     const sync = this.#durability === 'full';
     // What is replaced counts no more; by far the most files are new.
     const before = replace ? await sizeOf(file) : undefined;
@@ -238,16 +211,16 @@ export class FolderStore implements Store {
       if (!isErrno(error, 'ENOENT')) throw error;
       // Its name is new, also if it had survived once and was removed.
       this.#durableFolders.delete(dirname(file));
-      await makeFolderIn(this.folder, dirname(file)).catch((failed) => {
+      await makeFolderIn(this.#folder, dirname(file)).catch((failed) => {
         throw storageError(`can't make ${dirname(file)}`, failed);
       });
       return spool.commit(meta, file, { replace, sync }).catch((again) => {
         throw isCacheError(again) ? again : storageError(`can't write ${file}`, again);
       });
     });
-    if (stored) this.tally.changed(before === undefined ? 1 : 0, HEADER_BYTES + meta.size - (before ?? 0));
+    if (stored) this.#tally.changed(before === undefined ? 1 : 0, HEADER_BYTES + meta.size - (before ?? 0));
     // Also for what exists: it may have come from a download, whose name nobody made durable.
-    if (options.durable) await this.sync(meta.path);
+    if (durable) await this.sync(meta.path);
     return stored ? 'stored' : 'exists';
   }
 
@@ -257,7 +230,7 @@ export class FolderStore implements Store {
     const exists = await syncFolder(folder);
     if (this.#durableFolders.has(folder)) return;
     // Holds the name of the fan-out folder; without that, the object is a flat file of the Go service in here.
-    await syncFolder(this.folder);
+    await syncFolder(this.#folder);
     if (exists) this.#durableFolders.add(folder);
   }
 
@@ -267,7 +240,7 @@ export class FolderStore implements Store {
       try {
         const bytes = await sizeOf(file);
         await unlink(file);
-        this.tally.changed(-1, -(bytes ?? 0));
+        this.#tally.changed(-1, -(bytes ?? 0));
         deleted = true;
       } catch (error) {
         if (!isErrno(error, 'ENOENT')) throw storageError(`can't delete ${file}`, error);
@@ -277,10 +250,10 @@ export class FolderStore implements Store {
   }
 
   list(): AsyncIterable<ListedObject> {
-    return listFolder(this.folder, this.#flat, this.#log);
+    return listFolder(this.#folder, this.#flat, this.#log);
   }
 
   #fileOf(path: string): string {
-    return fileOf(this.folder, { id: idOf(path), flat: false });
+    return fileOf(this.#folder, idOf(path));
   }
 }

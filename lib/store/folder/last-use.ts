@@ -1,9 +1,13 @@
 // An object's last use is its file's time. Nobody waits until a use is noted there, and a read-only disk is no reason to fail.
 import { type FileHandle, utimes } from 'node:fs/promises';
 import { writing } from '../../disk/writing.ts';
+import { TOUCH_INTERVAL_MS } from '../store.ts';
 
-/** How stale it may be on disk. */
-export const TOUCH_INTERVAL_MS = 10 * 60_000;
+/**
+ * How long what was seen on the disk may be believed, by whoever remembers it: a collection goes on to a NAR only when that is over
+ * for its narinfo.
+ */
+export const FRESH_MS = 1000;
 /** Files whose use is still to be noted: a disk that hangs does without. */
 const MOST_WAITING = 500;
 

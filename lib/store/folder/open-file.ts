@@ -4,9 +4,9 @@ import type { FileHandle } from 'node:fs/promises';
 import type { Reader } from '../../bytes/streams.ts';
 import { storageError } from '../../disk/files.ts';
 import { CacheError } from '../../errors.ts';
-import type { ObjectMeta, StoredObject } from '../store.ts';
+import { type ObjectMeta, type StoredObject, TOUCH_INTERVAL_MS } from '../store.ts';
 import { FileReader } from './file-reader.ts';
-import { isStale, type noteUse, TOUCH_INTERVAL_MS } from './last-use.ts';
+import { FRESH_MS, isStale, type noteUse } from './last-use.ts';
 
 export interface OpenFileOptions {
   readonly file: string;
@@ -33,10 +33,16 @@ export class OpenFile implements StoredObject {
   readonly #options: OpenFileOptions;
   /** The use that is still to be noted, if there is one. */
   #noting: Promise<void> | undefined;
+  #isUsed = false;
 
   constructor(options: OpenFileOptions) {
     this.#options = options;
-    if (isStale(options.mtimeMs)) this.#noteUse();
+  }
+
+  used(): void {
+    if (this.#isUsed) return;
+    this.#isUsed = true;
+    if (isStale(this.#options.mtimeMs)) this.#noteUse();
   }
 
   #noteUse(): void {
@@ -48,6 +54,10 @@ export class OpenFile implements StoredObject {
 
   get meta(): ObjectMeta {
     return this.#options.meta;
+  }
+
+  get freshForMs(): number {
+    return FRESH_MS;
   }
 
   get version(): string {
@@ -69,7 +79,7 @@ export class OpenFile implements StoredObject {
       short: (at) => this.#damaged(`it ends after ${at - bodyAt} of ${meta.size} bytes`),
       // Who reads for hours uses it all the time.
       onPiece: () => {
-        if (performance.now() - usedAt < TOUCH_INTERVAL_MS) return;
+        if (!this.#isUsed || performance.now() - usedAt < TOUCH_INTERVAL_MS) return;
         usedAt = performance.now();
         this.#noteUse();
       },

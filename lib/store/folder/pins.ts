@@ -5,12 +5,8 @@ import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { replaceFile, storageError, syncFolder } from '../../disk/files.ts';
 import { CacheError, isErrno } from '../../errors.ts';
+import type { Pin } from '../upkeep.ts';
 import { give, makeFolderIn } from './own.ts';
-
-interface Pin {
-  readonly name: string;
-  readonly storePath: string;
-}
 
 /** As long as the longest name of a store path. */
 const NAME = /^\w[\w.+?=-]{0,243}$/;

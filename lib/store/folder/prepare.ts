@@ -7,10 +7,10 @@ import { isFull } from '../../disk/files.ts';
 import { openToWrite, remove, writing } from '../../disk/writing.ts';
 import { CacheError, describe, isErrno } from '../../errors.ts';
 import type { Log } from '../../log.ts';
+import type { Beginnings } from './beginnings.ts';
 import { makeFolderIn } from './own.ts';
-import type { Partials } from './partials.ts';
 import { putBack } from './put-back.ts';
-import { placeOf, trashFolder } from './removal.ts';
+import { fileInTrash, trashFolder } from './removal.ts';
 import { isSomebodys } from './writer.ts';
 
 const CONSEQUENCE =
@@ -18,14 +18,14 @@ const CONSEQUENCE =
 
 export class Preparation {
   readonly #folder: string;
-  readonly #partials: Partials;
+  readonly #beginnings: Beginnings;
   readonly #log: Log;
   readonly #left: { tmp: string[]; trash: string[] } = { tmp: [], trash: [] };
   #state: 'done' | 'due' | 'under way' = 'done';
 
-  constructor(folder: string, partials: Partials, log: Log) {
+  constructor(folder: string, beginnings: Beginnings, log: Log) {
     this.#folder = folder;
-    this.#partials = partials;
+    this.#beginnings = beginnings;
     this.#log = log;
   }
 
@@ -71,9 +71,9 @@ export class Preparation {
 
   async #prepare(): Promise<void> {
     const { tmp, trash } = this.#left;
-    await this.#partials.rescue(this.#tmp, tmp);
+    await this.#beginnings.rescue(this.#tmp, tmp);
     for (const name of tmp) await remove(join(this.#tmp, name));
-    await this.#partials.prune();
+    await this.#beginnings.prune();
     for (const name of trash) await this.#takeBack(name);
     await makeFolderIn(this.#folder, this.#tmp);
     await this.#probe();
@@ -86,7 +86,7 @@ export class Preparation {
   /** Nobody knows any more if it was used at the last moment. */
   async #takeBack(name: string): Promise<void> {
     const file = join(trashFolder(this.#folder), name);
-    const place = placeOf(this.#folder, name);
+    const place = fileInTrash(this.#folder, name);
     if (place !== undefined) {
       await makeFolderIn(this.#folder, dirname(place));
       await putBack(file, place);

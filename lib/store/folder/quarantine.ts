@@ -11,7 +11,8 @@ import { hashPartIn, MAX_NARINFO_BYTES } from '../../nix/narinfo.ts';
 import { pathOf } from '../../nix/object-name.ts';
 import { idOf, isId } from '../object-id.ts';
 import type { ObjectMeta } from '../store.ts';
-import { fileOf, versionOf } from './files.ts';
+import type { Aside, Remains } from '../upkeep.ts';
+import { versionOf } from './files.ts';
 import { decodeHeader, HEADER_BYTES } from './header.ts';
 import { give, makeFolderIn } from './own.ts';
 import { putBack } from './put-back.ts';
@@ -26,62 +27,57 @@ export async function dropQuarantined(folder: string, id: string): Promise<void>
 }
 
 /** What was set aside of the object with this id, a small one, damaged as it may be. */
-export async function readQuarantined(folder: string, id: string): Promise<Buffer[]> {
+export async function readQuarantined(folder: string, id: string): Promise<Remains[]> {
   const files = (await filesOf(folder, id)).filter((file) => !file.endsWith('.reason'));
-  return Promise.all(files.map((file) => readFile(file).catch(() => Buffer.alloc(0))));
+  return Promise.all(files.map(remainsIn));
 }
 
-/**
- * Moves the object with this id there, right as it is, for whoever removes it and more, and may be killed meanwhile.
- * @throws CacheError `storage`
- */
-export async function moveAside(folder: string, id: string): Promise<void> {
-  const aside = quarantineFolder(folder);
+/** What is left of the object in that file. */
+export async function remainsIn(file: string): Promise<Remains> {
+  const bytes = await readFile(file).catch(() => Buffer.alloc(0));
   try {
-    await makeFolderIn(folder, aside);
-    for (const flat of [false, true]) {
-      await rename(fileOf(folder, { id, flat }), join(aside, `${id}-${Date.now()}`)).catch((error) => {
-        if (!isErrno(error, 'ENOENT')) throw error;
-      });
-    }
+    const { length, meta } = decodeHeader(bytes);
+    return { meta, body: bytes.subarray(length) };
   } catch (error) {
-    throw storageError(`can't move ${id} to ${aside}`, error);
+    if (!isCacheError(error, 'damaged')) throw error;
+    return { meta: undefined, body: bytes };
   }
-}
-
-/** Something that was found damaged and set aside, with what was said of it then. */
-export interface Quarantined {
-  readonly id: string;
-  readonly file: string;
-  /** Its path, or whatever else it was called. */
-  readonly label: string;
-  readonly reason: string;
 }
 
 /**
  * All that lies there because it was damaged. An interrupted removal has left a narinfo, right as it was, with nothing beside it that
  * says why; a full disk, or a kill between two steps, may have left what is damaged without that, too.
  */
-export async function listQuarantined(folder: string): Promise<Quarantined[]> {
+export async function listQuarantined(folder: string): Promise<Aside[]> {
   const aside = quarantineFolder(folder);
   const entries = await readdir(aside, { withFileTypes: true }).catch(() => []);
   const names = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
-  const found: Quarantined[] = [];
+  const found: Aside[] = [];
   for (const name of names.sort()) {
     const id = name.slice(0, 64);
     if (!isId(id) || !/^-\d+$/.test(name.slice(64))) continue;
     const file = join(aside, name);
     const text = await readFile(`${file}.reason`, 'utf8').catch(() => '');
-    const [label = '', ...reason] = text.trimEnd().split('\n');
+    const [label = '', ...reasons] = text.trimEnd().split('\n');
     if (label !== '') {
-      found.push({ id, file, label, reason: reason.join(' ') });
+      found.push({ id, key: keyOf(name), label, reason: reasons.join(' ') });
       continue;
     }
     const head = await headOf(file);
     if (isNarInfoOf(id, head)) continue;
-    found.push({ id, file, label: pathIn(head, id) ?? name, reason: 'nothing beside it says why' });
+    const reason = 'nothing beside it says why';
+    found.push({ id, key: keyOf(name), label: pathIn(head, id) ?? name, reason });
   }
   return found;
+}
+
+function keyOf(name: string): string {
+  return join('quarantine', name);
+}
+
+/** What the header of the object with this id says, which was set aside under that key, if all of it is so. */
+export async function wholeFile(folder: string, key: string, id: string): Promise<ObjectMeta | undefined> {
+  return wholeObject(await readFile(join(folder, key)).catch(() => Buffer.alloc(0)), id);
 }
 
 /** Enough of it to know a narinfo. */
@@ -107,7 +103,7 @@ function isNarInfoOf(id: string, bytes: Buffer): boolean {
 }
 
 /** What the header says of the object with this id, if all of that is so. */
-export function wholeObject(bytes: Buffer, id: string): ObjectMeta | undefined {
+function wholeObject(bytes: Buffer, id: string): ObjectMeta | undefined {
   try {
     const { length, meta } = decodeHeader(bytes);
     const sha256 = createHash('sha256').update(bytes.subarray(length)).digest('hex');

@@ -6,14 +6,16 @@ import { readdirSync, renameSync, statSync, unlinkSync, utimesSync } from 'node:
 import { dirname, join } from 'node:path';
 import { isErrno } from '../../errors.ts';
 import { isId } from '../object-id.ts';
+import type { Removal, Unit } from '../plan.ts';
+import type { Place } from '../upkeep.ts';
 import { breathing, sleep } from './breath.ts';
-import { fileOf } from './files.ts';
+import { fileAt, flatPlaceOf, idAt, isFlat, placeOf, placesOf } from './files.ts';
+import { FRESH_MS } from './last-use.ts';
 import { makeFolderInSync } from './own.ts';
-import type { Removal, Unit } from './plan.ts';
 import { putBackSync } from './put-back.ts';
 
-/** A service that nobody tells believes a narinfo in its memory to be on disk for a second. */
-export const FORGOTTEN_MS = 1500;
+/** A service that nobody tells believes for so long that a narinfo in its memory is on the disk, and its timers are not exact. */
+export const FORGOTTEN_MS = FRESH_MS + 500;
 /** How long after opening a file a service may take to note that on it. */
 const NOTED_MS = 300;
 /** So many files at a stretch. */
@@ -36,15 +38,15 @@ export function trashFolder(folder: string): string {
 }
 
 /** Where a NAR lies while it is out of its place. */
-export function asideOf(folder: string, { flat, id }: Pick<Removal, 'id' | 'flat'>): string {
-  return join(trashFolder(folder), flat ? `${id}${FLAT}` : id);
+export function trashOf(folder: string, place: Place): string {
+  return join(trashFolder(folder), isFlat(place) ? `${place}${FLAT}` : idAt(place));
 }
 
-/** The place of what has this name in the trash; undefined if it is not ours. */
-export function placeOf(folder: string, name: string): string | undefined {
+/** The file to which what has this name in the trash belongs; undefined if it is not ours. */
+export function fileInTrash(folder: string, name: string): string | undefined {
   const flat = name.endsWith(FLAT);
   const id = flat ? name.slice(0, -FLAT.length) : name;
-  return isId(id) ? fileOf(folder, { id, flat }) : undefined;
+  return isId(id) ? fileAt(folder, flat ? flatPlaceOf(id) : placeOf(id)) : undefined;
 }
 
 /**
@@ -70,7 +72,7 @@ export function removeUnits(
     }
     for (const part of unit) {
       if (part.kind === 'nar') nars.push(part);
-      else if (isDone(() => unlinkSync(fileOf(folder, part)))) count(part);
+      else if (isDone(() => unlinkSync(fileAt(folder, part.place)))) count(part);
     }
   }
   if (nars.length === 0) return removed;
@@ -95,7 +97,7 @@ export function putBackLeft(folder: string): void {
   // A time of the future is of a clock that was set back.
   if (usedMs === undefined || Math.abs(Date.now() - usedMs) < LEFT_MS) return;
   for (const name of readdirSync(trash)) {
-    const place = placeOf(folder, name);
+    const place = fileInTrash(folder, name);
     if (place === undefined) continue;
     makeFolderInSync(folder, dirname(place));
     putBackSync(join(trash, name), place);
@@ -111,7 +113,7 @@ function narOf(unit: Unit): Removal | undefined {
 function isUsed(folder: string, unit: Unit): boolean {
   const shared = unit[0]?.sharedNar;
   const parts = shared === undefined ? unit : [...unit, shared];
-  return parts.some((part) => changed(fileOf(folder, part), part.usedMs));
+  return parts.some((part) => changed(fileAt(folder, part.place), part.usedMs));
 }
 
 /** Those that are in the trash now. */
@@ -119,17 +121,18 @@ function moveAside(folder: string, nars: readonly Removal[]): Removal[] {
   useTrash(folder);
   const moved: Removal[] = [];
   for (const nar of breathing(nars, BREATH_FILES)) {
-    const file = fileOf(folder, nar);
-    if (!changed(file, nar.usedMs) && isDone(() => renameSync(file, asideOf(folder, nar)))) moved.push(nar);
+    const file = fileAt(folder, nar.place);
+    if (!changed(file, nar.usedMs) && isDone(() => renameSync(file, trashOf(folder, nar.place))))
+      moved.push(nar);
   }
   return moved;
 }
 
 /** Deletes it, or puts it back if somebody has used it; whether it is gone. */
 function finish(folder: string, nar: Removal): boolean {
-  const file = asideOf(folder, nar);
+  const file = trashOf(folder, nar.place);
   if (!changed(file, nar.usedMs)) return isDone(() => unlinkSync(file));
-  putBackSync(file, fileOf(folder, nar));
+  putBackSync(file, fileAt(folder, nar.place));
   return false;
 }
 
@@ -137,16 +140,20 @@ function finish(folder: string, nar: Removal): boolean {
  * Removes one NAR, unless, once nobody can find it any more, it turns out to be `needed`; its bytes, undefined if it stays or
  * there is none.
  */
-export function removeNar(folder: string, id: string, needed: () => boolean): number | undefined {
+export async function removeNar(
+  folder: string,
+  id: string,
+  needed: () => Promise<boolean>,
+): Promise<number | undefined> {
   useTrash(folder);
-  for (const flat of [false, true]) {
-    const aside = asideOf(folder, { id, flat });
-    const place = fileOf(folder, { id, flat });
+  for (const one of placesOf(id)) {
+    const aside = trashOf(folder, one);
+    const place = fileAt(folder, one);
     // Once more if a service that has just started has put it back meanwhile.
     for (;;) {
       const bytes = statSync(place, { throwIfNoEntry: false })?.size;
       if (bytes === undefined || !isDone(() => renameSync(place, aside))) break;
-      if (needed()) {
+      if (await needed()) {
         putBackSync(aside, place);
         return undefined;
       }

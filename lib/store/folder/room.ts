@@ -4,6 +4,7 @@ import { access, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { storageError } from '../../disk/files.ts';
 import { CacheError } from '../../errors.ts';
+import type { Room } from '../scratch.ts';
 import { makeFolderIn } from './own.ts';
 
 /** What an upload leaves free: its narinfo and other small files need room too. */
@@ -11,11 +12,7 @@ const SPARE_BYTES = 1 << 20;
 /** The same of the files that a filesystem may have: its temporary file, a folder, and those of its narinfo. */
 const SPARE_FILES = 4;
 
-interface Room {
-  /** Bytes that are free to us. */
-  readonly free: number;
-  /** All bytes. */
-  readonly total: number;
+interface DiskRoom extends Room {
   /** How many files more there may be; undefined where the filesystem has no limit. */
   readonly freeFiles: number | undefined;
 }
@@ -24,7 +21,7 @@ interface Room {
  * What the disk that the folder is on has.
  * @throws CacheError `storage`
  */
-export async function roomOf(folder: string): Promise<Room> {
+export async function roomOf(folder: string): Promise<DiskRoom> {
   const { bavail, blocks, bsize, ffree, files } = await statfs(folder).catch((error) => {
     throw storageError(`can't see how much is free in ${folder}`, error);
   });

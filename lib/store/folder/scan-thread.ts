@@ -5,11 +5,11 @@ import { constants, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { isUnreadable } from '../../disk/files.ts';
 import { describe, isErrno } from '../../errors.ts';
+import { Catalogue } from '../catalogue.ts';
+import { astray, type Limits, planRemovals, type Unit } from '../plan.ts';
 import { breathing, sleep } from './breath.ts';
-import { Catalogue } from './catalogue.ts';
 import { readFacts, readReferences } from './facts.ts';
-import { fileOf } from './files.ts';
-import { astray, type Limits, planRemovals, type Unit } from './plan.ts';
+import { fileAt, flatPlaceOf, isFlat, placeOf } from './files.ts';
 import { putBackLeft, removeUnits } from './removal.ts';
 import type { Reply, Task } from './scan.ts';
 import { walkFolderSync } from './walk.ts';
@@ -28,15 +28,14 @@ function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generat
   const limits = limitsOf(plan);
   const [first] = unreadable;
   if (first !== undefined) {
-    yield { kind: 'unreadable', files: unreadable.length, first };
+    yield { kind: 'unreadable', objects: unreadable.length, first };
     // A narinfo may be among them: then a pushed NAR that none seems to name may be named all the same.
     limits.orphanBeforeMs = Number.NEGATIVE_INFINITY;
   }
   let looked = 0;
   const { units, ...summary } = planRemovals(catalogue, limits, (row) => {
     if (++looked % BREATH_FILES === 0) sleep(1);
-    const place = { id: catalogue.id(row), flat: catalogue.flat(row) };
-    return readReferences({ file: fileOf(folder, place) }, storeDir);
+    return readReferences({ file: fileAt(folder, catalogue.place(row)) }, storeDir);
   });
   yield { kind: 'summary', ...summary };
   const staying = new Set<string>();
@@ -50,7 +49,7 @@ function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generat
 /** From now on they get old like others. */
 function redate(catalogue: Catalogue, folder: string, limits: Limits): void {
   for (const { meansMs, row } of astray(catalogue, limits)) {
-    const file = fileOf(folder, { id: catalogue.id(row), flat: catalogue.flat(row) });
+    const file = fileAt(folder, catalogue.place(row));
     // Not those that were used meanwhile.
     if (statSync(file, { throwIfNoEntry: false })?.mtimeMs !== catalogue.usedMs(row)) continue;
     const seconds = meansMs / 1000;
@@ -100,10 +99,10 @@ function statsOf(file: string): Stats | undefined {
 
 /** What can't be read is left out, and said in `unreadable`. */
 function catalogueOf(folder: string, storeDir: string, expected: number, unreadable: string[]): Catalogue {
-  const catalogue = new Catalogue(expected);
+  const catalogue = new Catalogue(expected, (id, flat) => (flat ? flatPlaceOf(id) : placeOf(id)));
   for (const file of breathing(walkFolderSync(folder), BREATH_FILES)) {
     const facts = readFacts(file, storeDir, (why) => unreadable.push(why));
-    if (facts !== undefined) catalogue.add(file.id, file.flat, facts);
+    if (facts !== undefined) catalogue.add(file.id, isFlat(file.place), facts);
   }
   return catalogue;
 }

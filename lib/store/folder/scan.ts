@@ -1,14 +1,9 @@
 // Questions about all of a folder, answered by a thread of its own: how much there is, and what should go.
 import { Worker } from 'node:worker_threads';
 import { CacheError } from '../../errors.ts';
-import type { Limits, Plan, Unit } from './plan.ts';
+import type { Limits, Plan, Unit } from '../plan.ts';
+import type { Totals } from '../upkeep.ts';
 import type { Removed } from './removal.ts';
-
-export interface Totals {
-  readonly objects: number;
-  /** Of the files, headers included. */
-  readonly bytes: number;
-}
 
 /** What the thread is asked. */
 export interface Task {
@@ -29,7 +24,7 @@ export type Reply =
   | { readonly kind: 'ready' }
   | ({ readonly kind: 'totals' } & Totals)
   /** So many files can't be read, and are left out; one of them, and why. */
-  | { readonly kind: 'unreadable'; readonly files: number; readonly first: string }
+  | { readonly kind: 'unreadable'; readonly objects: number; readonly first: string }
   | ({ readonly kind: 'summary' } & Omit<Plan, 'units'>)
   | { readonly kind: 'units'; readonly units: readonly Unit[] }
   /** Of the units before. */

@@ -1,6 +1,6 @@
 // How much the folder holds: counted once, in the background, and kept up to date by whoever stores and removes. After a command
 // that has changed it beside the service it is counted again.
-import type { Totals } from './scan.ts';
+import type { Totals } from '../upkeep.ts';
 
 const NOTHING: Totals = { objects: 0, bytes: 0 };
 

@@ -7,17 +7,16 @@ import { join } from 'node:path';
 import { storageError } from '../../disk/files.ts';
 import { isErrno } from '../../errors.ts';
 import { isId } from '../object-id.ts';
+import type { Place } from '../upkeep.ts';
+import { isFlat } from './files.ts';
 
-/** A file that may be an object; see {@link idOf}. */
+/** A file that may be an object. */
 export interface FolderFile {
+  readonly place: Place;
+  /** See {@link idOf}. */
   readonly id: string;
   readonly file: string;
-  /** Left by the Go service: without a header, and not in a folder of its own. */
-  readonly flat: boolean;
 }
-
-/** Where somebody is: at this file, which has been dealt with. */
-export type Place = Pick<FolderFile, 'id' | 'flat'>;
 
 /** One of the folders in which objects' files lie. */
 interface Shelf {
@@ -52,16 +51,17 @@ function* shelvesOf(folder: string): Generator<Shelf> {
   yield { folder, flat: true, prefix: '' };
 }
 
-function* filesOf({ flat, folder }: Shelf, names: readonly string[]): Generator<FolderFile> {
-  for (const id of names.filter(isId).sort()) yield { id, file: join(folder, id), flat };
+function* filesOf({ folder, prefix }: Shelf, names: readonly string[]): Generator<FolderFile> {
+  for (const id of names.filter(isId).sort())
+    yield { place: (prefix === '' ? id : `${prefix}/${id}`) as Place, id, file: join(folder, id) };
 }
 
 function isPast({ flat, prefix }: Shelf, after: Place): boolean {
-  return !flat && (after.flat || prefix < after.id.slice(0, 2));
+  return !flat && (isFlat(after) || prefix < after.slice(0, 2));
 }
 
-function isBehind({ flat, id }: FolderFile, after: Place): boolean {
-  return flat === after.flat ? id > after.id : flat;
+function isBehind({ place }: FolderFile, after: Place): boolean {
+  return isFlat(place) === isFlat(after) ? place > after : isFlat(place);
 }
 
 function namesSync(shelf: Shelf): string[] {

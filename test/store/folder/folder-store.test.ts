@@ -21,7 +21,8 @@ import { writing } from '../../../lib/disk/writing.ts';
 import { isCacheError } from '../../../lib/errors.ts';
 import { createLog } from '../../../lib/log.ts';
 import { sha256FromBytes } from '../../../lib/nix/hash.ts';
-import { FolderStore } from '../../../lib/store/folder/folder-store.ts';
+import { type Folder, openFolder } from '../../../lib/store/folder/folder.ts';
+import type { FolderStore } from '../../../lib/store/folder/folder-store.ts';
 import type { ListedObject, ObjectMeta, PutOptions, StoredObject } from '../../../lib/store/store.ts';
 import { type Owner, temporaryFolder } from '../../fixtures/defer.ts';
 import { until } from '../../fixtures/patience.ts';
@@ -29,24 +30,29 @@ import { streamOf } from '../../fixtures/reader.ts';
 import { output } from '../../fixtures/run.ts';
 
 const hex = (data: string | Buffer) => createHash('sha256').update(data).digest('hex');
-const REPLACE: PutOptions = { existing: 'replace', durable: true };
-const KEEP: PutOptions = { existing: 'keep', durable: false };
+const REPLACE: PutOptions = { when: 'always', durable: true };
+const KEEP: PutOptions = { when: 'absent', durable: false };
 const H = '0123456789abcdfghijklmnpqrsvwxyz';
 const PATH = `/${H}.narinfo`;
 
-async function setUp(t: Owner): Promise<{ store: FolderStore; folder: string; log: string[] }> {
+async function setUp(t: Owner): Promise<Folder & { folder: string; log: string[] }> {
   const folder = join(await temporaryFolder(t, 'store'), 'cache');
   const log: string[] = [];
-  const store = new FolderStore(
+  const opened = openFolder(
     folder,
     createLog((line) => log.push(line)),
   );
-  await store.prepare();
-  return { store, folder, log };
+  await opened.scratch.prepare(true);
+  return { ...opened, folder, log };
 }
 
-async function put(store: FolderStore, path: string, body: Buffer, options = REPLACE): Promise<string> {
-  const spool = store.spool();
+async function put(
+  { scratch, store }: Pick<Folder, 'scratch' | 'store'>,
+  path: string,
+  body: Buffer,
+  options = REPLACE,
+): Promise<string> {
+  const spool = scratch.spool();
   try {
     await spool.write(body, 0);
     const meta: ObjectMeta = {
@@ -69,8 +75,9 @@ async function bodyOf(store: FolderStore, path: string): Promise<string | undefi
 }
 
 test('an object is one file, named by the SHA-256 of its path, explained by its first line, then the body', async (t) => {
-  const { store, folder } = await setUp(t);
-  await put(store, PATH, Buffer.from('hello\n'));
+  const opened = await setUp(t);
+  const { folder } = opened;
+  await put(opened, PATH, Buffer.from('hello\n'));
   const name = hex(PATH);
   const file = await readFile(join(folder, name.slice(0, 2), name));
   const end = file.indexOf('\n');
@@ -84,14 +91,15 @@ test('an object is one file, named by the SHA-256 of its path, explained by its 
 });
 
 test('what is stored is read back, whole and in parts, and survives a new start', async (t) => {
-  const { store, folder } = await setUp(t);
+  const opened = await setUp(t);
+  const { folder } = opened;
   const body = Buffer.alloc(700_000, 'abcdefghij');
-  await put(store, PATH, body);
-  const again = new FolderStore(
+  await put(opened, PATH, body);
+  const { scratch, store: again } = openFolder(
     folder,
     createLog(() => {}),
   );
-  await again.prepare();
+  await scratch.prepare(true);
   for (const [start, end] of [
     [0, body.length],
     [5, 6],
@@ -104,11 +112,12 @@ test('what is stored is read back, whole and in parts, and survives a new start'
 });
 
 test('an object that is replaced or deleted can still be read by whoever has it open', async (t) => {
-  const { store } = await setUp(t);
-  await put(store, PATH, Buffer.from('old'));
+  const opened = await setUp(t);
+  const { store } = opened;
+  await put(opened, PATH, Buffer.from('old'));
   const open = await store.open(PATH);
   const before = await store.version(PATH);
-  await put(store, PATH, Buffer.from('new'));
+  await put(opened, PATH, Buffer.from('new'));
   assert.notEqual(await store.version(PATH), before);
   await store.delete(PATH);
   assert.equal((await open?.bytes())?.toString(), 'old');
@@ -116,29 +125,32 @@ test('an object that is replaced or deleted can still be read by whoever has it 
 });
 
 test('keep leaves what is there, replace does not', async (t) => {
-  const { store, folder } = await setUp(t);
-  assert.equal(await put(store, PATH, Buffer.from('first'), KEEP), 'stored');
-  assert.equal(await put(store, PATH, Buffer.from('second'), KEEP), 'exists');
+  const opened = await setUp(t);
+  const { store, folder } = opened;
+  assert.equal(await put(opened, PATH, Buffer.from('first'), KEEP), 'stored');
+  assert.equal(await put(opened, PATH, Buffer.from('second'), KEEP), 'exists');
   assert.equal(await bodyOf(store, PATH), 'first');
-  assert.equal(await put(store, PATH, Buffer.from('third'), REPLACE), 'stored');
+  assert.equal(await put(opened, PATH, Buffer.from('third'), REPLACE), 'stored');
   assert.equal(await bodyOf(store, PATH), 'third');
   assert.deepEqual(await readdir(join(folder, 'tmp')), []);
 });
 
 test('many at once put the same path: one of them is there, whole', async (t) => {
-  const { store, folder } = await setUp(t);
+  const opened = await setUp(t);
+  const { store, folder } = opened;
   const bodies = Array.from({ length: 20 }, (_, i) => Buffer.alloc(1000, `${i % 10}`));
-  await Promise.all(bodies.map((body, i) => put(store, PATH, body, i % 2 ? KEEP : REPLACE)));
+  await Promise.all(bodies.map((body, i) => put(opened, PATH, body, i % 2 ? KEEP : REPLACE)));
   const found = await bodyOf(store, PATH);
   assert.ok(bodies.some((body) => body.toString() === found));
   assert.deepEqual(await readdir(join(folder, 'tmp')), []);
 });
 
 test('a start removes what a crash left half-written, and nothing else', async (t) => {
-  const { store, folder } = await setUp(t);
-  await put(store, PATH, Buffer.from('kept'));
+  const opened = await setUp(t);
+  const { store, folder } = opened;
+  await put(opened, PATH, Buffer.from('kept'));
   await writeFile(join(folder, 'tmp', 'left'), 'half');
-  await store.prepare();
+  await opened.scratch.prepare(true);
   assert.deepEqual(await readdir(join(folder, 'tmp')), []);
   assert.equal(await bodyOf(store, PATH), 'kept');
 });
@@ -159,20 +171,22 @@ test('a damaged object is absent, set aside with a word in the log, and can be p
     ],
   ];
   for (const [what, damage] of damages) {
-    const { store, folder, log } = await setUp(t);
-    await put(store, PATH, Buffer.from('hello\n'));
+    const opened = await setUp(t);
+    const { store, folder, log } = opened;
+    await put(opened, PATH, Buffer.from('hello\n'));
     await damage(join(folder, name.slice(0, 2), name));
     assert.equal(await store.open(PATH), undefined, what);
     assert.equal((await readdir(join(folder, 'quarantine'))).length, 2, what);
     assert.match(log.join(''), /damaged/, what);
-    assert.equal(await put(store, PATH, Buffer.from('again'), KEEP), 'stored');
+    assert.equal(await put(opened, PATH, Buffer.from('again'), KEEP), 'stored');
     assert.equal(await bodyOf(store, PATH), 'again');
   }
 });
 
 test('a use is noted in the file time, at most every ten minutes', async (t) => {
-  const { store, folder } = await setUp(t);
-  await put(store, PATH, Buffer.from('x'));
+  const opened = await setUp(t);
+  const { store, folder } = opened;
+  await put(opened, PATH, Buffer.from('x'));
   const file = join(folder, hex(PATH).slice(0, 2), hex(PATH));
   const age = async (seconds: number) => {
     const then = Date.now() / 1000 - seconds;
@@ -180,14 +194,26 @@ test('a use is noted in the file time, at most every ten minutes', async (t) => 
     await bodyOf(store, PATH);
     await store.version(PATH);
   };
+  const use = async () => {
+    const object = await store.open(PATH);
+    object?.used();
+    await object?.close();
+    store.used(PATH);
+  };
+  await age(3600);
+  const looked = (await stat(file)).mtimeMs;
+  assert.ok(Date.now() - looked > 3_500_000, 'whoever only looks leaves no trace');
   await age(300);
+  await use();
   assert.ok(Date.now() - (await stat(file)).mtimeMs > 290_000, 'five minutes ago is recent enough');
   await age(3600);
+  await use();
   await until(async () => Date.now() - (await stat(file)).mtimeMs < 60_000, 'the use to be noted');
 });
 
 test('files of the Go service are served as they stand', async (t) => {
-  const { store, folder } = await setUp(t);
+  const opened = await setUp(t);
+  const { store, folder } = opened;
   const nar = Buffer.from('nar bytes');
   const narPath = `/nar/${sha256FromBytes(createHash('sha256').update(nar).digest())}.nar.xz`;
   await writeFile(join(folder, hex(PATH)), 'any text');
@@ -202,7 +228,8 @@ test('files of the Go service are served as they stand', async (t) => {
 });
 
 test('a NAR of the Go service that is not what its name says is never served', async (t) => {
-  const { store, folder, log } = await setUp(t);
+  const opened = await setUp(t);
+  const { store, folder, log } = opened;
   const narPath = `/nar/0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73.nar`;
   await writeFile(join(folder, hex(narPath)), 'cut off');
   assert.equal(await store.open(narPath), undefined);
@@ -211,8 +238,9 @@ test('a NAR of the Go service that is not what its name says is never served', a
 });
 
 test('list names what is stored, and of the Go service what narinfos explain', async (t) => {
-  const { store, folder } = await setUp(t);
-  await put(store, '/log/x', Buffer.from('log'));
+  const opened = await setUp(t);
+  const { store, folder } = opened;
+  await put(opened, '/log/x', Buffer.from('log'));
   const narinfo = `StorePath: /nix/store/${H}-a\nURL: nar/b.nar.xz\nNarHash: x\n`;
   await writeFile(join(folder, hex(PATH)), narinfo);
   await writeFile(join(folder, hex('/nar/b.nar.xz')), 'nar');
@@ -229,34 +257,36 @@ test('list names what is stored, and of the Go service what narinfos explain', a
 test('a folder that can not be used is said in one startup error', async (t) => {
   const home = await temporaryFolder(t, 'store');
   await writeFile(join(home, 'file'), '');
-  const store = new FolderStore(
+  const { scratch } = openFolder(
     join(home, 'file', 'cache'),
     createLog(() => {}),
   );
   await assert.rejects(
-    store.prepare(),
+    scratch.prepare(true),
     (error) => isCacheError(error, 'startup') && error.message.includes(home),
   );
 });
 
 test('a file that shrinks while it is read breaks off; it does not end as if it were whole', async (t) => {
-  const { store, folder } = await setUp(t);
-  await put(store, PATH, Buffer.alloc(1_000_000, 'x'));
+  const opened = await setUp(t);
+  const { store, folder } = opened;
+  await put(opened, PATH, Buffer.alloc(1_000_000, 'x'));
   const object = await store.open(PATH);
   await truncate(join(folder, hex(PATH).slice(0, 2), hex(PATH)), 500_000);
   await assert.rejects(buffer(stream(object, 0, 1_000_000)), (error) => isCacheError(error, 'damaged'));
 });
 
 test('the fan-out folders are made when they are needed, also after somebody removed them', async (t) => {
-  const { store, folder } = await setUp(t);
-  await put(store, PATH, Buffer.from('1'));
+  const opened = await setUp(t);
+  const { store, folder } = opened;
+  await put(opened, PATH, Buffer.from('1'));
   await rm(join(folder, hex(PATH).slice(0, 2)), { recursive: true });
-  await put(store, PATH, Buffer.from('2'), KEEP);
+  await put(opened, PATH, Buffer.from('2'), KEEP);
   assert.equal(await bodyOf(store, PATH), '2');
 });
 
 test('what fails the second time, when its folder has been made, says so once', async (t) => {
-  const { store } = await setUp(t);
+  const opened = await setUp(t);
   const own = fs.link;
   const link = t.mock.method(fs, 'link', async (...names: [string, string]) => {
     if (link.mock.callCount() > 0) throw Object.assign(new Error('EIO'), { code: 'EIO' });
@@ -264,7 +294,7 @@ test('what fails the second time, when its folder has been made, says so once', 
   });
   syncBuiltinESMExports();
   try {
-    await assert.rejects(put(store, PATH, Buffer.from('x'), KEEP), /^CacheError: can't write [^:]*: EIO$/);
+    await assert.rejects(put(opened, PATH, Buffer.from('x'), KEEP), /^CacheError: can't write [^:]*: EIO$/);
   } finally {
     link.mock.restore();
     syncBuiltinESMExports();
@@ -274,7 +304,7 @@ test('what fails the second time, when its folder has been made, says so once', 
 test('what a start has left undone is done a few things at a time, like all that changes the disk', async (t) => {
   const folder = join(await temporaryFolder(t, 'store'), 'cache');
   const said: string[] = [];
-  const store = new FolderStore(
+  const { scratch } = openFolder(
     folder,
     createLog((line) => said.push(line)),
   );
@@ -285,7 +315,7 @@ test('what a start has left undone is done a few things at a time, like all that
     throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
   });
   await handle.close();
-  await store.prepare();
+  await scratch.prepare(true);
   full.mock.restore();
   await mkdir(left);
   let goOn = () => {};
@@ -293,7 +323,7 @@ test('what a start has left undone is done a few things at a time, like all that
     goOn = resolve;
   });
   const others = Array.from({ length: 8 }, () => writing(() => busy));
-  const spool = store.spool();
+  const spool = scratch.spool();
   await delay(100);
   assert.deepEqual(await readdir(join(folder, 'tmp')), ['left']);
   goOn();
@@ -304,7 +334,8 @@ test('what a start has left undone is done a few things at a time, like all that
 });
 
 test('what is no file is no object, and does not stand in the way of one', async (t) => {
-  const { store, folder, log } = await setUp(t);
+  const opened = await setUp(t);
+  const { store, folder, log } = opened;
   const file = join(folder, hex(PATH).slice(0, 2), hex(PATH));
   const makers = [() => output('mkfifo', [file]), () => mkdir(file)];
   for (const make of makers) {
@@ -313,14 +344,15 @@ test('what is no file is no object, and does not stand in the way of one', async
     assert.equal(await store.version(PATH), undefined);
     assert.equal(await store.open(PATH), undefined);
     assert.match(log.pop() ?? '', /is damaged \(it is no file\); moved to /);
-    await put(store, PATH, Buffer.from('x'), KEEP);
+    await put(opened, PATH, Buffer.from('x'), KEEP);
     assert.equal(await bodyOf(store, PATH), 'x');
     await store.delete(PATH);
   }
 });
 
 test('a filesystem that can not sync its folders takes what is put all the same', async (t) => {
-  const { store, folder } = await setUp(t);
+  const opened = await setUp(t);
+  const { folder } = opened;
   const handle = await fs.open(folder);
   const handles = Object.getPrototypeOf(handle) as FileHandle;
   await handle.close();
@@ -330,7 +362,7 @@ test('a filesystem that can not sync its folders takes what is put all the same'
     if ((await this.stat()).isDirectory()) throw Object.assign(new Error(code), { code });
     return sync.call(this);
   });
-  assert.equal(await put(store, PATH, Buffer.from('x')), 'stored');
+  assert.equal(await put(opened, PATH, Buffer.from('x')), 'stored');
   code = 'EIO';
-  await assert.rejects(put(store, PATH, Buffer.from('x')), (error) => isCacheError(error, 'storage'));
+  await assert.rejects(put(opened, PATH, Buffer.from('x')), (error) => isCacheError(error, 'storage'));
 });

@@ -3,7 +3,8 @@ import { open, rename, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { writing } from '../../../lib/disk/writing.ts';
-import { isStale, noteUse, TOUCH_INTERVAL_MS } from '../../../lib/store/folder/last-use.ts';
+import { isStale, noteUse } from '../../../lib/store/folder/last-use.ts';
+import { TOUCH_INTERVAL_MS } from '../../../lib/store/store.ts';
 import { defer, type Owner, temporaryFolder } from '../../fixtures/defer.ts';
 
 const OLD = 1_000_000;

@@ -38,6 +38,7 @@ test('whoever reads for hours uses it all the time, which is noted every ten min
   let now = 0;
   t.mock.method(performance, 'now', () => now);
   const { deeds, file } = opened(BODY, true);
+  file.used();
   const reader = file.reader(0, BODY.length);
   while ((await reader.next()) !== undefined) now += 4 * 60_000;
   // At 12, 24 and 36 minutes.

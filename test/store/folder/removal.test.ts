@@ -4,9 +4,10 @@ import { readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
-import type { Removal } from '../../../lib/store/folder/plan.ts';
+import { placeOf } from '../../../lib/store/folder/files.ts';
 import { putBackSync } from '../../../lib/store/folder/put-back.ts';
-import { placeOf, removeNar, removeUnits } from '../../../lib/store/folder/removal.ts';
+import { fileInTrash, removeNar, removeUnits } from '../../../lib/store/folder/removal.ts';
+import type { Removal } from '../../../lib/store/plan.ts';
 import { Holdings, idOf } from '../../fixtures/holdings.ts';
 import { makePackage, type Package } from '../../fixtures/nar.ts';
 
@@ -17,7 +18,7 @@ async function planned(holdings: Holdings, path: string, kind: Removal['kind']):
   const old = new Date(Date.now() - 9e9);
   await utimes(holdings.file(path), old, old);
   const { mtimeMs, size } = await stat(holdings.file(path));
-  return { id: idOf(path), flat: false, kind, bytes: size, usedMs: mtimeMs };
+  return { place: placeOf(idOf(path)), id: idOf(path), kind, bytes: size, usedMs: mtimeMs };
 }
 
 /** A thread that notes a use of the file as soon as it is there. */
@@ -84,16 +85,16 @@ test('one of the Go service is in the trash under a name that leads back to its 
   const holdings = await Holdings.create(t);
   await holdings.flat(one.narPath, one.file);
   const id = idOf(one.narPath);
-  const stays = () => {
+  const stays = async () => {
     assert.deepEqual(
-      readdirSync(join(holdings.dir, 'trash')).map((name) => placeOf(holdings.dir, name)),
+      readdirSync(join(holdings.dir, 'trash')).map((name) => fileInTrash(holdings.dir, name)),
       [join(holdings.dir, id)],
     );
     return true;
   };
-  removeNar(holdings.dir, id, stays);
-  assert.equal(placeOf(holdings.dir, 'x'), undefined);
-  assert.equal(placeOf(holdings.dir, id), holdings.file(one.narPath));
+  await removeNar(holdings.dir, id, stays);
+  assert.equal(fileInTrash(holdings.dir, 'x'), undefined);
+  assert.equal(fileInTrash(holdings.dir, id), holdings.file(one.narPath));
 });
 
 test('one NAR goes, also one of the Go service, unless it turns out to be needed', async (t) => {
@@ -105,21 +106,12 @@ test('one NAR goes, also one of the Go service, unless it turns out to be needed
       each.endsWith(id),
     );
     const { size } = await stat(join(holdings.dir, name));
-    assert.equal(
-      removeNar(holdings.dir, id, () => true),
-      undefined,
-    );
+    assert.equal(await removeNar(holdings.dir, id, async () => true), undefined);
     assert.equal((await stat(join(holdings.dir, name))).size, size, 'in its place');
-    assert.equal(
-      removeNar(holdings.dir, id, () => false),
-      size,
-    );
+    assert.equal(await removeNar(holdings.dir, id, async () => false), size);
     assert.deepEqual(await holdings.ids(), []);
   }
-  assert.equal(
-    removeNar(holdings.dir, id, () => false),
-    undefined,
-  );
+  assert.equal(await removeNar(holdings.dir, id, async () => false), undefined);
 });
 
 test('one NAR goes also if a service that starts puts it back meanwhile', async (t) => {
@@ -128,11 +120,11 @@ test('one NAR goes also if a service that starts puts it back meanwhile', async 
   const id = idOf(one.narPath);
   const bytes = (await stat(holdings.file(one.narPath))).size;
   let looks = 0;
-  const needed = () => {
+  const needed = async () => {
     if (looks++ === 0) putBackSync(join(holdings.dir, 'trash', id), holdings.file(one.narPath));
     return false;
   };
-  assert.equal(removeNar(holdings.dir, id, needed), bytes);
+  assert.equal(await removeNar(holdings.dir, id, needed), bytes);
   assert.equal(looks, 2, 'and it is looked again whether it is needed');
   assert.deepEqual(await holdings.ids(), []);
   assert.deepEqual(await readdir(join(holdings.dir, 'trash')), []);

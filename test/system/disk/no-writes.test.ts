@@ -77,7 +77,7 @@ test('what is damaged on a read-only disk is had from an upstream, and set aside
   await pull(service.url, held);
   // Only then is certainly kept what a client has got.
   assert.equal(await service.stop(), 0);
-  const files = [held.narInfoPath, held.narPath].map((path) => fileOf(dir, { id: idOf(path), flat: false }));
+  const files = [held.narInfoPath, held.narPath].map((path) => fileOf(dir, idOf(path)));
   for (const file of files) {
     const bytes = await readFile(file);
     bytes.writeUInt8(bytes.readUInt8(bytes.length - 10) ^ 1, bytes.length - 10);

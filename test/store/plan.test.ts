@@ -1,11 +1,11 @@
 // Which objects go: against a model that is slow and plain, over random folders; and by hand for each rule.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Catalogue } from '../../../lib/store/folder/catalogue.ts';
-import type { Facts } from '../../../lib/store/folder/facts.ts';
-import { type Limits, planRemovals, type Unit } from '../../../lib/store/folder/plan.ts';
-import { idOf } from '../../fixtures/holdings.ts';
-import { randomSource } from '../../fixtures/random.ts';
+import { Catalogue } from '../../lib/store/catalogue.ts';
+import { type Limits, planRemovals, type Unit } from '../../lib/store/plan.ts';
+import type { Facts } from '../../lib/store/upkeep.ts';
+import { idOf } from '../fixtures/holdings.ts';
+import { randomSource } from '../fixtures/random.ts';
 
 interface Thing extends Facts {
   readonly id: string;

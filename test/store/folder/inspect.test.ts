@@ -2,12 +2,15 @@ import assert from 'node:assert/strict';
 import { type FileHandle, mkdir, open, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { CheckedFile } from '../../lib/check/checked-file.ts';
-import { isCacheError } from '../../lib/errors.ts';
-import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
-import { idOf } from '../fixtures/holdings.ts';
-import { noise, sha256 } from '../fixtures/nar.ts';
-import { output } from '../fixtures/run.ts';
+import { bytesOf, hashOf } from '../../../lib/check/body.ts';
+import { isCacheError } from '../../../lib/errors.ts';
+import { flatPlaceOf } from '../../../lib/store/folder/files.ts';
+import { inspectFile } from '../../../lib/store/folder/inspect.ts';
+import type { Place } from '../../../lib/store/upkeep.ts';
+import { type Owner, temporaryFolder } from '../../fixtures/defer.ts';
+import { idOf } from '../../fixtures/holdings.ts';
+import { noise, sha256 } from '../../fixtures/nar.ts';
+import { output } from '../../fixtures/run.ts';
 
 const BODY = noise(300_000, 'body');
 
@@ -15,33 +18,32 @@ async function sourceOf(t: Owner) {
   const folder = await temporaryFolder(t);
   const file = join(folder, idOf('x'));
   await writeFile(file, BODY);
-  return { folder, source: { id: idOf('x'), file, flat: true } };
+  return { folder, file, place: flatPlaceOf(idOf('x')) };
 }
 
 test('it is read piece by piece, and whoever checks may wait or end it at each', async (t) => {
-  const { source } = await sourceOf(t);
+  const { folder, place } = await sourceOf(t);
   const pauses: number[] = [];
-  const file = await CheckedFile.open(source, async (bytes) => {
+  const file = await inspectFile(folder, place, async (bytes) => {
     if (pauses.push(bytes) > 20) throw new Error('enough');
   });
   assert.ok(file);
   assert.equal(file.bytes, BODY.length);
-  assert.ok((await file.text(10, 200_000)).equals(BODY.subarray(10, 200_000)));
-  assert.ok((await file.hash(7)).equals(sha256(BODY.subarray(7))));
-  assert.equal((await file.head()).length, 4096);
+  assert.ok((await bytesOf(file, 10, 200_000)).equals(BODY.subarray(10, 200_000)));
+  assert.ok((await hashOf(file)).equals(sha256(BODY)));
   assert.equal(
     pauses.reduce((sum, bytes) => sum + bytes),
-    199_990 + 299_993 + 4096,
+    4096 + 199_990 + 300_000,
   );
   await assert.rejects(async () => {
-    for (;;) await file.hash(0);
+    for (;;) await hashOf(file);
   }, /enough/);
   await file.close();
 });
 
 test('a place that the disk has lost is damage; any other failure is that of the disk', async (t) => {
-  const { source } = await sourceOf(t);
-  const handle = await open(source.file);
+  const { file: path, folder, place } = await sourceOf(t);
+  const handle = await open(path);
   const prototype = Object.getPrototypeOf(handle) as FileHandle;
   await handle.close();
   for (const [code, ours] of [
@@ -49,22 +51,26 @@ test('a place that the disk has lost is damage; any other failure is that of the
     ['EBADMSG', 'damaged'],
     ['ENOMEM', 'storage'],
   ] as const) {
-    const file = await CheckedFile.open(source, () => {});
+    const file = await inspectFile(folder, place, () => {});
     const read = t.mock.method(prototype, 'read', () =>
       Promise.reject(Object.assign(new Error(code), { code })),
     );
-    await assert.rejects(file?.hash(0) ?? Promise.resolve(), (error) => isCacheError(error, ours), code);
+    await assert.rejects(
+      file === undefined ? Promise.resolve() : hashOf(file),
+      (error) => isCacheError(error, ours),
+      code,
+    );
     read.mock.restore();
     await file?.close();
   }
 });
 
 test('what is gone, or no file, is not opened', async (t) => {
-  const { folder, source } = await sourceOf(t);
+  const { folder } = await sourceOf(t);
   for (const name of ['missing', 'folder', 'link', 'pipe']) {
     if (name === 'pipe') await output('mkfifo', [join(folder, name)]);
     if (name === 'folder') await mkdir(join(folder, name));
     if (name === 'link') await symlink('folder', join(folder, name));
-    assert.equal(await CheckedFile.open({ ...source, file: join(folder, name) }, () => {}), undefined, name);
+    assert.equal(await inspectFile(folder, name as Place, () => {}), undefined, name);
   }
 });

@@ -7,15 +7,15 @@ import { remove, rename, unlink } from '../../disk/writing.ts';
 import { describe, isErrno } from '../../errors.ts';
 import { type Log, warnSeldom } from '../../log.ts';
 import { idOf } from '../object-id.ts';
-import type { Beginning } from '../store.ts';
+import type { Beginning } from '../scratch.ts';
 import { HEADER_BYTES } from './header.ts';
 import { makeFolderIn } from './own.ts';
 import type { TempFile } from './temp-file.ts';
 
-const MAX_PARTIALS = 32;
+const MAX_BEGINNINGS = 32;
 const MAX_AGE_MS = 7 * 24 * 3600_000;
 
-export class Partials {
+export class Beginnings {
   readonly #folder: string;
   readonly #log: Log;
   /** Of what every download meets while the disk is not as it should be. */
@@ -61,27 +61,27 @@ export class Partials {
     files.sort((a, b) => b.mtimeMs - a.mtimeMs);
     // Also those of the future, which a clock that was set back would keep for as long.
     const isOld = (mtimeMs: number) => Math.abs(Date.now() - mtimeMs) > MAX_AGE_MS;
-    const surplus = files.filter(({ mtimeMs }, i) => i >= MAX_PARTIALS || isOld(mtimeMs));
+    const surplus = files.filter(({ mtimeMs }, i) => i >= MAX_BEGINNINGS || isOld(mtimeMs));
     for (const { file } of surplus) await remove(file);
   }
 
   /** Writes into the spool what it is the beginning of; that it can't is no more than a pity. */
-  async note(spool: TempFile, partial: Beginning): Promise<void> {
+  async note(spool: TempFile, beginning: Beginning): Promise<void> {
     const header = Buffer.alloc(HEADER_BYTES, ' ');
-    header.write(`${JSON.stringify({ partial: 1, ...partial })}\n`);
+    header.write(`${JSON.stringify({ partial: 1, ...beginning })}\n`);
     await spool.writeHeader(header).catch((error) => {
-      this.#log.warn(`what has come of ${partial.path} is not noted: ${describe(error)}`);
+      this.#log.warn(`what has come of ${beginning.path} is not noted: ${describe(error)}`);
     });
   }
 
   /** Keeps what is in the spool; that it can't is no more than a pity. */
-  async keep(spool: TempFile, partial: Beginning): Promise<void> {
+  async keep(spool: TempFile, beginning: Beginning): Promise<void> {
     try {
       await makeFolderIn(dirname(this.#folder), this.#folder);
-      await this.note(spool, partial);
-      await spool.moveTo(join(this.#folder, idOf(partial.path)));
+      await this.note(spool, beginning);
+      await spool.moveTo(join(this.#folder, idOf(beginning.path)));
     } catch (error) {
-      this.#log.warn(`what has come of ${partial.path} is not kept: ${describe(error)}`);
+      this.#log.warn(`what has come of ${beginning.path} is not kept: ${describe(error)}`);
     }
     // That there are too many is no more than a pity too, and the next one tries again.
     await this.prune().catch(() => {});

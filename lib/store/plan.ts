@@ -1,6 +1,7 @@
 // Which objects go, least recently used first, until the limits hold. A store path is one unit: its narinfo, its listing, and
 // its NAR if no other narinfo needs that. Pure: from a catalogue to a list.
 import type { Catalogue } from './catalogue.ts';
+import type { Place } from './upkeep.ts';
 
 /** A disk on the network has a clock of its own. */
 export const CLOCKS_DIFFER_MS = 60_000;
@@ -33,8 +34,8 @@ export interface Limits {
 
 /** An object that goes. */
 export interface Removal {
+  readonly place: Place;
   readonly id: string;
-  readonly flat: boolean;
   readonly kind: 'narinfo' | 'nar' | 'listing' | 'other';
   readonly bytes: number;
   /** When it was last used, as far as the plan knows. */
@@ -218,8 +219,8 @@ export function* astray(catalogue: Catalogue, limits: Limits): Generator<{ row: 
 
 function removal(catalogue: Catalogue, row: number): Removal {
   return {
+    place: catalogue.place(row),
     id: catalogue.id(row),
-    flat: catalogue.flat(row),
     kind: catalogue.kind(row),
     bytes: catalogue.bytes(row),
     usedMs: catalogue.usedMs(row),

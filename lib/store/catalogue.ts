@@ -1,6 +1,6 @@
 // What is known of every object at once, in about a hundred bytes each: a million of them fit where as many JavaScript objects
 // would not. Rows are numbers; an object is found by its id, the SHA-256 of its path.
-import type { Facts } from './facts.ts';
+import type { Facts, Place } from './upkeep.ts';
 
 const ID_BYTES = 32;
 /** Of the id that something refers to: with a million of them, two alike are as likely as a bit that flips by itself. */
@@ -15,13 +15,16 @@ export class Catalogue {
   #refs: Uint8Array;
   #bytes: Float64Array;
   #used: Float64Array;
-  /** Kind in the lowest bits; then whether it was pushed, has a reference, is flat. */
+  /** Kind in the lowest bits; then whether it was pushed, has a reference, has the mark. */
   #flags: Uint8Array;
   /** Open addressing by the first bytes of the id, which are as good as random. */
   #table: Int32Array | undefined;
 
-  /** `expected` rows fit without growing. */
-  constructor(expected = 1024) {
+  readonly #placeOf: (id: string, mark: boolean) => Place;
+
+  /** `expected` rows fit without growing. One bit, a mark, tells an object's place by its id. */
+  constructor(expected = 1024, placeOf: (id: string, mark: boolean) => Place = (id) => id as Place) {
+    this.#placeOf = placeOf;
     this.#capacity = Math.max(16, expected);
     this.#ids = new Uint8Array(this.#capacity * ID_BYTES);
     this.#refs = new Uint8Array(this.#capacity * REF_BYTES);
@@ -34,7 +37,7 @@ export class Catalogue {
     return this.#size;
   }
 
-  add(id: string, flat: boolean, { kind, bytes, usedMs, pushed, ref }: Facts): void {
+  add(id: string, mark: boolean, { kind, bytes, usedMs, pushed, ref }: Facts): void {
     if (this.#size === this.#capacity) this.#grow();
     const row = this.#size++;
     this.#table = undefined;
@@ -42,7 +45,7 @@ export class Catalogue {
     if (ref !== undefined) this.#refs.set(Buffer.from(ref.slice(0, 2 * REF_BYTES), 'hex'), row * REF_BYTES);
     this.#bytes[row] = bytes;
     this.#used[row] = usedMs;
-    const flags = (pushed ? 4 : 0) | (ref === undefined ? 0 : 8) | (flat ? 16 : 0);
+    const flags = (pushed ? 4 : 0) | (ref === undefined ? 0 : 8) | (mark ? 16 : 0);
     this.#flags[row] = KINDS.indexOf(kind) | flags;
   }
 
@@ -59,7 +62,7 @@ export class Catalogue {
     this.#flags = grown(this.#flags, new Uint8Array(this.#capacity));
   }
 
-  /** The row of the object with this id, in hexadecimal; undefined if there is none. Of a flat and another one, any. */
+  /** The row of the object with this id, in hexadecimal; undefined if there is none. Of two with one id, any. */
   find(id: string): number | undefined {
     return this.#find(Buffer.from(id, 'hex'), 0, ID_BYTES);
   }
@@ -112,8 +115,8 @@ export class Catalogue {
     return (this.#flag(row) & 4) !== 0;
   }
 
-  flat(row: number): boolean {
-    return (this.#flag(row) & 16) !== 0;
+  place(row: number): Place {
+    return this.#placeOf(this.id(row), (this.#flag(row) & 16) !== 0);
   }
 
   bytes(row: number): number {

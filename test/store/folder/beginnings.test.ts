@@ -6,10 +6,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { writing } from '../../../lib/disk/writing.ts';
-import { FolderStore } from '../../../lib/store/folder/folder-store.ts';
-import { Partials } from '../../../lib/store/folder/partials.ts';
+import { Beginnings } from '../../../lib/store/folder/beginnings.ts';
+import { FolderScratch } from '../../../lib/store/folder/scratch.ts';
+import { Tally } from '../../../lib/store/folder/tally.ts';
 import { OWN } from '../../../lib/store/folder/writer.ts';
-import type { Beginning } from '../../../lib/store/store.ts';
+import type { Beginning } from '../../../lib/store/scratch.ts';
 import { type Owner, temporaryFolder } from '../../fixtures/defer.ts';
 import { idOf } from '../../fixtures/holdings.ts';
 
@@ -18,39 +19,39 @@ const DAY_MS = 24 * 3_600_000;
 const ONE: Beginning = { path: '/nar/a.nar', size: 1000, sha256: 'ab'.repeat(32), length: BODY.length };
 const { length: _, ...WANTED } = ONE;
 
-async function setUp(t: Owner): Promise<{ store: FolderStore; partial: string }> {
+async function setUp(t: Owner): Promise<{ scratch: FolderScratch; folder: string; partial: string }> {
   const folder = join(await temporaryFolder(t), 'cache');
-  const store = new FolderStore(folder, { info: () => {}, warn: () => {}, error: () => {} });
-  await store.prepare();
-  return { store, partial: join(folder, 'partial') };
+  const scratch = new FolderScratch(folder, new Tally(), { info: () => {}, warn: () => {}, error: () => {} });
+  await scratch.prepare(false);
+  return { scratch, folder, partial: join(folder, 'partial') };
 }
 
-async function keep(store: FolderStore, beginning: Beginning): Promise<void> {
-  const spool = store.spool();
+async function keep(scratch: FolderScratch, beginning: Beginning): Promise<void> {
+  const spool = scratch.spool();
   await spool.write(BODY, 0);
-  await store.keepPartial(spool, beginning);
+  await scratch.keepBeginning(spool, beginning);
   await spool.close();
 }
 
 test('what is kept is taken once, as far as it had come', async (t) => {
-  const { store, partial } = await setUp(t);
-  await keep(store, { ...ONE, length: 13 });
-  await store.prepare();
-  const taken = await store.takePartial(WANTED);
+  const { scratch, partial } = await setUp(t);
+  await keep(scratch, { ...ONE, length: 13 });
+  await scratch.prepare(false);
+  const taken = await scratch.takeBeginning(WANTED);
   assert.equal(taken?.length, 13);
   const buffer = Buffer.alloc(13);
   assert.equal(await taken?.spool.read(buffer, 0), 13);
   assert.ok(buffer.equals(BODY.subarray(0, 13)));
   await taken?.spool.close();
-  assert.equal(await store.takePartial(WANTED), undefined);
+  assert.equal(await scratch.takeBeginning(WANTED), undefined);
   assert.deepEqual(await readdir(partial), []);
 });
 
 test('the beginning of another file, or no more of it than is there, is not taken for it', async (t) => {
-  const { store, partial } = await setUp(t);
+  const { scratch, partial } = await setUp(t);
   for (const other of [{ sha256: 'cd'.repeat(32) }, { size: 1001 }]) {
-    await keep(store, ONE);
-    assert.equal(await store.takePartial({ ...WANTED, ...other }), undefined, JSON.stringify(other));
+    await keep(scratch, ONE);
+    assert.equal(await scratch.takeBeginning({ ...WANTED, ...other }), undefined, JSON.stringify(other));
     assert.deepEqual(await readdir(partial), []);
   }
   for (const [bytes, length] of [
@@ -58,16 +59,16 @@ test('the beginning of another file, or no more of it than is there, is not take
     [1024, undefined],
     [100, undefined],
   ] as const) {
-    await keep(store, ONE);
+    await keep(scratch, ONE);
     await truncate(join(partial, idOf(ONE.path)), bytes);
-    const taken = await store.takePartial(WANTED);
+    const taken = await scratch.takeBeginning(WANTED);
     assert.equal(taken?.length, length, `cut to ${bytes} bytes`);
     await taken?.spool.close();
   }
 });
 
 test('a start keeps the newest of the last week, and no more than 32', async (t) => {
-  const { store, partial } = await setUp(t);
+  const { scratch, partial } = await setUp(t);
   await mkdir(partial);
   for (let day = 0; day < 10; day++) {
     for (const i of [0, 1, 2, 3, 4]) {
@@ -77,7 +78,7 @@ test('a start keeps the newest of the last week, and no more than 32', async (t)
       await utimes(file, used, used);
     }
   }
-  await store.prepare();
+  await scratch.prepare(false);
   const left = (await readdir(partial)).sort();
   assert.equal(left.length, 32);
   assert.deepEqual([left[0], left.at(-1)?.slice(0, 1)], ['0-0', '6']);
@@ -85,31 +86,31 @@ test('a start keeps the newest of the last week, and no more than 32', async (t)
     const old = new Date(Date.now() - 8 * DAY_MS);
     await utimes(join(partial, name), old, old);
   }
-  await store.prepare();
+  await scratch.prepare(false);
   assert.deepEqual((await readdir(partial)).sort(), ['0-0', '0-1']);
 });
 
 test('what a killed service has noted in a temporary file is kept, and only that', async (t) => {
-  const { store, partial } = await setUp(t);
-  const spool = store.spool();
+  const { scratch, folder, partial } = await setUp(t);
+  const spool = scratch.spool();
   await spool.write(BODY, 0);
-  await store.notePartial(spool, ONE);
-  const tmp = join(store.folder, 'tmp');
+  await scratch.noteBeginning(spool, ONE);
+  const tmp = join(folder, 'tmp');
   const [name = ''] = await readdir(tmp);
   const bytes = await readFile(join(tmp, name));
   await spool.close();
   await writeFile(join(tmp, 'noted'), bytes);
   await writeFile(join(tmp, 'other'), Buffer.alloc(2000, ' '));
-  await store.prepare();
+  await scratch.prepare(false);
   assert.deepEqual([await readdir(tmp), await readdir(partial)], [[], [idOf(ONE.path)]]);
-  const taken = await store.takePartial(WANTED);
+  const taken = await scratch.takeBeginning(WANTED);
   assert.equal(taken?.length, BODY.length);
   await taken?.spool.close();
 });
 
 test('a beginning that can not be opened is none, and goes', async (t) => {
-  const { store, partial } = await setUp(t);
-  await keep(store, ONE);
+  const { scratch, partial } = await setUp(t);
+  await keep(scratch, ONE);
   const own = fs.open;
   const opening = t.mock.method(fs, 'open', async (...args: Parameters<typeof own>) => {
     if (args[1] === 'r+') throw Object.assign(new Error('EACCES'), { code: 'EACCES' });
@@ -117,18 +118,18 @@ test('a beginning that can not be opened is none, and goes', async (t) => {
   });
   syncBuiltinESMExports();
   try {
-    assert.equal(await store.takePartial(WANTED), undefined);
+    assert.equal(await scratch.takeBeginning(WANTED), undefined);
   } finally {
     opening.mock.restore();
     syncBuiltinESMExports();
   }
   assert.deepEqual([await readdir(partial), await readdir(join(partial, '..', 'tmp'))], [[], []]);
-  await store.idle();
+  await scratch.idle();
 });
 
 test('what is too much goes when the disk has a turn for it', async (t) => {
-  const { store, partial } = await setUp(t);
-  await keep(store, ONE);
+  const { scratch, partial } = await setUp(t);
+  await keep(scratch, ONE);
   const [file = ''] = await readdir(partial);
   const then = new Date(Date.now() - 10 * DAY_MS);
   await utimes(join(partial, file), then, then);
@@ -137,7 +138,7 @@ test('what is too much goes when the disk has a turn for it', async (t) => {
     goOn = resolve;
   });
   const others = Array.from({ length: 8 }, () => writing(() => busy));
-  const pruned = new Partials(partial, { info: () => {}, warn: () => {}, error: () => {} }).prune();
+  const pruned = new Beginnings(partial, { info: () => {}, warn: () => {}, error: () => {} }).prune();
   await delay(100);
   assert.deepEqual(await readdir(partial), [file]);
   goOn();
@@ -146,8 +147,8 @@ test('what is too much goes when the disk has a turn for it', async (t) => {
 });
 
 test('a beginning of a process that is gone is taken over, whoever has its number now', async (t) => {
-  const { store, partial } = await setUp(t);
-  const tmp = join(store.folder, 'tmp');
+  const { scratch, folder, partial } = await setUp(t);
+  const tmp = join(folder, 'tmp');
   const [, , where] = OWN.split('.');
   const hex = 'ab'.repeat(12);
   const names = [
@@ -159,32 +160,32 @@ test('a beginning of a process that is gone is taken over, whoever has its numbe
   ];
   for (const [i, name] of names.entries()) {
     const one = { ...ONE, path: `/nar/${i}.nar` };
-    const spool = store.spool();
+    const spool = scratch.spool();
     await spool.write(BODY, 0);
-    await store.notePartial(spool, one);
+    await scratch.noteBeginning(spool, one);
     const [file = ''] = (await readdir(tmp)).filter((other) => !names.includes(other));
     await rename(join(tmp, file), join(tmp, name));
     await spool.close();
   }
-  await store.prepare(true);
+  await scratch.prepare(true);
   assert.deepEqual(await readdir(tmp), []);
   assert.equal((await readdir(partial)).length, names.length);
   for (const i of names.keys()) {
-    const taken = await store.takePartial({ ...WANTED, path: `/nar/${i}.nar` });
+    const taken = await scratch.takeBeginning({ ...WANTED, path: `/nar/${i}.nar` });
     assert.equal(taken?.length, BODY.length);
     await taken?.spool.close();
   }
 });
 
 test('no more are kept while it runs than over a start', async (t) => {
-  const { store, partial } = await setUp(t);
-  for (let i = 0; i < 34; i++) await keep(store, { ...ONE, path: `/nar/${i}.nar` });
+  const { scratch, partial } = await setUp(t);
+  for (let i = 0; i < 34; i++) await keep(scratch, { ...ONE, path: `/nar/${i}.nar` });
   assert.equal((await readdir(partial)).length, 32);
 });
 
 test('they all go when the disk is full', async (t) => {
   const folder = join(await temporaryFolder(t), 'partial');
-  const partials = new Partials(folder, { info: () => {}, warn: () => {}, error: () => {} });
+  const partials = new Beginnings(folder, { info: () => {}, warn: () => {}, error: () => {} });
   await partials.clear();
   await mkdir(folder);
   await writeFile(join(folder, 'one'), BODY);

@@ -1,0 +1,265 @@
+// The upkeep of the folder: its files are looked at one after another, by a thread where there may be a million of them.
+import { readFile, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
+import { replaceFile, sizeOf, storageError, syncFolder } from '../../disk/files.ts';
+import { writing } from '../../disk/writing.ts';
+import { isErrno } from '../../errors.ts';
+import type { Limits } from '../plan.ts';
+import type { ObjectMeta } from '../store.ts';
+import type {
+  Aside,
+  Inspected,
+  Located,
+  Namer,
+  Pause,
+  Pin,
+  Place,
+  Remains,
+  Step,
+  Totals,
+  Upkeep,
+} from '../upkeep.ts';
+import { changing, heeded, lastChange } from './changed-beside.ts';
+import { readFacts } from './facts.ts';
+import { fileAt, placeOf, placesOf } from './files.ts';
+import type { FolderStore } from './folder-store.ts';
+import { inspectFile } from './inspect.ts';
+import { give } from './own.ts';
+import { Pins } from './pins.ts';
+import { putBack } from './put-back.ts';
+import { dropQuarantined, listQuarantined, readQuarantined, wholeFile } from './quarantine.ts';
+import { removeNar, trashFolder, trashOf } from './removal.ts';
+import { countFolder, planFolder } from './scan.ts';
+import { readSmall } from './small.ts';
+import type { Tally } from './tally.ts';
+import { walkFolder, walkFolderSync } from './walk.ts';
+import { forgetWithdrawn, readWithdrawn, withdraw } from './withdrawn.ts';
+
+/** Files to look at before others get a turn. */
+const BATCH = 32;
+
+export class FolderUpkeep implements Upkeep {
+  readonly #folder: string;
+  readonly #store: FolderStore;
+  readonly #tally: Tally;
+  readonly #pins: Pins;
+
+  constructor(folder: string, store: FolderStore, tally: Tally) {
+    this.#folder = folder;
+    this.#store = store;
+    this.#tally = tally;
+    this.#pins = new Pins(folder);
+  }
+
+  get totals(): Totals | undefined {
+    return this.#tally.totals;
+  }
+
+  async count(signal: AbortSignal): Promise<Totals> {
+    const counted = this.#tally.counting();
+    const totals = await countFolder(this.#folder, signal);
+    counted(totals);
+    return totals;
+  }
+
+  watch(changed: (full: boolean) => void): void {
+    this.#tally.watch(changed);
+  }
+
+  changedElsewhere(): Promise<number> {
+    return lastChange(this.#folder);
+  }
+
+  changing<T>(run: () => Promise<T>): Promise<T> {
+    return changing(this.#folder, run);
+  }
+
+  heeded(): Promise<void> {
+    return heeded(this.#folder);
+  }
+
+  async *places(after?: Place): AsyncGenerator<Located> {
+    for await (const { id, place } of walkFolder(this.#folder, after)) yield { id, place };
+  }
+
+  inspect(place: Place, pause: Pause): Promise<Inspected | undefined> {
+    return inspectFile(this.#folder, place, pause);
+  }
+
+  async inspectId(id: string, pause: Pause): Promise<Inspected | 'moving' | undefined> {
+    const open = async () => {
+      for (const place of placesOf(id)) {
+        const found = await this.inspect(place, pause);
+        if (found !== undefined) return found;
+      }
+      return undefined;
+    };
+    const isMoving = async () => {
+      const sizes = placesOf(id).map((place) => sizeOf(trashOf(this.#folder, place)));
+      return (await Promise.all(sizes)).some((size) => size !== undefined) ? 'moving' : undefined;
+    };
+    // Once more at the end: it may have been put back since the first look.
+    return (await open()) ?? (await isMoving()) ?? open();
+  }
+
+  async *namers(
+    nars: ReadonlySet<string>,
+    {
+      signal,
+      storeDir,
+      unreadable,
+    }: {
+      readonly storeDir: string;
+      readonly signal?: AbortSignal;
+      readonly unreadable?: (why: string) => void;
+    },
+  ): AsyncGenerator<Namer> {
+    if (nars.size === 0) return;
+    let looked = 0;
+    for await (const source of walkFolder(this.#folder)) {
+      signal?.throwIfAborted();
+      if (++looked % BATCH === 0) await turn();
+      const { place } = source;
+      const { archive, kind, ref } = readFacts(source, storeDir, unreadable) ?? {};
+      if (kind === 'narinfo' && ref !== undefined && nars.has(ref))
+        yield { place, kind: 'narinfo', nar: ref };
+      if (archive !== undefined && nars.has(archive)) yield { place, kind: 'debug-info', nar: archive };
+    }
+  }
+
+  async *smallBodies(
+    mostBytes: number,
+    looked: (objects: number) => void,
+  ): AsyncGenerator<{ readonly path: string; readonly body: Buffer }> {
+    let objects = 0;
+    for (const { file, place } of walkFolderSync(this.#folder)) {
+      if (++objects % BATCH === 0) {
+        looked(objects);
+        await turn();
+      }
+      const found = readSmall(file, place, mostBytes);
+      if (found !== undefined) yield found;
+    }
+  }
+
+  setAside(
+    { place, version }: Pick<Inspected, 'place' | 'version'>,
+    label: string,
+    reason: string,
+  ): Promise<boolean> {
+    return this.#store.setAside(label, fileAt(this.#folder, place), version, reason);
+  }
+
+  listAside(): Promise<Aside[]> {
+    return listQuarantined(this.#folder);
+  }
+
+  wholeAside({ id, key }: Aside): Promise<ObjectMeta | undefined> {
+    return wholeFile(this.#folder, key, id);
+  }
+
+  async putBack({ id, key }: Aside): Promise<Place> {
+    const place = placeOf(id);
+    await putBack(join(this.#folder, key), fileAt(this.#folder, place));
+    await dropQuarantined(this.#folder, id);
+    return place;
+  }
+
+  dropAside(id: string): Promise<void> {
+    return dropQuarantined(this.#folder, id);
+  }
+
+  async has(id: string): Promise<boolean> {
+    const sizes = await Promise.all(placesOf(id).map((place) => sizeOf(fileAt(this.#folder, place))));
+    return sizes.some((size) => size !== undefined);
+  }
+
+  async withdraw(id: string): Promise<void> {
+    await withdraw(this.#folder, id);
+    await this.#settle(id);
+  }
+
+  async remains(id: string): Promise<Remains[]> {
+    return [...(await readWithdrawn(this.#folder, id)), ...(await readQuarantined(this.#folder, id))];
+  }
+
+  async forget(id: string): Promise<void> {
+    await forgetWithdrawn(this.#folder, id);
+    await dropQuarantined(this.#folder, id);
+    await this.#settle(id);
+  }
+
+  async removeNar(id: string, needed: () => Promise<boolean>): Promise<number | undefined> {
+    const bytes = await removeNar(this.#folder, id, needed);
+    await this.#settle(id);
+    return bytes;
+  }
+
+  async remove(place: Place): Promise<void> {
+    const file = fileAt(this.#folder, place);
+    await rm(file, { force: true }).catch((error) => {
+      throw storageError(`can't remove ${file}`, error);
+    });
+    await syncFolder(dirname(file));
+  }
+
+  /** All folders in which the object may have been. */
+  async #settle(id: string): Promise<void> {
+    const places = placesOf(id).map((place) => dirname(fileAt(this.#folder, place)));
+    for (const one of [...places, trashFolder(this.#folder)]) await syncFolder(one);
+  }
+
+  async *collect(
+    limits: Limits,
+    {
+      remove,
+      storeDir,
+      tell,
+    }: { readonly storeDir: string; readonly remove: boolean; readonly tell: boolean },
+    signal: AbortSignal,
+  ): AsyncGenerator<Step> {
+    const tally = this.#tally;
+    const expected = Math.ceil((tally.totals?.objects ?? 10_000) * 1.1);
+    const counted = tally.counting();
+    const options = { folder: this.#folder, storeDir, expected };
+    for await (const reply of planFolder(options, limits, { remove, tell }, signal)) {
+      if (reply.kind === 'summary') counted({ objects: reply.objects, bytes: reply.totalBytes });
+      if (reply.kind === 'removed') tally.changed(-reply.objects, -reply.bytes);
+      if (reply.kind !== 'totals') yield reply;
+    }
+  }
+
+  pins(): Promise<Pin[]> {
+    return this.#pins.list();
+  }
+
+  pin(pin: Pin): Promise<void> {
+    return this.#pins.set(pin);
+  }
+
+  unpin(name: string): Promise<boolean> {
+    return this.#pins.remove(name);
+  }
+
+  async readProgress(): Promise<string | undefined> {
+    return readFile(this.#progress, 'utf8').catch((error) => {
+      if (isErrno(error, 'ENOENT')) return undefined;
+      throw storageError(`can't read ${this.#progress}`, error);
+    });
+  }
+
+  async writeProgress(text: string): Promise<void> {
+    const file = this.#progress;
+    try {
+      await writing(() => replaceFile(file, `${file}.new`, (handle) => handle.writeFile(text)));
+      await give(this.#folder, file);
+    } catch (error) {
+      throw storageError(`can't write ${file}`, error);
+    }
+  }
+
+  get #progress(): string {
+    return join(this.#folder, 'scrub.json');
+  }
+}
