@@ -5,15 +5,15 @@ import type { Secrets } from './config/secrets.ts';
 import type { Log } from './log.ts';
 import { NarInfos } from './narinfos/narinfos.ts';
 import type { Signing } from './narinfos/served-narinfos.ts';
-import { type Folder, openFolder } from './store/folder/folder.ts';
-import type { Storage } from './store/storage.ts';
+import { openFolder } from './store/folder/folder.ts';
+import type { CacheStorage, Storage } from './store/storage.ts';
 import { type PushRules, Uploads } from './upload/upload.ts';
 import { createUpstreams } from './upstream/configured.ts';
 import type { Upstreams } from './upstream/upstreams.ts';
 import type { Resolver } from './wire/resolve.ts';
 
 export interface Engine extends Storage {
-  readonly folder: Folder;
+  readonly storage: CacheStorage;
   readonly upstreams: Upstreams;
   readonly narInfos: NarInfos;
   readonly cache: Cache;
@@ -28,6 +28,8 @@ interface EngineContext {
   readonly now: () => number;
   /** Finds the addresses of names, if not the usual one. */
   readonly resolver?: Resolver | undefined;
+  /** Instead of the folder that the configuration names. */
+  readonly storage?: CacheStorage | undefined;
   /** Has what is read not count as used. */
   readonly quiet?: boolean;
 }
@@ -40,12 +42,12 @@ export async function createEngine(
   config: Config,
   secrets: Secrets,
   log: Log,
-  { signal, now, quiet = false, resolver }: EngineContext,
+  { signal, now, quiet = false, resolver, storage: given }: EngineContext,
 ): Promise<Engine> {
   const { storeDir } = config;
   const upstreams = await createUpstreams(config, { log, signal, now, resolver });
-  const folder = openFolder(config.cacheDir, log, { ...config, quiet });
-  const { scratch, store, upkeep } = folder;
+  const storage = given ?? openFolder(config.cacheDir, log, { ...config, quiet });
+  const { scratch, store, upkeep } = storage;
   const options = {
     scratch,
     store,
@@ -60,7 +62,7 @@ export async function createEngine(
   const cache = new Cache({ ...config, ...options }, narInfos);
   const { misses } = upstreams;
   const uploads = new Uploads({
-    storage: folder,
+    storage,
     narInfos,
     misses,
     storeDir,
@@ -72,7 +74,7 @@ export async function createEngine(
     await scratch.idle();
     upstreams.close();
   };
-  return { folder, scratch, store, upkeep, upstreams, narInfos, cache, uploads, close };
+  return { storage, scratch, store, upkeep, upstreams, narInfos, cache, uploads, close };
 }
 
 export function signingOf({ signing }: Config, { signers }: Secrets): Signing {

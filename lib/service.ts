@@ -12,6 +12,7 @@ import { createHandler } from './http/handler.ts';
 import { PushToken } from './http/push-token.ts';
 import { startServer } from './http/server.ts';
 import type { Log } from './log.ts';
+import type { CacheStorage } from './store/storage.ts';
 import type { Resolver } from './wire/resolve.ts';
 
 export interface Service {
@@ -32,32 +33,42 @@ export interface Service {
 /** How long a stop waits for the disk: on one that is busy, many large beginnings may have to be kept. */
 const DISK_MS = 10_000;
 
+/** What tests put in the place of the machine's. */
+export interface ServiceContext {
+  /** The clock for what is believed for a while: milliseconds from anywhere, never backwards. */
+  readonly now?: (() => number) | undefined;
+  /** Finds the addresses of names. */
+  readonly resolver?: Resolver | undefined;
+  /** Instead of the folder that the configuration names. */
+  readonly storage?: CacheStorage | undefined;
+}
+
 /**
- * Starts the service; it listens when this has resolved. `now` is its clock for what it believes for a while: milliseconds
- * from anywhere, never backwards; `resolver` finds the addresses of names, if not the usual one.
+ * Starts the service; it listens when this has resolved.
  * @throws CacheError `config` or `startup`
  */
 export async function startService(
   config: Config,
   log: Log,
-  now: () => number = () => performance.now(),
-  resolver?: Resolver,
+  { now = () => performance.now(), resolver, storage: given }: ServiceContext = {},
 ): Promise<Service> {
   const secrets = await loadSecrets(config);
   const stopping = new AbortController();
   // Everything under way listens to this signal: that is no leak.
   setMaxListeners(0, stopping.signal);
-  const engine = await createEngine(config, secrets, log, { signal: stopping.signal, now, resolver });
-  const { cache, folder, narInfos, upkeep, uploads, upstreams } = engine;
-  const hold = await folder.take(() => narInfos.recheck());
+  const engine = await createEngine(config, secrets, log, {
+    ...{ signal: stopping.signal, now, resolver, storage: given },
+  });
+  const { cache, narInfos, storage, upkeep, uploads, upstreams } = engine;
+  const hold = await storage.take(() => narInfos.recheck());
   const orLetGo = <T>(work: Promise<T>): Promise<T> =>
     work.catch(async (error) => {
       await hold.release();
       throw error;
     });
-  const collector = new Collector({ storage: folder, config, log, signal: stopping.signal });
+  const collector = new Collector({ storage, config, log, signal: stopping.signal });
   const pushToken = new PushToken({
-    ...{ netrc: folder.pushNetrc, host: config.listen.host },
+    ...{ netrc: storage.pushNetrc, host: config.listen.host },
     ...{ log, signal: stopping.signal },
   });
   await pushToken.use(config.access);

@@ -20,7 +20,6 @@ export async function exportPaths(
   const roots = named.length === 0 ? undefined : new Map(named);
   const folder = folderOperand(target);
   const run = async ({ engine, progress, signal }: Tools): Promise<number> => {
-    await engine.folder.check();
     await exportTo({ engine, config, folder, roots, watch: progress, signal });
     progress.end();
     output.stdout.write(`${progress.summary('exported')}\n`);

@@ -1,11 +1,10 @@
 // `import`: takes in another cache, a folder of one, or what the Go service left.
-import { mkdir } from 'node:fs/promises';
 import { adopt } from '../carry/adopt.ts';
 import { importFrom } from '../carry/import.ts';
 import { FolderSource, hashesIn, type ImportSource, UpstreamSource } from '../carry/import-source.ts';
 import type { Config } from '../config/config.ts';
 import { upstreamAt } from '../config/upstreams.ts';
-import { CacheError, describe } from '../errors.ts';
+import { CacheError } from '../errors.ts';
 import { printable } from '../log.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { Breakers } from '../upstream/breaker.ts';
@@ -38,24 +37,22 @@ export async function importPaths(
     throw wrong('expected store paths behind the URL: a cache lists none');
   const source = isUrl ? { url: from } : { folder: folderOperand(from) };
   const named = new Map(storePaths.map((path) => [hashOperand(path, config), path]));
-  await mkdir(config.cacheDir, { recursive: true }).catch((error) => {
-    throw new CacheError(
-      'startup',
-      `can't use the cache folder ${config.cacheDir}: ${describe(error)}`,
-      error,
-    );
-  });
-  return withEngine(config, output, async (tools) => {
-    const done =
-      source.folder === undefined
-        ? await importUrl(config, source.url, named, tools)
-        : flags.fromGo
-          ? await adoptFolder(config, source.folder, flags.verbose, tools)
-          : await importFolder(config, source.folder, named, tools);
-    tools.progress.end();
-    output.stdout.write(`${done.lines.join('\n')}\n`);
-    return done.incomplete || tools.progress.failures > 0 ? 3 : 0;
-  });
+  return withEngine(
+    config,
+    output,
+    async (tools) => {
+      const done =
+        source.folder === undefined
+          ? await importUrl(config, source.url, named, tools)
+          : flags.fromGo
+            ? await adoptFolder(config, source.folder, flags.verbose, tools)
+            : await importFolder(config, source.folder, named, tools);
+      tools.progress.end();
+      output.stdout.write(`${done.lines.join('\n')}\n`);
+      return done.incomplete || tools.progress.failures > 0 ? 3 : 0;
+    },
+    { create: true },
+  );
 }
 
 interface Done {
@@ -114,7 +111,7 @@ async function adoptFolder(
   const { storeDir } = config;
   const { lacking, unnamed } = await adopt({
     ...{ storage: engine, storeDir, folder, watch: progress, signal },
-    inPlace: await engine.folder.is(folder),
+    inPlace: await engine.storage.isIn(folder),
   });
   const lines = [progress.summary('took over')];
   if (lacking.length > 0) lines.push(`${lacking.length} paths have a narinfo and no NAR here; left`);

@@ -22,15 +22,16 @@ export async function withEngine<T>(
   config: Config,
   { stderr }: Output,
   use: (tools: Tools) => Promise<T>,
-  options: { readonly quiet?: boolean } = {},
+  { create = false, quiet = false }: { readonly create?: boolean; readonly quiet?: boolean } = {},
 ): Promise<T> {
   const secrets = await loadSecrets(config);
   const ending = new AbortController();
   setMaxListeners(0, ending.signal);
   const { signal } = ending;
   const progress = new TransferProgress(stderr);
-  const context = { ...options, signal, now: () => performance.now() };
+  const context = { quiet, signal, now: () => performance.now() };
   const engine = await createEngine(config, secrets, progress.log, context);
+  await (create ? engine.storage.create() : engine.storage.check());
   const writer = await engine.scratch.show();
   const interrupt = () => ending.abort(new CacheError('aborted', 'interrupted; run it again to go on'));
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);

@@ -6,6 +6,7 @@ import type { AccessConfig } from '../config/config.ts';
 import { digestOf, type Token } from '../config/secrets.ts';
 import { describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import type { PushNetrc } from '../store/storage.ts';
 
 const AGAIN_MS = 2_000;
 
@@ -17,20 +18,8 @@ export interface OwnToken {
   readonly lack: string | undefined;
 }
 
-/** The netrc that the store keeps. */
-interface TokenFile {
-  readonly file: string;
-  /**
-   * Undefined if there is none.
-   * @throws CacheError `invalid` for one that says nothing of use, `storage` for one that can't be read
-   */
-  read(): Promise<{ readonly secret: string; readonly exposed: boolean } | undefined>;
-  /** @throws CacheError `storage` */
-  make(host: string | undefined): Promise<void>;
-}
-
 interface PushTokenOptions {
-  readonly netrc: TokenFile;
+  readonly netrc: PushNetrc;
   /** What the service is to listen on; undefined for all of the machine's addresses. */
   readonly host: string | undefined;
   readonly log: Log;

@@ -3,19 +3,11 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { isUnreadable, QUIETLY, TO_READ } from '../../disk/files.ts';
 import { describe, isCacheError, isErrno } from '../../errors.ts';
-import { archiveIn, MAX_INDEX_BYTES } from '../../nix/debug-index.ts';
-import { narNameOf } from '../../nix/nar-names.ts';
-import {
-  beginsLikeNarInfo,
-  MAX_NARINFO_BYTES,
-  type NarInfo,
-  parseNarInfo,
-  storeDirIn,
-} from '../../nix/narinfo.ts';
-import { type ObjectName, pathOf } from '../../nix/object-name.ts';
+import { beginsLikeNarInfo, MAX_NARINFO_BYTES, parseNarInfo, storeDirIn } from '../../nix/narinfo.ts';
+import { pathOf } from '../../nix/object-name.ts';
 import { hashPartOf } from '../../nix/store-path.ts';
+import { factsOf, narRef } from '../facts.ts';
 import { idOf } from '../object-id.ts';
-import type { ObjectMeta } from '../store.ts';
 import type { Facts } from '../upkeep.ts';
 import { isFlat } from './files.ts';
 import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
@@ -92,48 +84,12 @@ function openQuietly(file: string): number | undefined {
   }
 }
 
-function factsOf(
-  meta: ObjectMeta,
-  text: () => string,
-  storeDir: string,
-): Pick<Facts, 'kind' | 'pushed' | 'ref' | 'archive'> {
-  const pushed = meta.origin === 'push';
-  switch (meta.kind) {
-    case 'narinfo':
-      return { kind: 'narinfo', pushed, ref: narRef(text(), meta.origin, storeDir) };
-    case 'listing':
-      return { kind: 'listing', pushed, ref: idOf(meta.path.replace(/\.ls$/, '.narinfo')) };
-    case 'nar':
-      return { kind: 'nar', pushed, ref: undefined };
-    case 'debug-info': {
-      const archive = meta.size < MAX_INDEX_BYTES ? archiveIn(text()) : undefined;
-      const known = { kind: 'other', pushed, ref: undefined } as const;
-      return archive === undefined ? known : { ...known, archive: idOf(pathOf(archive)) };
-    }
-    default:
-      return { kind: 'other', pushed, ref: undefined };
-  }
-}
-
 /** The Go service's narinfos are known by how they begin, its NARs by the narinfos that name them. */
 function flatFacts(fd: number, size: number, storeDir: string): Pick<Facts, 'kind' | 'pushed' | 'ref'> {
   const nothing = { kind: 'other', pushed: false, ref: undefined } as const;
   if (size > MAX_NARINFO_BYTES || !beginsLikeNarInfo(readAt(fd, 0, 16))) return nothing;
   const ref = narRef(readAt(fd, 0, size).toString(), 'unknown', storeDir);
   return ref === undefined ? nothing : { kind: 'narinfo', pushed: false, ref };
-}
-
-function narRef(text: string, origin: string, storeDir: string): string | undefined {
-  let info: NarInfo;
-  try {
-    // Whatever store the configuration names, which a command may have been started without: else its NAR would be nobody's.
-    info = parseNarInfo(text, storeDirIn(text) ?? storeDir);
-  } catch (error) {
-    if (isCacheError(error, 'invalid')) return undefined;
-    throw error;
-  }
-  const name: ObjectName = { kind: 'nar', name: narNameOf(info, origin), hash: undefined };
-  return idOf(pathOf(name));
 }
 
 /** What is read is looked at before the next is read. */

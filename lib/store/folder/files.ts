@@ -37,7 +37,10 @@ export function fileOf(folder: string, id: string): string {
   return fileAt(folder, placeOf(id));
 }
 
-/** A replaced object has another inode: the new file exists before the old one goes. */
-export function versionOf(stats: Stats): string {
-  return `${stats.dev}:${stats.ino}:${stats.size}`;
+/**
+ * A replaced object has another inode, as the new file exists before the old one goes; but the one after that may have the first one's
+ * again, and was made later.
+ */
+export function versionOf({ birthtimeMs, dev, ino, size }: Stats): string {
+  return `${dev}:${ino}:${birthtimeMs}:${size}`;
 }

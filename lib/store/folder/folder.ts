@@ -1,8 +1,8 @@
 // The cache folder, put together: one folder on one disk is the store, its scratch space and its upkeep.
-import { readdir, realpath } from 'node:fs/promises';
+import { mkdir, readdir, realpath } from 'node:fs/promises';
 import { CacheError, describe } from '../../errors.ts';
 import type { Log } from '../../log.ts';
-import type { Storage } from '../storage.ts';
+import type { CacheStorage, PushNetrc } from '../storage.ts';
 import { type FolderOptions, FolderStore } from './folder-store.ts';
 import { Hold } from './hold.ts';
 import { makePushNetrc, pushNetrcIn, readPushNetrc } from './push-netrc.ts';
@@ -10,21 +10,8 @@ import { FolderScratch } from './scratch.ts';
 import { Tally } from './tally.ts';
 import { FolderUpkeep } from './upkeep.ts';
 
-export interface Folder extends Storage {
-  readonly store: FolderStore;
+export interface Folder extends CacheStorage {
   readonly scratch: FolderScratch;
-  readonly upkeep: FolderUpkeep;
-  /** The token for pushing that the folder keeps. */
-  readonly pushNetrc: ReturnType<typeof pushNetrcOf>;
-  /**
-   * Makes it that of this service, and usable: see {@link Hold.take}. `onForget`: nothing in memory is to be believed any more.
-   * @throws CacheError `startup`
-   */
-  take(onForget: () => void): Promise<{ release(): Promise<void> }>;
-  /** @throws CacheError `startup` if there is no such folder */
-  check(): Promise<void>;
-  /** Whether that is this folder. */
-  is(folder: string): Promise<boolean>;
 }
 
 /** Nothing is read of it, and nothing written. */
@@ -33,6 +20,7 @@ export function openFolder(folder: string, log: Log, options: FolderOptions = {}
   const scratch = new FolderScratch(folder, tally, log);
   const store = new FolderStore(folder, { ...options, scratch, tally, log });
   return {
+    label: folder,
     ...{ store, scratch, upkeep: new FolderUpkeep(folder, store, tally), pushNetrc: pushNetrcOf(folder) },
     take: async (onForget) => {
       const hold = await Hold.take(folder, { log, onForget });
@@ -50,17 +38,22 @@ export function openFolder(folder: string, log: Log, options: FolderOptions = {}
         throw new CacheError('startup', `can't read the cache folder ${folder}: ${describe(error)}`, error);
       });
     },
-    is: async (other) => {
+    create: async () => {
+      await mkdir(folder, { recursive: true }).catch((error) => {
+        throw new CacheError('startup', `can't use the cache folder ${folder}: ${describe(error)}`, error);
+      });
+    },
+    isIn: async (other) => {
       const [one, two] = await Promise.all([folder, other].map((path) => realpath(path).catch(() => path)));
       return one === two;
     },
   };
 }
 
-function pushNetrcOf(folder: string) {
+function pushNetrcOf(folder: string): PushNetrc {
   return {
     file: pushNetrcIn(folder),
     read: () => readPushNetrc(folder),
-    make: (host: string | undefined) => makePushNetrc(folder, host),
+    make: (host) => makePushNetrc(folder, host),
   };
 }

@@ -22,8 +22,7 @@ import { isCacheError } from '../../../lib/errors.ts';
 import { createLog } from '../../../lib/log.ts';
 import { sha256FromBytes } from '../../../lib/nix/hash.ts';
 import { type Folder, openFolder } from '../../../lib/store/folder/folder.ts';
-import type { FolderStore } from '../../../lib/store/folder/folder-store.ts';
-import type { ListedObject, ObjectMeta, PutOptions, StoredObject } from '../../../lib/store/store.ts';
+import type { ListedObject, ObjectMeta, PutOptions, Store, StoredObject } from '../../../lib/store/store.ts';
 import { type Owner, temporaryFolder } from '../../fixtures/defer.ts';
 import { until } from '../../fixtures/patience.ts';
 import { streamOf } from '../../fixtures/reader.ts';
@@ -70,7 +69,7 @@ function stream(object: StoredObject | undefined, start: number, end: number): R
   return streamOf(object.reader(start, end));
 }
 
-async function bodyOf(store: FolderStore, path: string): Promise<string | undefined> {
+async function bodyOf(store: Store, path: string): Promise<string | undefined> {
   return (await (await store.open(path))?.bytes())?.toString();
 }
 
