@@ -100,9 +100,9 @@ export class PushedNarInfos {
     const pathOfNar = (name: NarName) => pathOf({ kind: 'nar', name, hash: undefined });
     const here = async (name: NarName) => (await store.version(pathOfNar(name))) !== undefined;
     const nar = await store.open(pathOfNar(narName));
-    // A collection that has it in its hands sees that, and puts it back.
+    // A collection that is just about to remove the NAR sees the use, and puts the NAR back.
     nar?.used();
-    // Of what is here already a client may send back what was said of it once.
+    // For a path that is here, a client may send back a FileSize that was served once.
     const judged = existing === undefined ? info : withoutNeedlessSize(info);
     if (nar !== undefined) await this.#nars.check(judged, nar, signal);
     const path = pathOf({ kind: 'narinfo', hash: info.hashPart });
