@@ -315,7 +315,7 @@ test('rm that was interrupted goes on when it is run again', async (t) => {
   const again = await command('rm', secret.storePath);
   assert.match(again.stdout, new RegExp(`^removed ${secret.storePath}\nremoved its NAR, `));
   assert.equal((await head(service.url, secret.narPath)).status, 404);
-  assert.deepEqual(await readdir(join(service.dir, 'quarantine')), []);
+  assert.deepEqual(await readdir(join(service.dir, 'removing')), []);
   assert.equal((await command('rm', secret.storePath)).code, 2);
 });
 
