@@ -24,10 +24,10 @@ export interface Service {
    */
   reload(config: Config): Promise<void>;
   /**
-   * Lets running answers finish for `graceMs`, then ends everything. False if something does not end, because the disk it waits for
-   * hangs: only the end of the process ends that.
+   * Lets running answers finish for `graceMs`, then ends everything. False if something does not end within `diskMs`, because the
+   * disk it waits for hangs: only the end of the process ends that.
    */
-  stop(graceMs: number): Promise<boolean>;
+  stop(graceMs: number, diskMs?: number): Promise<boolean>;
 }
 
 /** How long a stop waits for the disk: on one that is busy, many large beginnings may have to be kept. */
@@ -103,7 +103,7 @@ export async function startService(
       scrub?.trust(next);
       for (const { publicKeys, url } of next.upstreams) upstreams.byOrigin(url)?.trust(publicKeys);
     },
-    stop: async (graceMs) => {
+    stop: async (graceMs, diskMs = DISK_MS) => {
       upstreams.hurry();
       await server.stop(graceMs);
       // Only now are downloads ended: until here an answer may have depended on one.
@@ -112,7 +112,7 @@ export async function startService(
         .then(() => engine.close())
         .then(() => hold.release());
       const late = new AbortController();
-      const hangs = delay(DISK_MS, false, { signal: late.signal }).catch(() => false);
+      const hangs = delay(diskMs, false, { signal: late.signal }).catch(() => false);
       return Promise.race([quiet.then(() => true), hangs]).finally(() => late.abort());
     },
   };

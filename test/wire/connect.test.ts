@@ -193,7 +193,7 @@ for (const scheme of ['http', 'https']) {
   }, async (t) => {
     const cases: Promise<void>[] = [];
     const faults: [name: string, fault: Script, code: 'upstream' | 'timeout', said: string | RegExp][] = [
-      ['stall', () => {}, 'timeout', 'not done within 1000 ms'],
+      ['stall', () => {}, 'timeout', 'not done within 5000 ms'],
       ['reset', (peer) => peer.reset(), 'upstream', /ECONNRESET|closed the connection/],
       ['end', (peer) => peer.end(), 'upstream', 'closed the connection'],
     ];
@@ -210,7 +210,7 @@ for (const scheme of ['http', 'https']) {
             scheme === 'https' ? identity : undefined,
           );
           const url = `${scheme}://127.0.0.1:${proxy.port}`;
-          const timeoutMs = name === 'stall' ? 1000 : 20_000;
+          const timeoutMs = name === 'stall' ? 5000 : 20_000;
           const dialled = dialTo({ host: 'cache.test', port: 443, proxy: url, ca, timeoutMs });
           await refusal(dialled, code, `proxy ${url}, asked to CONNECT cache.test:443: `, said);
           await proxy.closed();

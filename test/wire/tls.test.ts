@@ -98,7 +98,7 @@ test('what a peer does instead of TLS is one clear error', { concurrency: true }
   // The beginning of a ServerHello that says it is longer.
   const hello = Buffer.of(22, 3, 3, 0, 80, 2, 0, 0, 76, 3, 3);
   const faults: [name: string, fault: Script, said: string | RegExp][] = [
-    ['stall', () => {}, 'not done within 1000 ms'],
+    ['stall', () => {}, 'not done within 5000 ms'],
     ['reset', (peer) => peer.reset(), /ECONNRESET|closed the connection/],
     ['end', (peer) => peer.end(), 'closed the connection'],
     [
@@ -131,7 +131,7 @@ test('what a peer does instead of TLS is one clear error', { concurrency: true }
             port: peer.port,
             tls: true,
             ...(url === undefined ? {} : { proxy: url + at }),
-            timeoutMs: stalls ? 1000 : 20_000,
+            timeoutMs: stalls ? 5000 : 20_000,
           });
           const what = tlsTo === 'proxy' ? `TLS with proxy ${label} for ${at}: ` : `TLS with ${at}`;
           const code = tlsTo === 'proxy' ? 'proxy' : stalls ? 'timeout' : 'upstream';
