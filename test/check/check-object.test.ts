@@ -4,6 +4,7 @@ import { copyFile, mkdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { encodeNix32 } from '../../lib/nix/nix32.ts';
+import { flip, testDamage } from '../fixtures/damage.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
 import { type Compression, type Key, makePackage, publicKey, sha256 } from '../fixtures/nar.ts';
 import { upstreamConfig } from '../fixtures/upstream-config.ts';
@@ -14,7 +15,6 @@ const KEY: Key = { name: 'own-1', seed: Buffer.alloc(32, 1) };
 const OTHER: Key = { name: 'other-1', seed: Buffer.alloc(32, 2) };
 const COMPRESSIONS: readonly Compression[] = ['none', 'gzip', 'br', 'xz'];
 const LOG = '/log/0123456789abcdfghijklmnpqrsvwxyz-hello.drv';
-const HEADER_BYTES = 1024;
 
 const demanding = {
   upstreams: [upstreamConfig(UPSTREAM, { publicKeys: [publicKey(KEY)] })],
@@ -44,60 +44,7 @@ test('what is right is found right, of whatever kind and from wherever', async (
   assert.deepEqual(await holdings.quarantined(), []);
 });
 
-const flip = (at: number) => (bytes: Buffer) => {
-  const i = at < 0 ? bytes.length + at : at;
-  bytes[i] = (bytes[i] as number) ^ 1;
-  return bytes;
-};
-const BODY: readonly [what: string, change: (bytes: Buffer) => Buffer, reason: RegExp][] = [
-  ['a bit flipped at its start', flip(HEADER_BYTES), /^the SHA-256 of its body is \w+, its header says/],
-  ['a bit flipped in the middle', flip(HEADER_BYTES + 300), /^the SHA-256 of its body is/],
-  ['a bit flipped at its end', flip(-1), /^the SHA-256 of its body is/],
-  ['its end cut off', (bytes) => bytes.subarray(0, -1), /^its body has \d+ bytes, its header says/],
-  ['all but its header cut off', (bytes) => bytes.subarray(0, HEADER_BYTES), /^its body has 0 bytes/],
-  ['a byte more', (bytes) => Buffer.concat([bytes, Buffer.from('x')]), /^its body has/],
-  ['nothing left', () => Buffer.alloc(0), /^its first line is no header/],
-  ['zeroes for a header', (bytes) => bytes.fill(0, 0, HEADER_BYTES), /^its (first line|format)/],
-  ['another format', (bytes) => replaced(bytes, '"format":1', '"format":7'), /^its format is 7, expected 1/],
-  ['a header without a field', (bytes) => replaced(bytes, '"size"', '"sise"'), /^its header lacks a field/],
-  [
-    'an origin that there is none of',
-    (bytes) => replaced(bytes, /"origin":"./, '"origin":"q'),
-    /^its header says it came from/,
-  ],
-  ['another kind', (bytes) => replaced(bytes, /"kind":"\w+"/, '"kind":"listing"'), /^its header calls/],
-];
-
-/** Keeps the length of the first line, and the body. */
-function replaced(bytes: Buffer, from: string | RegExp, to: string): Buffer {
-  const line = bytes
-    .toString('utf8', 0, HEADER_BYTES - 1)
-    .replace(from, to)
-    .trimEnd();
-  return Buffer.concat([Buffer.from(`${line.padEnd(HEADER_BYTES - 1)}\n`), bytes.subarray(HEADER_BYTES)]);
-}
-
-for (const [what, change, reason] of BODY) {
-  test(`an object with ${what} is set aside, and nothing beside it`, async (t) => {
-    for (const compression of COMPRESSIONS) {
-      const one = makePackage('one', { compression });
-      for (const path of [one.narInfoPath, one.narPath, LOG]) {
-        const holdings = await Holdings.create(t);
-        await holdings.package(one, UPSTREAM);
-        await holdings.package(makePackage('beside'), UPSTREAM);
-        await holdings.put(LOG, 'log', Buffer.alloc(500, 'built\n'), 'push');
-        await holdings.edit(path, change);
-        const { events, result } = await verifyHoldings(holdings);
-        assert.equal(result.damaged, 1, `${compression} ${path}: ${events.join('\n')}`);
-        const [[label = '', found = ''] = []] = await holdings.quarantined();
-        assert.ok(label === path || label === idOf(path), label);
-        assert.match(found, reason);
-        await assert.rejects(stat(holdings.file(path)), /ENOENT/);
-        assert.deepEqual((await verifyHoldings(holdings)).events, [], 'a second run finds nothing');
-      }
-    }
-  });
-}
+testDamage(['none']);
 
 test('files that have changed places are both set aside', async (t) => {
   const holdings = await Holdings.create(t);
