@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { atMost, piecesOf, type Reader, readerOf } from './bytes/streams.ts';
 import type { Download } from './download/download.ts';
-import { Fetcher, type FetcherOptions } from './download/fetcher.ts';
+import type { Fetcher } from './download/fetcher.ts';
 import { CacheError } from './errors.ts';
 import type { NarInfos } from './narinfos/narinfos.ts';
 import type { KnownNarInfo } from './narinfos/served-narinfos.ts';
@@ -66,6 +66,13 @@ type NarFile = Extract<ObjectName, { kind: 'nar' }>;
 /** How long the NAR of a pushed narinfo is believed to be still here: clients ask for narinfos very often. */
 const SEEN_MS = 1000;
 
+interface CacheOptions {
+  readonly storage: Pick<Storage, 'scratch' | 'store'>;
+  readonly narInfos: NarInfos;
+  readonly fetcher: Fetcher;
+  readonly now: () => number;
+}
+
 export class Cache {
   readonly #storage: Pick<Storage, 'scratch' | 'store'>;
   readonly #store: Store;
@@ -74,12 +81,12 @@ export class Cache {
   /** Paths of the NARs of pushed narinfos. */
   readonly #seen: Until;
 
-  constructor(options: Omit<FetcherOptions, 'narInfos'>, narInfos: NarInfos) {
-    this.#storage = options;
-    this.#store = options.store;
+  constructor({ fetcher, narInfos, now, storage }: CacheOptions) {
+    this.#storage = storage;
+    this.#store = storage.store;
     this.#narInfos = narInfos;
-    this.#fetcher = new Fetcher({ ...options, narInfos });
-    this.#seen = new Until(options.now, SEEN_MS);
+    this.#fetcher = fetcher;
+    this.#seen = new Until(now, SEEN_MS);
   }
 
   /**

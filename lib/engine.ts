@@ -2,6 +2,7 @@
 import { Cache } from './cache.ts';
 import type { Config } from './config/config.ts';
 import type { Secrets } from './config/secrets.ts';
+import { Fetcher } from './download/fetcher.ts';
 import type { Log } from './log.ts';
 import { NarInfos } from './narinfos/narinfos.ts';
 import type { Signing } from './narinfos/served-narinfos.ts';
@@ -16,6 +17,7 @@ export interface Engine extends Storage {
   readonly storage: CacheStorage;
   readonly upstreams: Upstreams;
   readonly narInfos: NarInfos;
+  readonly fetcher: Fetcher;
   readonly cache: Cache;
   readonly uploads: Uploads;
   /** When nothing of it is under way; what its signal ends must have been told to. Connections are closed then. */
@@ -59,7 +61,8 @@ export async function createEngine(
     signal,
   };
   const narInfos = new NarInfos(options);
-  const cache = new Cache({ ...config, ...options }, narInfos);
+  const fetcher = new Fetcher({ ...config, ...options, narInfos });
+  const cache = new Cache({ storage, narInfos, fetcher, now });
   const { misses } = upstreams;
   const uploads = new Uploads({
     storage,
@@ -74,7 +77,7 @@ export async function createEngine(
     await scratch.idle();
     upstreams.close();
   };
-  return { storage, scratch, store, upkeep, upstreams, narInfos, cache, uploads, close };
+  return { storage, scratch, store, upkeep, upstreams, narInfos, fetcher, cache, uploads, close };
 }
 
 export function signingOf({ signing }: Config, { signers }: Secrets): Signing {
@@ -89,7 +92,7 @@ export function pushRulesOf({ maxUploadBytes, trustedKeys }: Config): PushRules 
  * What is stored, for a command that needs no more than that.
  * @throws CacheError `startup` if there is no such folder
  */
-export async function openStorage(config: Config, log: Log): Promise<Storage> {
+export async function openStorage(config: Config, log: Log): Promise<CacheStorage> {
   const folder = openFolder(config.cacheDir, log, config);
   await folder.check();
   return folder;

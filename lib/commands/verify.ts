@@ -3,10 +3,11 @@ import type { Writable } from 'node:stream';
 import { createRepairer } from '../check/repair.ts';
 import { type Progress, type Verified, type VerifyEvent, verifyFolder } from '../check/verify-folder.ts';
 import type { Config } from '../config/config.ts';
-import { openStorage } from '../engine.ts';
+import { createEngine, type Engine, openStorage } from '../engine.ts';
 import { CacheError } from '../errors.ts';
 import { formatAge, formatBytes } from '../format.ts';
 import { type Log, printable } from '../log.ts';
+import type { CacheStorage } from '../store/storage.ts';
 import { ProgressLine, type Terminal } from './progress.ts';
 
 interface VerifyCommand {
@@ -38,9 +39,9 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
   const interrupt = () => stop.abort(new CacheError('aborted', 'interrupted'));
   // Heard once: a second signal ends the process at once.
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
-  const context = { storage, log: aside(log, line), signal: stop.signal };
   const writer = command.repair ? await storage.scratch.show() : undefined;
-  const repairer = command.repair ? await createRepairer(config, context) : undefined;
+  const engine = command.repair ? await engineFor(config, aside(log, line), storage, stop.signal) : undefined;
+  const repairer = engine && createRepairer(engine, stop.signal);
   try {
     const done = await verifyFolder({
       ...{ upkeep, config, share, repairer, signal: stop.signal },
@@ -59,7 +60,7 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
     line.clear();
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
     stop.abort(new CacheError('aborted', 'verify has ended'));
-    await repairer?.close();
+    await engine?.close();
     await writer?.close();
   }
 }
@@ -121,4 +122,11 @@ function aside(log: Log, line: ProgressLine): Log {
     log[level](message);
   };
   return { info: write('info'), warn: write('warn'), error: write('error') };
+}
+
+/** What fetches anew: it serves nobody, so it needs no secrets. */
+function engineFor(config: Config, log: Log, storage: CacheStorage, signal: AbortSignal): Promise<Engine> {
+  const nothing = { tokens: [], signers: [], tls: undefined };
+  const now = () => performance.now();
+  return createEngine({ ...config, signing: undefined }, nothing, log, { signal, now, storage });
 }
