@@ -19,8 +19,8 @@ import type { Store } from '../store/store.ts';
 import type { Besides } from './besides.ts';
 import { ExportedBesides } from './export-besides.ts';
 import { placeFile, prepareTarget, readIfThere, type Write, writeText } from './place.ts';
+import { inOrder, type Load, lookAhead, referencesFirst } from './references-first.ts';
 import { attempt, checkAborted, counted, type TransferWatch } from './transfer.ts';
-import { inOrder, type Load, lookAhead, referencesFirst } from './walk.ts';
 
 interface ExportOptions {
   readonly engine: Engine;

@@ -12,8 +12,8 @@ import { checkVouchedFor, isVouchedFor, readKeys } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { ImportedBesides } from './import-besides.ts';
 import type { ImportSource } from './import-source.ts';
+import { inOrder, type Load, lookAhead, referencesFirst } from './references-first.ts';
 import { attempt, checkAborted, counted, type TransferWatch } from './transfer.ts';
-import { inOrder, type Load, lookAhead, referencesFirst } from './walk.ts';
 
 interface ImportOptions {
   readonly engine: Engine;

@@ -15,13 +15,13 @@ import { bytesOf, hashOf } from './body.ts';
 import { difference, guessCoding, isProven, type NarFacts, narDamage, readNar } from './check-nar.ts';
 import { metaOf } from './checked-meta.ts';
 import { type Checked, type Finding, finding } from './finding.ts';
-import type { KnownKeys } from './known-keys.ts';
 import { isOfOtherStore, nameOfNarInfo } from './names-in-files.ts';
+import type { TrustedKeys } from './trusted-keys.ts';
 
 interface CheckerOptions {
   readonly upkeep: Pick<Upkeep, 'inspect' | 'inspectId'>;
   readonly storeDir: string;
-  readonly keys: () => KnownKeys;
+  readonly keys: () => TrustedKeys;
   readonly pause: Pause;
 }
 

@@ -9,9 +9,9 @@ import type { Upkeep } from '../store/upkeep.ts';
 import { checkAny } from './check-any.ts';
 import { Checker } from './check-object.ts';
 import type { Checked, Finding } from './finding.ts';
-import { KnownKeys } from './known-keys.ts';
 import { narInfosOf } from './narinfos-of.ts';
 import { loadPosition, type Position, savePosition } from './scrub-position.ts';
+import { TrustedKeys } from './trusted-keys.ts';
 
 /** Milliseconds since 1970, as when the service began and steadily since, and a way to let them pass. */
 interface ScrubClock {
@@ -52,7 +52,7 @@ export class Scrub {
   readonly #options: ScrubOptions;
   readonly #clock: ScrubClock;
   readonly #checker: Checker;
-  #keys: KnownKeys;
+  #keys: TrustedKeys;
   #position: Position | undefined;
   #savedAt = Number.NEGATIVE_INFINITY;
   #bytesPerMs = LEAST_BYTES_PER_MS;
@@ -63,7 +63,7 @@ export class Scrub {
     const { config, upkeep } = options;
     this.#options = options;
     this.#clock = options.clock ?? REAL;
-    this.#keys = new KnownKeys(config);
+    this.#keys = new TrustedKeys(config);
     this.#checker = new Checker({
       ...{ upkeep, storeDir: config.storeDir },
       keys: () => this.#keys,
@@ -81,7 +81,7 @@ export class Scrub {
 
   /** From now on the keys of this configuration count. */
   trust(config: Config): void {
-    this.#keys = new KnownKeys(config);
+    this.#keys = new TrustedKeys(config);
   }
 
   /** When nothing of it is under way; it must have been told to end. */

@@ -2,7 +2,7 @@
 
 import { exportTo } from '../carry/export.ts';
 import type { Config } from '../config/config.ts';
-import { folderOperand, hashOperand } from './open-store.ts';
+import { folderOperand, hashOperand } from './operands.ts';
 import type { Output } from './progress.ts';
 import { type Tools, withEngine } from './with-engine.ts';
 

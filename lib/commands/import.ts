@@ -9,7 +9,7 @@ import { printable } from '../log.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { Breakers } from '../upstream/breaker.ts';
 import { createUpstream } from '../upstream/configured.ts';
-import { folderOperand, hashOperand } from './open-store.ts';
+import { folderOperand, hashOperand } from './operands.ts';
 import type { Output } from './progress.ts';
 import { type Tools, withEngine } from './with-engine.ts';
 

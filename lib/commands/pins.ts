@@ -6,7 +6,7 @@ import { openStorage } from '../engine.ts';
 import { CacheError } from '../errors.ts';
 import { closureOf } from '../gc/closure.ts';
 import type { Log } from '../log.ts';
-import { hashOperand } from './open-store.ts';
+import { hashOperand } from './operands.ts';
 
 /**
  * Pins the path and all that it refers to, under `name` or its own.

@@ -9,7 +9,7 @@ import type { Log } from '../log.ts';
 import { type NarName, pathOf } from '../nix/object-name.ts';
 import { idOf } from '../store/object-id.ts';
 import type { Place, Upkeep } from '../store/upkeep.ts';
-import { hashOperand } from './open-store.ts';
+import { hashOperand } from './operands.ts';
 
 /**
  * Removes the path's narinfo and listing, then its NAR in every compression it was pushed in, also where it lies aside,

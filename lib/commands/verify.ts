@@ -1,7 +1,7 @@
 // `verify`: is all that is stored still what it was? Beside a running service or without one.
 import type { Writable } from 'node:stream';
+import { checkAll, type Progress, type Verified, type VerifyEvent } from '../check/check-all.ts';
 import { createRepairer } from '../check/repair.ts';
-import { type Progress, type Verified, type VerifyEvent, verifyFolder } from '../check/verify-folder.ts';
 import type { Config } from '../config/config.ts';
 import { createEngine, type Engine, openStorage } from '../engine.ts';
 import { CacheError } from '../errors.ts';
@@ -43,7 +43,7 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
   const engine = command.repair ? await engineFor(config, aside(log, line), storage, stop.signal) : undefined;
   const repairer = engine && createRepairer(engine, stop.signal);
   try {
-    const done = await verifyFolder({
+    const done = await checkAll({
       ...{ upkeep, config, share, repairer, signal: stop.signal },
       onProgress: (progress) => line.update(progress.done, (elapsedMs) => progressText(progress, elapsedMs)),
       onEvent: (event) => {

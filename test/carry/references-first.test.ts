@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { inOrder, type Load, lookAhead, referencesFirst } from '../../lib/carry/walk.ts';
+import { inOrder, type Load, lookAhead, referencesFirst } from '../../lib/carry/references-first.ts';
 import type { NarInfo } from '../../lib/nix/narinfo.ts';
 import type { StoreHash } from '../../lib/nix/store-path.ts';
 

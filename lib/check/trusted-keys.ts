@@ -5,7 +5,7 @@ import type { NarInfo } from '../nix/narinfo.ts';
 import { keyName } from '../nix/sig.ts';
 import { type Keys, readKeys, verify } from '../nix/signature.ts';
 
-export class KnownKeys {
+export class TrustedKeys {
   readonly #storeDir: string;
   readonly #byOrigin: ReadonlyMap<string, Keys>;
   readonly #all: Keys;

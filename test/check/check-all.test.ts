@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { chooser } from '../../lib/check/verify-folder.ts';
+import { chooser } from '../../lib/check/check-all.ts';
 import { parseSample } from '../../lib/commands/verify.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
 import { makePackage, type Package } from '../fixtures/nar.ts';

@@ -8,9 +8,9 @@ import type { Aside, Totals, Upkeep } from '../store/upkeep.ts';
 import { checkAny } from './check-any.ts';
 import { Checker } from './check-object.ts';
 import type { Finding } from './finding.ts';
-import { KnownKeys } from './known-keys.ts';
 import { narInfosOf } from './narinfos-of.ts';
 import type { Repairer } from './repair.ts';
+import { TrustedKeys } from './trusted-keys.ts';
 
 interface VerifyOptions {
   readonly upkeep: Upkeep;
@@ -55,7 +55,7 @@ export interface Verified {
 }
 
 /** @throws CacheError `storage` or `startup` */
-export async function verifyFolder(options: VerifyOptions): Promise<Verified> {
+export async function checkAll(options: VerifyOptions): Promise<Verified> {
   const run = new Verification(options);
   try {
     await run.takeUp();
@@ -87,7 +87,7 @@ class Verification {
 
   constructor(options: VerifyOptions) {
     const { config, signal, upkeep } = options;
-    const keys = new KnownKeys(config);
+    const keys = new TrustedKeys(config);
     this.#options = options;
     const pause = (bytes: number) => {
       signal.throwIfAborted();

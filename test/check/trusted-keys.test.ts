@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { stat } from 'node:fs/promises';
 import { test } from 'node:test';
-import { KnownKeys } from '../../lib/check/known-keys.ts';
+import { TrustedKeys } from '../../lib/check/trusted-keys.ts';
 import { parseNarInfo } from '../../lib/nix/narinfo.ts';
 import { Holdings } from '../fixtures/holdings.ts';
 import { type Key, makePackage, publicKey, sign } from '../fixtures/nar.ts';
@@ -52,7 +52,7 @@ for (const [what, text, origin, expected] of [
 
 const SECOND: Key = { name: 'second-1', seed: Buffer.alloc(32, 4) };
 const KEYLESS = 'http://keyless.example';
-const known = new KnownKeys({
+const known = new TrustedKeys({
   storeDir: '/nix/store',
   trustedKeys: [OTHER, SECOND, { ...SECOND, seed: Buffer.alloc(32, 5) }].map(publicKey),
   upstreams: [
