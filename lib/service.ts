@@ -18,6 +18,8 @@ import type { Resolver } from './wire/resolve.ts';
 export interface Service {
   /** Where it listens, e.g. `http://127.0.0.1:8080`. */
   readonly url: string;
+  /** Where it keeps what it stores, for people. */
+  readonly keeps: string;
   /**
    * Takes over tokens, keys, certificates and the rules for who may do what; whatever else differs waits for a new start.
    * @throws CacheError `config`; then everything stays as it was
@@ -89,6 +91,7 @@ export async function startService(
   scrub?.start(counted);
   return {
     url: server.url,
+    keeps: storage.label,
     reload: async (next) => {
       const fresh = await loadSecrets(next);
       const kindOf = ({ tls }: Secrets) => [tls !== undefined, tls?.clientCa !== undefined].join();

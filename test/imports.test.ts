@@ -61,6 +61,26 @@ test('imports point downward only', async () => {
   }
 });
 
+/** Whoever puts the layers together, and nobody else, knows what the store is. */
+const COMPOSITION = 'lib/engine.ts';
+
+test('nothing above the store knows that it is a folder', async () => {
+  for (const file of await sources()) {
+    if (file.startsWith('lib/store/folder/') || file === COMPOSITION) continue;
+    const text = await readFile(join(projectRoot, file), 'utf8');
+    for (const [, target = ''] of text.matchAll(/(?:from|import\() ?'(\.[^']+)'/g)) {
+      const imported = relative('.', normalize(join(dirname(file), target)));
+      assert.ok(!imported.startsWith('lib/store/folder/'), `${file} imports ${imported}`);
+    }
+    if (groupOf(file).group === 'lib/config') continue;
+    // The command line may name the folder, for the configuration.
+    const rest = text.replaceAll("cacheDir: values['cache-dir']", '');
+    assert.ok(!/cacheDir/i.test(rest), `${file} names the cache folder`);
+    const inside = /['/](?:tmp|partial|trash|removing|quarantine|scrub\.json)['/](?!\w*\.ts)/.exec(text)?.[0];
+    assert.equal(inside, undefined, `${file} names a path in the cache folder`);
+  }
+});
+
 test('nothing but the configuration imports a package', async () => {
   for (const file of await sources()) {
     const text = await readFile(join(projectRoot, file), 'utf8');

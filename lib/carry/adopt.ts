@@ -1,5 +1,5 @@
-// Takes over what the Go service left: flat files named by the SHA-256 of the request path, without a header. Narinfos are
-// known by their contents, and lead to their NARs. They are checked, which that service never did, and become objects.
+// Takes over what the Go service left (see store/go-files.ts): narinfos, and the NARs to which they lead. They are checked, which that
+// service never did, and become objects.
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDecodable } from '../bytes/codings.ts';
@@ -14,7 +14,7 @@ import { narNameOf } from '../nix/nar-names.ts';
 import { type NarInfo, parseNarInfo, withFileSize } from '../nix/narinfo.ts';
 import { hashInNarName, type NarName, pathOf } from '../nix/object-name.ts';
 import { checkUnpacked, Digest } from '../nix/unpacked.ts';
-import { readFlatNarInfo } from '../store/folder/flat-files.ts';
+import { goNamesAt, readGoNarInfo } from '../store/go-files.ts';
 import { idOf, isId } from '../store/object-id.ts';
 import type { Spool } from '../store/scratch.ts';
 import type { Storage } from '../store/storage.ts';
@@ -52,8 +52,7 @@ export async function adopt(options: AdoptOptions): Promise<Adopted> {
   const files = new Set(names.filter(isId));
   const run = new Run(options, files, inPlace);
   const narInfos: string[] = [];
-  for (const file of files)
-    if ((await readFlatNarInfo(join(folder, file))) !== undefined) narInfos.push(file);
+  for (const file of files) if ((await readGoNarInfo(join(folder, file))) !== undefined) narInfos.push(file);
   watch.total(narInfos.length);
   for (const file of narInfos.sort()) {
     checkAborted(signal);
@@ -80,7 +79,7 @@ class Run {
   async take(file: string): Promise<void> {
     const { folder, storage, storeDir, watch } = this.#options;
     const { store } = storage;
-    const text = await readFlatNarInfo(join(folder, file));
+    const text = await readGoNarInfo(join(folder, file));
     if (text === undefined) return;
     this.unnamed.delete(file);
     const label = /^StorePath: (\S+)/.exec(text)?.[1] ?? file;
@@ -95,7 +94,7 @@ class Run {
       }
       const narName = narNameOf(info, 'unknown');
       const narPath = pathOf({ kind: 'nar', name: narName, hash: undefined });
-      const flat = flatNames(info).find((name) => this.#files.has(name));
+      const flat = goNamesAt(info.url).find((name) => this.#files.has(name));
       if (flat !== undefined) this.unnamed.delete(flat);
       const how = await this.#takeNar(info, narName, narPath, flat);
       if (how === undefined) {
@@ -164,14 +163,12 @@ class Run {
       if (promised !== undefined && promised !== found && promised !== info.narHash)
         throw new CacheError('invalid', `the SHA-256 of ${path} is ${found}, its name says ${promised}`);
       const meta: ObjectMeta = {
-        ...{
-          path,
-          kind: 'nar',
-          origin: 'unknown',
-          storedAt,
-          size: digest.size,
-          sha256: hash.toString('hex'),
-        },
+        path,
+        kind: 'nar',
+        origin: 'unknown',
+        storedAt,
+        size: digest.size,
+        sha256: hash.toString('hex'),
         narHash: `sha256:${info.narHash}`,
       };
       checkFits(withoutNeedlessSize(info), meta);
@@ -230,12 +227,6 @@ class Run {
       });
     }
   }
-}
-
-/** The names that the NAR's file may have. */
-function flatNames({ url }: NarInfo): string[] {
-  const path = url.replace(/[?#].*$/s, '').replace(/^https?:\/\/[^/]*/, '');
-  return [path, url].map((one) => idOf(one.startsWith('/') ? one : `/${one}`));
 }
 
 async function* spooled(chunks: AsyncIterable<Buffer>, spool: Spool): AsyncGenerator<Buffer> {

@@ -25,7 +25,7 @@ export async function serve(load: () => Promise<Config>, log: Log): Promise<void
     log.info(`${service}: stopped before it was started`);
     return exitNow(0);
   }
-  log.info(`listening on ${service.url}, keeping ${config.cacheDir}, asking ${describeUpstreams(config)}`);
+  log.info(`listening on ${service.url}, keeping ${service.keeps}, asking ${describeUpstreams(config)}`);
   log.info(`${await stopping}: finishing running answers, for at most ${GRACE_MS / 1000} s`);
   if (await service.stop(GRACE_MS)) {
     log.info('stopped');

@@ -2,19 +2,18 @@
 // header. They are served as they stand. That service checked nothing, so a NAR whose name is a hash is read once, before it is
 // first served: it may be that of the file or of what is in it, and what can't be told is no damage.
 import type { Stats } from 'node:fs';
-import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
+import { type FileHandle, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openForReading, storageError } from '../../disk/files.ts';
-import { isCacheError, isErrno } from '../../errors.ts';
+import { isCacheError } from '../../errors.ts';
 import { judgeNamed } from '../../nix/named.ts';
-import { beginsLikeNarInfo, hashPartIn, MAX_NARINFO_BYTES } from '../../nix/narinfo.ts';
+import { hashPartIn } from '../../nix/narinfo.ts';
 import { hashInNarName, type NarName, parseObjectName, pathOf } from '../../nix/object-name.ts';
+import { readGoNarInfo } from '../go-files.ts';
 import { idOf, isId } from '../object-id.ts';
 import type { ListedObject, ObjectMeta } from '../store.ts';
 import { fileAt, flatPlaceOf, versionOf } from './files.ts';
 
-/** Enough to tell a narinfo by. */
-const HEAD_BYTES = 16;
 /** The last bytes of an xz file (its format's specification, 2.1.2.4), which nothing pads in a NAR. */
 const XZ_END = Buffer.from('YZ');
 
@@ -103,7 +102,7 @@ export class FlatFiles {
     const paths = new Map<string, string>();
     const note = (path: string) => paths.set(idOf(path), path);
     for (const file of files) {
-      const narinfo = (await readFlatNarInfo(join(this.#folder, file)).catch(() => undefined)) ?? '';
+      const narinfo = (await readGoNarInfo(join(this.#folder, file)).catch(() => undefined)) ?? '';
       const hash = hashPartIn(narinfo);
       if (hash !== undefined) note(pathOf({ kind: 'narinfo', hash }));
       const url = /^URL: ([^\s?#]+)/m.exec(narinfo)?.[1];
@@ -122,28 +121,6 @@ export class FlatFiles {
         sha256: undefined,
       };
     }
-  }
-}
-
-/**
- * The text of a file that begins like a narinfo, by which alone one of the Go service's can be told; undefined for any other.
- * @throws CacheError `storage`
- */
-export async function readFlatNarInfo(file: string): Promise<string | undefined> {
-  try {
-    const stats = await stat(file);
-    // Not even opened: whoever opens a pipe waits for somebody to write to it.
-    if (!stats.isFile() || stats.size > MAX_NARINFO_BYTES) return undefined;
-    const handle = await open(file, 'r');
-    try {
-      const { buffer } = await handle.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
-      return beginsLikeNarInfo(buffer) ? await handle.readFile('utf8') : undefined;
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    if (isErrno(error, 'ENOENT')) return undefined;
-    throw storageError(`can't read ${file}`, error);
   }
 }
 
