@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
+import { once, setMaxListeners } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { test } from 'node:test';
@@ -19,6 +19,8 @@ import { startTunnels } from '../fixtures/upstreams.ts';
 
 const quiet = createLog(() => {});
 const never = new AbortController().signal;
+// All that this file asks listens to it, as all that a service asks listens to its stop.
+setMaxListeners(0, never);
 const PATIENT: Deadlines = { connectMs: 5000, firstByteMs: 10_000, stallMs: 20_000 };
 const SOON: Deadlines = { connectMs: 2000, firstByteMs: 200, stallMs: 200 };
 

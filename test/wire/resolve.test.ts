@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { getEventListeners } from 'node:events';
+import { getEventListeners, setMaxListeners } from 'node:events';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { isCacheError } from '../../lib/errors.ts';
@@ -8,6 +8,8 @@ import { inTurns, Resolver } from '../../lib/wire/resolve.ts';
 
 const HOST = 'cache.example.org';
 const { signal } = new AbortController();
+// All that this file asks listens to it, as all that a service asks listens to its stop.
+setMaxListeners(0, signal);
 const patience = { timeoutMs: 20_000, signal };
 
 /** A resolver whose lookups the test answers, and whose time it moves. */
