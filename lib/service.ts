@@ -6,6 +6,7 @@ import type { Config } from './config/config.ts';
 import { loadSecrets, type Secrets } from './config/secrets.ts';
 import { createEngine, pushRulesOf, signingOf } from './engine.ts';
 import { CacheError } from './errors.ts';
+import { logSink } from './event-log.ts';
 import { Collector } from './gc/collector.ts';
 import { Access } from './http/auth.ts';
 import { createHandler } from './http/handler.ts';
@@ -55,6 +56,7 @@ export async function startService(
   { now = () => performance.now(), resolver, storage: given }: ServiceContext = {},
 ): Promise<Service> {
   const secrets = await loadSecrets(config);
+  const emit = logSink(log);
   const stopping = new AbortController();
   // Everything under way listens to this signal: that is no leak.
   setMaxListeners(0, stopping.signal);
@@ -68,16 +70,16 @@ export async function startService(
       await hold.release();
       throw error;
     });
-  const collector = new Collector({ storage, config, log, signal: stopping.signal });
+  const collector = new Collector({ storage, config, emit, signal: stopping.signal });
   const pushToken = new PushToken({
     ...{ netrc: storage.pushNetrc, host: config.listen.host },
-    ...{ log, signal: stopping.signal },
+    ...{ emit, signal: stopping.signal },
   });
   await pushToken.use(config.access);
   const access = new Access(config.access, secrets.tokens, stopping.signal, pushToken);
   const { stallMs } = config.deadlines;
   const handler = createHandler({
-    ...{ cache, uploads, cacheInfo: config, log, access, stallMs },
+    ...{ cache, uploads, cacheInfo: config, emit, access, stallMs },
     self: upstreams.self,
   });
   const server = await orLetGo(startServer(config.listen, handler, secrets.tls));
@@ -85,7 +87,7 @@ export async function startService(
   const scrub =
     config.scrubMs === undefined
       ? undefined
-      : new Scrub({ upkeep, config, periodMs: config.scrubMs, log, signal: stopping.signal });
+      : new Scrub({ upkeep, config, periodMs: config.scrubMs, emit, signal: stopping.signal });
   const counted = collector.start();
   // The scrub waits for the count: each reads all files.
   scrub?.start(counted);

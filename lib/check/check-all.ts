@@ -1,6 +1,5 @@
 // One check of all of the folder, or of a sample of it: sets aside what is damaged, and has it fetched anew where that is
 // wished. Works beside a service, from which it takes nothing but time of the disk.
-import type { Config } from '../config/config.ts';
 import { describe, isCacheError } from '../errors.ts';
 import { type ObjectName, parseObjectName, pathOf } from '../nix/object-name.ts';
 import { idOf } from '../store/object-id.ts';
@@ -10,11 +9,11 @@ import { Checker } from './check-object.ts';
 import type { Finding } from './finding.ts';
 import { narInfosOf } from './narinfos-of.ts';
 import type { Repairer } from './repair.ts';
-import { TrustedKeys } from './trusted-keys.ts';
+import { type KeysConfig, TrustedKeys } from './trusted-keys.ts';
 
 interface VerifyOptions {
   readonly upkeep: Upkeep;
-  readonly config: Config;
+  readonly config: KeysConfig;
   /** Of the objects, above 0; 1 for all. */
   readonly share: number;
   /** Undefined where nothing is to be fetched anew. */

@@ -1,17 +1,14 @@
 // Reads all that is stored once in a given time, evenly and slowly, so that what decays is noticed while somebody may still have
 // a good copy. One object at a time; nobody waits for it, and a restart goes on where it was.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Config } from '../config/config.ts';
-import { describe } from '../errors.ts';
-import { formatAge, formatBytes } from '../format.ts';
-import type { Log } from '../log.ts';
+import type { Emit } from '../events.ts';
 import type { Upkeep } from '../store/upkeep.ts';
 import { checkAny } from './check-any.ts';
 import { Checker } from './check-object.ts';
 import type { Checked, Finding } from './finding.ts';
 import { narInfosOf } from './narinfos-of.ts';
 import { loadPosition, type Position, savePosition } from './scrub-position.ts';
-import { TrustedKeys } from './trusted-keys.ts';
+import { type KeysConfig, TrustedKeys } from './trusted-keys.ts';
 
 /** Milliseconds since 1970, as when the service began and steadily since, and a way to let them pass. */
 interface ScrubClock {
@@ -22,10 +19,10 @@ interface ScrubClock {
 
 interface ScrubOptions {
   readonly upkeep: Upkeep;
-  readonly config: Config;
+  readonly config: KeysConfig;
   /** In what time all is to be read. */
   readonly periodMs: number;
-  readonly log: Log;
+  readonly emit: Emit;
   /** Ends it when the service stops. */
   readonly signal: AbortSignal;
   readonly clock?: ScrubClock;
@@ -80,7 +77,7 @@ export class Scrub {
   }
 
   /** From now on the keys of this configuration count. */
-  trust(config: Config): void {
+  trust(config: KeysConfig): void {
     this.#keys = new TrustedKeys(config);
   }
 
@@ -90,20 +87,20 @@ export class Scrub {
   }
 
   async #run(): Promise<void> {
-    const { log, signal } = this.#options;
+    const { emit, signal } = this.#options;
     while (!signal.aborted) {
       try {
         await this.#round();
       } catch (error) {
         if (signal.aborted) return;
-        log.warn(`scrub: goes on in ${formatAge(RETRY_MS)}: ${describe(error)}`);
+        emit({ kind: 'scrub-failed', error, againMs: RETRY_MS });
         await this.#clock.sleep(RETRY_MS, signal).catch(() => {});
       }
     }
   }
 
   async #round(): Promise<void> {
-    const { log, periodMs, signal, upkeep } = this.#options;
+    const { emit, periodMs, signal, upkeep } = this.#options;
     const now = this.#clock.now();
     const fresh: Position = { startedAt: now, after: undefined, objects: 0, bytes: 0, findings: 0 };
     const saved = (await loadPosition(upkeep)) ?? fresh;
@@ -135,13 +132,12 @@ export class Scrub {
       }
     } finally {
       // Saved in any case, so that objects read so far are not read again.
-      await this.#save(position).catch((error) => log.warn(`scrub: ${describe(error)}`));
+      await this.#save(position).catch((error) => emit({ kind: 'scrub-failed', error, againMs: undefined }));
     }
     const { bytes, findings, objects, startedAt } = position;
-    // Logged only once, also if a restart comes between the last object and the end of the period.
+    // Told only once, also if a restart comes between the last object and the end of the period.
     if (saved.after === undefined || objects > saved.objects) {
-      const took = formatAge(this.#clock.now() - startedAt);
-      log.info(`scrub: read all ${objects} objects, ${formatBytes(bytes)}, in ${took}; ${findings} findings`);
+      emit({ kind: 'scrubbed', objects, bytes, findings, ms: this.#clock.now() - startedAt });
     }
     await this.#until(startedAt + periodMs);
     await this.#save({ ...fresh, startedAt: this.#clock.now() });
@@ -177,12 +173,12 @@ export class Scrub {
 
   /** How much was found. */
   async #act({ findings }: Checked): Promise<number> {
-    const { config, log, signal, upkeep } = this.#options;
+    const { config, emit, signal, upkeep } = this.#options;
     let count = 0;
     for (const finding of findings) {
       if (finding.kind === 'doubtful') {
         count++;
-        log.warn(`scrub: ${finding.label} is doubtful (${finding.reason}); it stays`);
+        emit({ kind: 'scrub-doubt', label: finding.label, reason: finding.reason });
         continue;
       }
       if (!(await this.#setAside(finding))) continue;

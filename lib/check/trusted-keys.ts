@@ -5,12 +5,15 @@ import type { NarInfo } from '../nix/narinfo.ts';
 import { keyName } from '../nix/sig.ts';
 import { type Keys, readKeys, verify } from '../nix/signature.ts';
 
+/** What names the keys. */
+export type KeysConfig = Pick<Config, 'storeDir' | 'trustedKeys' | 'upstreams'>;
+
 export class TrustedKeys {
   readonly #storeDir: string;
   readonly #byOrigin: ReadonlyMap<string, Keys>;
   readonly #all: Keys;
 
-  constructor({ storeDir, trustedKeys, upstreams }: Pick<Config, 'storeDir' | 'trustedKeys' | 'upstreams'>) {
+  constructor({ storeDir, trustedKeys, upstreams }: KeysConfig) {
     this.#storeDir = storeDir;
     this.#byOrigin = new Map([
       ...upstreams.map(({ publicKeys, url }) => [url, readKeys(publicKeys)] as const),

@@ -2,10 +2,10 @@
 import type { Writable } from 'node:stream';
 import type { Config } from '../config/config.ts';
 import { openStorage } from '../engine.ts';
+import { collectedLine, logSink, stillTooMuchLine } from '../event-log.ts';
 import { formatBytes } from '../format.ts';
 import { ClockSteps } from '../gc/clock-steps.ts';
 import { collect, FRESH_MS } from '../gc/collect.ts';
-import { collectedLine, stillTooMuchLine } from '../gc/collector.ts';
 import type { Log } from '../log.ts';
 import type { Unit } from '../store/plan.ts';
 import type { Upkeep } from '../store/upkeep.ts';
@@ -23,7 +23,16 @@ export async function gc(config: Config, dryRun: boolean, out: Writable, log: Lo
   const { gc, storeDir } = config;
   const { signal } = new AbortController();
   const alsoKeep = new ClockSteps(FRESH_MS).stretches();
-  const done = await collect({ storage, storeDir, gc, log, signal, onUnits, dryRun, alsoKeep });
+  const done = await collect({
+    storage,
+    storeDir,
+    gc,
+    emit: logSink(log),
+    signal,
+    onUnits,
+    dryRun,
+    alsoKeep,
+  });
   if (!dryRun && done.removedObjects > 0) await upkeep.heeded();
   out.write(`${dryRun ? 'would have ' : ''}${collectedLine(done)}\n`);
   if (done.stillTooMuch > 0) out.write(`${stillTooMuchLine(done)}\n`);

@@ -1,7 +1,7 @@
 // One collection: how much must go by the limits, what that is, and its removal, step by step beside whoever reads and writes.
 import { basename, dirname } from 'node:path';
 import type { GcConfig } from '../config/config.ts';
-import type { Log } from '../log.ts';
+import type { Collected, Emit } from '../events.ts';
 import { pathOf } from '../nix/object-name.ts';
 import { isBasename, isStoreHash, type StoreHash } from '../nix/store-path.ts';
 import { idOf } from '../store/object-id.ts';
@@ -17,24 +17,13 @@ interface CollectOptions {
   readonly storeDir: string;
   readonly gc: GcConfig;
   readonly signal: AbortSignal;
-  readonly log: Pick<Log, 'warn'>;
+  readonly emit: Emit;
   /** Times that also mean a use within the last hour, where the clock was set; see {@link ClockSteps}. */
   readonly alsoKeep?: readonly Stretch[];
   /** Told of units before they go. */
   readonly onUnits?: (units: readonly Unit[]) => Promise<void> | void;
   /** Whether to remove nothing, only to tell. */
   readonly dryRun?: boolean;
-}
-
-export interface Collected {
-  /** In the folder, before. */
-  readonly objects: number;
-  readonly bytes: number;
-  readonly removedObjects: number;
-  readonly removedBytes: number;
-  /** Bytes that the limits want and that must stay all the same, whatever the reason. */
-  readonly stillTooMuch: number;
-  readonly kept: { readonly pushed: number; readonly pinned: number; readonly used: number };
 }
 
 /** What was used within the last hour stays; files may tell of it as late as that. */
@@ -46,7 +35,7 @@ const LOW_WATER = 0.95;
 
 /** @throws CacheError `storage`, or the signal's reason */
 export async function collect(options: CollectOptions): Promise<Collected> {
-  const { alsoKeep = [], dryRun = false, gc, log, onUnits, signal, storage, storeDir } = options;
+  const { alsoKeep = [], dryRun = false, emit, gc, onUnits, signal, storage, storeDir } = options;
   const { upkeep } = storage;
   const now = Date.now();
   const freeBytes = await missingFree(storage.scratch, gc);
@@ -71,7 +60,7 @@ export async function collect(options: CollectOptions): Promise<Collected> {
   for await (const step of upkeep.collect(limits, how, signal)) {
     if (step.kind === 'unreadable') {
       const { first, objects } = step;
-      log.warn(`collection: what can't be read is left as it is, ${objects} in all: ${first}`);
+      emit({ kind: 'uncollectable', objects, first });
     }
     if (step.kind === 'summary') summary = step;
     if (step.kind === 'units') {

@@ -3,17 +3,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from '../config/config.ts';
 import { describe } from '../errors.ts';
-import { formatBytes } from '../format.ts';
-import type { Log } from '../log.ts';
+import type { Emit } from '../events.ts';
 import type { Storage } from '../store/storage.ts';
 import type { Totals } from '../store/upkeep.ts';
 import { ClockSteps } from './clock-steps.ts';
-import { type Collected, collect, FRESH_MS, missingFree } from './collect.ts';
+import { collect, FRESH_MS, missingFree } from './collect.ts';
 
 interface CollectorOptions {
   readonly storage: Storage;
   readonly config: Pick<Config, 'gc' | 'storeDir'>;
-  readonly log: Log;
+  readonly emit: Emit;
   /** Ends it when the service stops. */
   readonly signal: AbortSignal;
 }
@@ -45,10 +44,10 @@ export class Collector {
 
   /** Counts what is there, in the background, and watches from then on; resolves when it has counted. */
   start(): Promise<void> {
-    const { config, log, storage } = this.#options;
+    const { config, emit, storage } = this.#options;
     // The count begins a little later: the first requests after a start go first.
     const counted = this.#count(COUNT_AFTER_MS, ({ bytes, objects }) => {
-      log.info(`holding ${objects} objects, ${formatBytes(bytes)}`);
+      emit({ kind: 'counted', objects, bytes });
     });
     // The folder may hold too much already.
     counted.then(() => this.#look()).catch(() => {});
@@ -64,17 +63,14 @@ export class Collector {
 
   /** After `afterMs`, in the background. */
   #count(afterMs: number, onCounted: (totals: Totals) => void = () => {}): Promise<void> {
-    const { log, signal, storage } = this.#options;
+    const { emit, signal, storage } = this.#options;
     const { upkeep } = storage;
     this.#running = delay(afterMs, undefined, { signal, ref: false })
       .then(async () => {
         this.#countedAfter = await upkeep.changedElsewhere();
         onCounted(await upkeep.count(signal));
       })
-      .catch(
-        (error) =>
-          signal.aborted || log.warn(`what the cache holds could not be counted: ${describe(error)}`),
-      )
+      .catch((error) => signal.aborted || emit({ kind: 'count-failed', error }))
       .then(() => this.#ended());
     return this.#running;
   }
@@ -86,7 +82,11 @@ export class Collector {
   }
 
   #lookAtClock(): void {
-    if (this.#clock.look()) this.#options.log.warn('the clock was set, by more than a minute');
+    if (this.#clock.look()) this.#warn('the clock was set, by more than a minute');
+  }
+
+  #warn(text: string): void {
+    this.#options.emit({ kind: 'notice', level: 'warn', text });
   }
 
   #ended(): void {
@@ -95,7 +95,7 @@ export class Collector {
 
   /** Begins a collection if a limit is passed; `anyway` also for what is too old. */
   async #look(anyway = false): Promise<void> {
-    const { config, log, signal, storage } = this.#options;
+    const { config, signal, storage } = this.#options;
     const { scratch, upkeep } = storage;
     const { maxAgeMs, maxBytes } = config.gc;
     const now = performance.now();
@@ -114,7 +114,7 @@ export class Collector {
       const tooFull = isTooLarge() || (await missingFree(scratch, config.gc)) > 0;
       if (tooFull || (anyway && isDue)) this.request();
     } catch (error) {
-      log.warn(describe(error));
+      this.#warn(describe(error));
     }
   }
 
@@ -134,18 +134,17 @@ export class Collector {
   }
 
   async #collect(): Promise<void> {
-    const { config, log, signal, storage } = this.#options;
+    const { config, emit, signal, storage } = this.#options;
     const { gc, storeDir } = config;
     const started = performance.now();
     try {
       this.#lookAtClock();
-      const done = await collect({ storage, storeDir, gc, log, signal, alsoKeep: this.#clock.stretches() });
-      log.info(`collection: ${collectedLine(done)}, ${((performance.now() - started) / 1000).toFixed(1)} s`);
-      if (done.stillTooMuch > 0) log.warn(`collection: ${stillTooMuchLine(done)}`);
+      const done = await collect({ storage, storeDir, gc, emit, signal, alsoKeep: this.#clock.stretches() });
+      emit({ kind: 'collected', done, ms: performance.now() - started });
       this.#notBefore = performance.now() + (done.stillTooMuch > 0 ? FUTILE_MS : PAUSE_MS);
     } catch (error) {
       if (signal.aborted) return;
-      log.warn(`collection failed: ${describe(error)}`);
+      emit({ kind: 'collection-failed', error });
       this.#notBefore = performance.now() + PAUSE_MS;
     }
   }
@@ -157,22 +156,4 @@ export class Collector {
     clearTimeout(this.#later);
     await this.#running;
   }
-}
-
-/** What was done, for people. */
-export function collectedLine({ bytes, objects, removedBytes, removedObjects }: Collected): string {
-  const removed = `removed ${removedObjects} objects, ${formatBytes(removedBytes)}`;
-  return `${removed}, of ${objects}, ${formatBytes(bytes)}`;
-}
-
-/** What could not be done, and why. */
-export function stillTooMuchLine({ bytes, kept, removedBytes, stillTooMuch }: Collected): string {
-  const ofOthers = stillTooMuch - (bytes - removedBytes);
-  const why = [
-    `${formatBytes(kept.pushed)} were pushed`,
-    `${formatBytes(kept.pinned)} are pinned`,
-    `${formatBytes(kept.used)} were used within the last hour`,
-    ...(ofOthers > 0 ? [`${formatBytes(ofOthers)} on the disk are not the cache's`] : []),
-  ];
-  return `${formatBytes(stillTooMuch)} more than the limits allow must stay: ${why.join(', ')}`;
 }

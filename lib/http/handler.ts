@@ -1,9 +1,10 @@
-// One request: route → auth → find or put → answer → one log line. The only place where codes become statuses.
+// One request: route → auth → find or put → answer → one event. The only place where codes become statuses.
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import { collect } from '../bytes/streams.ts';
 import type { Cache } from '../cache.ts';
-import { CacheError, describe, type ErrorCode, isCacheError, lacksDescriptors } from '../errors.ts';
-import { type Log, printable, warnSeldom } from '../log.ts';
+import { CacheError, type ErrorCode, isCacheError } from '../errors.ts';
+import type { Emit, Request } from '../events.ts';
+import { printable } from '../log.ts';
 import { type CacheInfo, formatCacheInfo, storeDirOf } from '../nix/cache-info.ts';
 import type { ObjectName } from '../nix/object-name.ts';
 import type { Uploads } from '../upload/upload.ts';
@@ -19,7 +20,7 @@ interface HandlerOptions {
   readonly cache: Cache;
   readonly uploads: Uploads;
   readonly cacheInfo: CacheInfo;
-  readonly log: Log;
+  readonly emit: Emit;
   readonly access: Access;
   /** What this service calls itself towards others of its kind. */
   readonly self: string;
@@ -30,21 +31,20 @@ interface HandlerOptions {
 /** Answers a request; `expects` is whether the client waits for 100-continue. Never rejects. */
 export type Handler = (req: IncomingMessage, res: ServerResponse, expects: boolean) => Promise<void>;
 
-type Note = (how: string) => void;
+/** What is told of a request when it has ended, as far as it is known: the one thing that is made of it for others. */
+type Record = { -readonly [K in keyof Request]: Request[K] };
 
 const MAX_CACHE_INFO_BYTES = 4096;
 
 export function createHandler(options: HandlerOptions): Handler {
-  const { access, cache, uploads, log, self } = options;
+  const { access, cache, uploads, emit, self } = options;
   const cacheInfo = Buffer.from(formatCacheInfo(options.cacheInfo));
-  const warnSeldomOf = warnSeldom(log);
 
-  /** `note` gets how it is answered, for the log, before it is. */
   async function answer(
     req: IncomingMessage,
     res: ServerResponse,
     expects: boolean,
-    note: Note,
+    record: Record,
   ): Promise<void> {
     introduce(req, res);
     if (!isMethod(req.method)) return refuse(req, res, expects, 405);
@@ -53,12 +53,13 @@ export function createHandler(options: HandlerOptions): Handler {
       throw new CacheError('bad-request', `expected HTTP/1.0 or HTTP/1.1, found HTTP/${req.httpVersion}`);
     const wanted = routeOf(req);
     const { kind } = wanted;
+    record.what = kind === 'object' ? wanted.name.kind : kind;
     if (kind === 'health' && req.method !== 'PUT') return sendText(req, res, 200, 'ok');
     const leave = access.check(req, req.method === 'PUT' ? 'push' : 'pull');
     if (leave !== undefined) await leave;
     // Only after the check of rights: a client that may not ask must not learn which names are valid.
     if (kind === 'none') throw wanted.reason;
-    if (req.method === 'PUT') return put(req, res, expects, wanted, note);
+    if (req.method === 'PUT') return put(req, res, expects, wanted, record);
     switch (wanted.kind) {
       case 'home':
         return sendText(req, res, 200, 'This is a Nix binary cache: give its URL to Nix as a substituter.');
@@ -71,7 +72,7 @@ export function createHandler(options: HandlerOptions): Handler {
         res.end(req.method === 'HEAD' ? undefined : cacheInfo);
         return;
       case 'object':
-        return get(req, res, wanted.name, wanted.pushed, note);
+        return get(req, res, wanted.name, wanted.pushed, record);
       case 'health':
         return refuse(req, res, expects, 405);
     }
@@ -82,7 +83,7 @@ export function createHandler(options: HandlerOptions): Handler {
     res: ServerResponse,
     name: ObjectName,
     pushed: boolean,
-    note: Note,
+    record: Record,
   ): Promise<void> {
     // Clients send HEAD before an upload and skip the upload if the answer is 200, so only local files count; but they never use an
     // address from our narinfos for that.
@@ -105,8 +106,8 @@ export function createHandler(options: HandlerOptions): Handler {
       const found = await find();
       if (found === undefined)
         throw new CacheError('not-found', round ? 'it is not here' : 'no upstream has it');
-      note(found.how);
-      await sendFound(req, res, found, access.isOpenTo(req));
+      record.how = found.how;
+      await sendFound(req, res, found, access.isOpenTo(req), record);
     };
     await send().catch((error) => {
       // The damaged file is set aside by now, and an upstream may have a good one.
@@ -120,7 +121,7 @@ export function createHandler(options: HandlerOptions): Handler {
     res: ServerResponse,
     expects: boolean,
     wanted: Route,
-    note: Note,
+    record: Record,
   ): Promise<void> {
     if (wanted.kind === 'home' || wanted.kind === 'health')
       throw new CacheError('bad-request', 'expected the path of a file to upload');
@@ -132,7 +133,7 @@ export function createHandler(options: HandlerOptions): Handler {
       const body = receive(req, res, expects, options.stallMs);
       await uploads.put(wanted.name, body, gone.signal, wanted.pushed);
     }
-    note('put');
+    record.how = 'put';
     res.writeHead(200, { 'Content-Length': 0 }).end();
   }
 
@@ -151,23 +152,28 @@ export function createHandler(options: HandlerOptions): Handler {
 
   return async (req, res, expects) => {
     const started = performance.now();
-    const address = access.addressOf(req);
-    let how = '-';
+    const record: Record = {
+      kind: 'request',
+      client: access.addressOf(req),
+      method: req.method ?? '',
+      target: targetOf(req),
+      what: undefined,
+      status: undefined,
+      how: undefined,
+      whole: false,
+      bytes: 0,
+      ms: 0,
+    };
     res.once('close', () => {
-      const ms = Math.round(performance.now() - started);
-      const status = res.headersSent ? res.statusCode : '-';
-      log.info(
-        `${address} ${req.method} ${targetOf(req)} ${status} ${res.writableFinished ? how : 'cut'} ${ms} ms`,
-      );
+      if (res.headersSent) record.status = res.statusCode;
+      record.whole = res.writableFinished;
+      record.ms = performance.now() - started;
+      emit(record);
     });
     try {
-      await answer(req, res, expects, (word) => {
-        how = word;
-      });
+      await answer(req, res, expects, record);
     } catch (error) {
-      await fail(req, res, expects, error).catch((again) =>
-        log.error(`answering failed: ${describe(again)}`),
-      );
+      await fail(req, res, expects, error).catch((again) => emit({ kind: 'answer-failed', error: again }));
     }
   };
 
@@ -179,12 +185,8 @@ export function createHandler(options: HandlerOptions): Handler {
   ): Promise<void> {
     const status = isCacheError(error) ? statusOf(error.code) : 500;
     const gone = isCacheError(error, 'aborted') || res.destroyed;
-    if ((status >= 500 || status === 401 || status === 403) && !gone) {
-      const line = `${req.method} ${targetOf(req)}: ${describe(error)}`;
-      if (lacksDescriptors(error)) warnSeldomOf('descriptors', line);
-      else if (isCacheError(error, 'full') || isCacheError(error, 'storage')) warnSeldomOf(error.code, line);
-      else log.warn(line);
-    }
+    if ((status >= 500 || status === 401 || status === 403) && !gone)
+      emit({ kind: 'request-failed', method: req.method ?? '', target: targetOf(req), error });
     if (res.headersSent || gone) {
       // Too late for a status: only a cut connection tells the client that this is not the whole body.
       res.destroy();

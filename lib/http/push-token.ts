@@ -5,7 +5,7 @@ import { Addresses, LOOPBACK } from '../addresses.ts';
 import type { AccessConfig } from '../config/config.ts';
 import { digestOf, type Token } from '../config/secrets.ts';
 import { describe, isCacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import type { Emit, Notice } from '../events.ts';
 import type { PushNetrc } from '../store/storage.ts';
 
 const AGAIN_MS = 2_000;
@@ -22,7 +22,7 @@ interface PushTokenOptions {
   readonly netrc: PushNetrc;
   /** What the service is to listen on; undefined for all of the machine's addresses. */
   readonly host: string | undefined;
-  readonly log: Log;
+  readonly emit: Emit;
   /** Ends all trying. */
   readonly signal: AbortSignal;
 }
@@ -50,15 +50,19 @@ export class PushToken implements OwnToken {
     if (access.ownToken) return this.#obtain(turn);
     this.token = undefined;
     this.lack = undefined;
-    const { log, netrc } = this.#options;
+    const { emit, netrc } = this.#options;
     const { file } = netrc;
-    sayWhoMayPush(access, log);
+    sayWhoMayPush(access, emit);
     const isThere = await netrc.read().then(
       (found) => found !== undefined,
       (error) => isCacheError(error, 'invalid'),
     );
     if (!isThere) return;
-    log.warn(`${file} does not count, as the configuration has [[tokens]] or [push] from: it may be deleted`);
+    emit(
+      warning(
+        `${file} does not count, as the configuration has [[tokens]] or [push] from: it may be deleted`,
+      ),
+    );
   }
 
   /** From now on it is known how clients reach the service. */
@@ -73,7 +77,7 @@ export class PushToken implements OwnToken {
   }
 
   async #obtain(turn: number): Promise<void> {
-    const { log, netrc } = this.#options;
+    const { emit, netrc } = this.#options;
     const { file } = netrc;
     try {
       let found = await netrc.read();
@@ -85,7 +89,7 @@ export class PushToken implements OwnToken {
       if (found === undefined) throw new Error(`${file} is gone again`);
       this.token = { name: 'push.netrc', digest: digestOf(found.secret), allow: ['push'] };
       this.lack = undefined;
-      if (found.exposed) log.warn(`${file} can be read by others on this machine: chmod 600 ${file}`);
+      if (found.exposed) emit(warning(`${file} can be read by others on this machine: chmod 600 ${file}`));
       this.#say();
     } catch (error) {
       if (turn !== this.#turn) return;
@@ -99,7 +103,7 @@ export class PushToken implements OwnToken {
         ? 'delete the file, and a new one is made within seconds'
         : `it is tried again every ${AGAIN_MS / 1000} s`;
       const said = `uploads are refused, because there is no token for pushing: ${describe(error)}; ${todo}`;
-      if (said !== this.#said) log.warn(said);
+      if (said !== this.#said) emit(warning(said));
       this.#said = said;
       this.#timer = setTimeout(() => void this.#obtain(turn), AGAIN_MS).unref();
     }
@@ -108,10 +112,16 @@ export class PushToken implements OwnToken {
   #say(): void {
     if (this.token === undefined || this.#url === undefined) return;
     const { file } = this.#options.netrc;
-    this.#options.log.info(
-      `pushing takes the token in ${file}: nix copy --option netrc-file ${file} --to ${this.#url}/push ./result`,
-    );
+    this.#options.emit({
+      kind: 'notice',
+      level: 'info',
+      text: `pushing takes the token in ${file}: nix copy --option netrc-file ${file} --to ${this.#url}/push ./result`,
+    });
   }
+}
+
+function warning(text: string): Notice {
+  return { kind: 'notice', level: 'warn', text };
 }
 
 /** The name or address that must stand in the netrc beside the usual ones. */
@@ -120,7 +130,7 @@ function strangeHost(host: string | undefined): string | undefined {
 }
 
 /** Whoever lets addresses push must know whom that may be. */
-function sayWhoMayPush({ pushFrom }: AccessConfig, log: Log): void {
+function sayWhoMayPush({ pushFrom }: AccessConfig, emit: Emit): void {
   if (pushFrom.length === 0) return;
   const ranges = pushFrom.map(({ address, prefix }) => `${address}/${prefix}`).join(', ');
   const proxies = 'so may whoever comes through a reverse proxy';
@@ -128,9 +138,11 @@ function sayWhoMayPush({ pushFrom }: AccessConfig, log: Log): void {
   const those = new Addresses(pushFrom);
   const here =
     pushFrom.some(({ address }) => loopback.has(address)) || those.has('127.0.0.1') || those.has('::1');
-  log.info(
-    here
+  emit({
+    kind: 'notice',
+    level: 'info',
+    text: here
       ? `[push] from: this machine may push without a token (${ranges}), and ${proxies} on it`
       : `[push] from: ${ranges} may push without a token, and ${proxies} at such an address`,
-  );
+  });
 }

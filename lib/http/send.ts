@@ -13,12 +13,16 @@ const SHORT_MS = 10_000;
 /** The same where nobody knows how long the body is, and so whether that is worth a wait. */
 const UNSIZED_MS = 2000;
 
-/** Answers with `found`, which it closes; `open` is whether anybody may read it. Rejects if the body broke off; then the connection is already cut. */
+/**
+ * Answers with `found`, which it closes; `open` is whether anybody may read it; `count` gets how many bytes of the body went out.
+ * Rejects if the body broke off; then the connection is already cut.
+ */
 export async function sendFound(
   req: IncomingMessage,
   res: ServerResponse,
   found: Found,
   open: boolean,
+  count = { bytes: 0 },
 ): Promise<void> {
   const { body, coding, lasting, mime, modified, size, sha256 } = found;
   if (res.destroyed) {
@@ -42,6 +46,7 @@ export async function sendFound(
   if (body !== undefined) {
     found.close();
     res.setHeader('Content-Length', body.length);
+    if (req.method !== 'HEAD') count.bytes = body.length;
     res.end(req.method === 'HEAD' ? undefined : body);
     return;
   }
@@ -84,7 +89,7 @@ export async function sendFound(
     else if (size <= SHORT_BYTES) await within(SHORT_MS, first);
     // For other bodies the headers go out before the first byte, which a slow upstream may delay.
     res.flushHeaders();
-    await pour(reader, res, first);
+    await pour(reader, res, first, count);
   } catch (error) {
     // HTTP/1.0 ends a body of unknown length by closing, so only a reset shows that it was cut.
     if (size === undefined && req.httpVersionMinor === 0) req.socket.resetAndDestroy();
@@ -95,11 +100,21 @@ export async function sendFound(
 }
 
 /** Sends `first` and what `reader` has behind it. A piece is only lent: the next is asked for when it is with the kernel. */
-function pour(reader: Reader, res: ServerResponse, first: Promise<Buffer | undefined>): Promise<void> {
+function pour(
+  reader: Reader,
+  res: ServerResponse,
+  first: Promise<Buffer | undefined>,
+  count: { bytes: number },
+): Promise<void> {
   return new Promise((resolve, reject) => {
     const send = (piece: Buffer | undefined) => {
-      if (piece === undefined) res.end(resolve);
-      else res.write(piece, (error) => (error ? left(error) : step()));
+      if (piece === undefined) return void res.end(resolve);
+      const { length } = piece;
+      res.write(piece, (error) => {
+        if (error) return left(error);
+        count.bytes += length;
+        step();
+      });
     };
     const step = () => void reader.next().then(send, reject);
     // Any error here means that the client left: a reset, a broken pipe, or a stream that is destroyed already.

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { Scrub } from '../../lib/check/scrub.ts';
 import { loadPosition, savePosition } from '../../lib/check/scrub-position.ts';
 import { parseConfig } from '../../lib/config/config.ts';
+import { logSink } from '../../lib/event-log.ts';
 import type { Place } from '../../lib/store/upkeep.ts';
 import { get } from '../fixtures/client.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
@@ -57,8 +58,8 @@ async function scrub(
     },
   };
   const { upkeep } = holdings.storage;
-  const log = { info: note, warn: note, error: note };
-  const one = new Scrub({ upkeep, config, periodMs: PERIOD, log, signal: stop.signal, clock });
+  const emit = logSink({ info: note, warn: note, error: note });
+  const one = new Scrub({ upkeep, config, periodMs: PERIOD, emit, signal: stop.signal, clock });
   one.start();
   await patiently(one.idle(), 'the scrub to end');
   return run;

@@ -5,6 +5,7 @@ import { mkdir, readdir, rename, rm, stat, symlink, utimes } from 'node:fs/promi
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import type { GcConfig } from '../../lib/config/config.ts';
+import { logSink } from '../../lib/event-log.ts';
 import { collect } from '../../lib/gc/collect.ts';
 import { createLog } from '../../lib/log.ts';
 import { openFolder } from '../../lib/store/folder/folder.ts';
@@ -27,14 +28,14 @@ const GC: GcConfig = {
 const HOUR = 3_600_000;
 const { signal } = new AbortController();
 const said: string[] = [];
-const LOG = createLog((line) => said.push(line));
+const emit = logSink(createLog((line) => said.push(line)));
 
 function collectIn(dir: string, gc: Partial<GcConfig>, dryRun = false) {
   const storage = openFolder(
     dir,
     createLog(() => {}),
   );
-  return collect({ storage, storeDir: '/nix/store', gc: { ...GC, ...gc }, log: LOG, signal, dryRun });
+  return collect({ storage, storeDir: '/nix/store', gc: { ...GC, ...gc }, emit, signal, dryRun });
 }
 
 test('what is too old goes, with its NAR; what was pushed, used lately or pinned stays', async (t) => {
@@ -140,7 +141,7 @@ test('what was used since the plan was made stays; also a NAR that is opened at 
     assert.equal(units.length, 2);
     await get(service.url, read.narPath);
   };
-  const removing = collect({ storage, storeDir: '/nix/store', gc, log: LOG, signal, onUnits });
+  const removing = collect({ storage, storeDir: '/nix/store', gc, emit, signal, onUnits });
   // Its narinfo is gone at once, its NAR only later: a push of another narinfo that names it finds it until then.
   await until(async () => !(await isStored(service.dir, late.narInfoPath)), 'its narinfo to go');
   assert.equal((await head(service.url, late.narPath)).status, 200);

@@ -4,7 +4,7 @@ import { readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { GcConfig } from '../../lib/config/config.ts';
-import { stillTooMuchLine } from '../../lib/gc/collector.ts';
+import { stillTooMuchLine } from '../../lib/event-log.ts';
 import { changing } from '../../lib/store/folder/changed-beside.ts';
 import { age, fetched, isStored, pushed } from '../fixtures/aged.ts';
 import { get } from '../fixtures/client.ts';
