@@ -11,7 +11,7 @@ usage: nix-binary-cache [serve] [options]    run the service
        nix-binary-cache unpin PIN|PATH       end that
        nix-binary-cache pins                 show what is kept so
        nix-binary-cache rm PATH              remove a store path at once
-       nix-binary-cache verify [options]     check that all of it is still what it was
+       nix-binary-cache verify [options]     check all stored files; damaged ones are moved to quarantine/
        nix-binary-cache export DIR [PATH…]   write store paths and all they refer to, or everything that is
                                              here, as a folder for nix copy --from file://DIR
        nix-binary-cache import DIR [PATH…]   take such a folder in, as if it were pushed
