@@ -36,7 +36,7 @@ export function factsOf(
 export function narRef(text: string, origin: string, storeDir: string): string | undefined {
   let info: NarInfo;
   try {
-    // Whatever store the configuration names, which a command may have been started without: else its NAR would be nobody's.
+    // Read with the store that the narinfo itself names: a command may run without the configuration, and its NAR would seem unnamed.
     info = parseNarInfo(text, storeDirIn(text) ?? storeDir);
   } catch (error) {
     if (isCacheError(error, 'invalid')) return undefined;

@@ -17,7 +17,7 @@ const HEAD_BYTES = 16;
 export async function readGoNarInfo(file: string): Promise<string | undefined> {
   try {
     const stats = await stat(file);
-    // Not even opened: whoever opens a pipe waits for somebody to write to it.
+    // Not even opened: opening a pipe waits for a writer.
     if (!stats.isFile() || stats.size > MAX_NARINFO_BYTES) return undefined;
     const handle = await open(file, 'r');
     try {

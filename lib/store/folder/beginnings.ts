@@ -37,7 +37,7 @@ export class Beginnings {
         await makeFolderIn(dirname(this.#folder), this.#folder);
         await rename(file, join(this.#folder, idOf(found.path)));
       } catch (error) {
-        // They are to go then, and leave their room.
+        // On a full disk beginnings are dropped to free space.
         if (isFull(error)) return;
         throw error;
       }
@@ -59,7 +59,7 @@ export class Beginnings {
       }),
     );
     files.sort((a, b) => b.mtimeMs - a.mtimeMs);
-    // Also those of the future, which a clock that was set back would keep for as long.
+    // Times in the future count as old too: a clock that was set back would keep those files for as long.
     const isOld = (mtimeMs: number) => Math.abs(Date.now() - mtimeMs) > MAX_AGE_MS;
     const surplus = files.filter(({ mtimeMs }, i) => i >= MAX_BEGINNINGS || isOld(mtimeMs));
     for (const { file } of surplus) await remove(file);
@@ -83,7 +83,7 @@ export class Beginnings {
     } catch (error) {
       this.#log.warn(`what has come of ${beginning.path} is not kept: ${describe(error)}`);
     }
-    // That there are too many is no more than a pity too, and the next one tries again.
+    // Too many beginnings are harmless, and the next one tries to prune again.
     await this.prune().catch(() => {});
   }
 
@@ -101,7 +101,7 @@ export class Beginnings {
   ): Promise<{ spool: TempFile; length: number } | undefined> {
     try {
       const kept = join(this.#folder, idOf(wanted.path));
-      // A disk that takes no writes need not be waited for where there is nothing to move.
+      // Looked at first: with nothing to move there is no need to wait for a disk that takes no writes.
       await access(kept);
       await rename(kept, target);
       const found = await readBeginning(target);

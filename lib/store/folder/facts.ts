@@ -39,7 +39,7 @@ function factsIn({ file, place }: FolderFile, storeDir: string): Facts | undefin
     const head = readAt(fd, 0, Math.min(MAX_HEADER_BYTES, stats.size));
     const { meta, length } = decodeHeader(head);
     const text = () => {
-      // What a damaged header says may be more than fits into memory.
+      // The size in a damaged header may be more than fits into memory.
       const size = Math.min(meta.size, stats.size - length);
       if (head.length >= length + size) return head.toString('utf8', length, length + size);
       return readAt(fd, length, size).toString();
@@ -78,7 +78,7 @@ function openQuietly(file: string): number | undefined {
     return openSync(file, QUIETLY);
   } catch (error) {
     if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
-    // The owner of a file alone may ask for that.
+    // Only a file's owner may open it with O_NOATIME.
     if (isErrno(error, 'EPERM', 'EINVAL')) return openSync(file, TO_READ);
     throw error;
   }

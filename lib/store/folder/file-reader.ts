@@ -53,7 +53,7 @@ export class FileReader implements Reader {
       else this.close();
     } else {
       this.#ahead = this.#load();
-      // It is heard of when its turn comes.
+      // The error surfaces when this piece is awaited.
       this.#ahead.catch(() => {});
     }
     return bytes;
@@ -70,7 +70,7 @@ export class FileReader implements Reader {
     if (wanted <= 0) return undefined;
     const buffer = takeBuffer(wanted);
     const bytesRead = await read(buffer, wanted, this.#at);
-    // Never end early without a word: the client would wait for the rest, or take the part for the whole.
+    // A body must not end early silently: the client would wait for the rest, or take the part for the whole.
     if (bytesRead === 0) return short(this.#at);
     this.#at += bytesRead;
     return { buffer, length: bytesRead };
@@ -79,7 +79,7 @@ export class FileReader implements Reader {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    // Buffers are not given back: the last may be on its way to a client who has just gone.
+    // Buffers are not given back: the last may still be on its way to a client that has just left.
     this.#options.onClose();
   }
 }

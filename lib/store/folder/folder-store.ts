@@ -163,7 +163,7 @@ export class FolderStore implements Store {
 
   async isGone(path: string): Promise<boolean> {
     const id = idOf(path);
-    // Once more at the end: it may have been put back since the first look.
+    // Looked for once more at the end: the file may have been put back since the first look.
     if ((await this.version(path)) !== undefined) return false;
     for (const place of placesOf(id))
       if ((await sizeOf(trashOf(this.#folder, place))) !== undefined) return false;
@@ -205,11 +205,11 @@ export class FolderStore implements Store {
   ): Promise<'stored' | 'exists'> {
     const file = this.#fileOf(meta.path);
     const sync = this.#durability === 'full';
-    // What is replaced counts no more; by far the most files are new.
+    // A replaced file no longer counts; most files are new, so its size is looked up only when replacing.
     const before = replace ? await sizeOf(file) : undefined;
     const stored = await spool.commit(meta, file, { replace, sync }).catch(async (error) => {
       if (!isErrno(error, 'ENOENT')) throw error;
-      // Its name is new, also if it had survived once and was removed.
+      // The folder's name is new, even if an earlier one of that name was durable and removed.
       this.#durableFolders.delete(dirname(file));
       await makeFolderIn(this.#folder, dirname(file)).catch((failed) => {
         throw storageError(`can't make ${dirname(file)}`, failed);
@@ -219,7 +219,7 @@ export class FolderStore implements Store {
       });
     });
     if (stored) this.#tally.changed(before === undefined ? 1 : 0, HEADER_BYTES + meta.size - (before ?? 0));
-    // Also for what exists: it may have come from a download, whose name nobody made durable.
+    // An existing object is synced too: it may come from a download, which is not made durable.
     if (durable) await this.sync(meta.path);
     return stored ? 'stored' : 'exists';
   }
@@ -229,7 +229,7 @@ export class FolderStore implements Store {
     const folder = dirname(this.#fileOf(path));
     const exists = await syncFolder(folder);
     if (this.#durableFolders.has(folder)) return;
-    // Holds the name of the fan-out folder; without that, the object is a flat file of the Go service in here.
+    // Syncs the name of the `ab/` folder; without that folder, the object is a flat file of the Go service in the cache folder itself.
     await syncFolder(this.#folder);
     if (exists) this.#durableFolders.add(folder);
   }

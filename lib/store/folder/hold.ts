@@ -189,10 +189,10 @@ export class Hold {
   async #moved(own: string, place: string): Promise<'named' | Extract<Tried, { kind: 'unknown' }>> {
     await unlink(place);
     await rename(own, place);
-    // Two may have done so at once.
+    // Two services may have done so at once.
     await delay(2 * TURN_MS);
     if (await this.#isReached()) return 'named';
-    // Else commands would believe that nobody is here.
+    // Otherwise commands would believe that no service is here.
     if ((await this.#knock(NAME)).kind === 'nobody') await unlink(place);
     return { kind: 'unknown', why: 'sockets are not found again on this disk' };
   }
@@ -214,7 +214,7 @@ export class Hold {
     const isGone = async () => (await this.#knock(TURN)).kind === 'nobody';
     const before = await isGone();
     await delay(TURN_MS * (1 + Math.random()));
-    // It was killed within the moment that this takes.
+    // Gone before and after the wait: whoever made it was killed in its turn.
     if (before && (await isGone())) await unlink(turn).catch(() => {});
   }
 

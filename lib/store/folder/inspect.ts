@@ -110,7 +110,7 @@ async function* readPieces(
   for (let at = from; at < to; ) {
     const wanted = Math.min(buffer.length, to - at);
     const { bytesRead } = await handle.read(buffer, 0, wanted, at).catch((error) => {
-      // The disk itself says that it has lost them.
+      // With these errors the disk says that it has lost the bytes.
       if (isErrno(error, 'EIO', 'EBADMSG', 'EUCLEAN', 'EILSEQ'))
         throw new CacheError('damaged', `it can't be read from byte ${at} on`, error);
       throw storageError(`can't read ${file}`, error);

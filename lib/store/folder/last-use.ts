@@ -31,7 +31,7 @@ export async function noteUse(file: string, handle?: FileHandle): Promise<void> 
       return handle === undefined ? utimes(file, now, now) : handle.utimes(now, now);
     });
   } catch {
-    // It is no more than a pity.
+    // Losing one last-use update is harmless.
   } finally {
     waiting.delete(file);
   }

@@ -77,7 +77,7 @@ export class OpenFile implements StoredObject {
           ? (sha256) => this.#compare(sha256, onRight)
           : undefined,
       short: (at) => this.#damaged(`it ends after ${at - bodyAt} of ${meta.size} bytes`),
-      // Who reads for hours uses it all the time.
+      // A client that reads for hours uses the object all the time.
       onPiece: () => {
         if (!this.#isUsed || performance.now() - usedAt < TOUCH_INTERVAL_MS) return;
         usedAt = performance.now();

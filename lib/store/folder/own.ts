@@ -50,6 +50,6 @@ export function makeFolderInSync(cacheDir: string, folder: string): void {
   try {
     lchownSync(folder, owner.uid, owner.gid);
   } catch {
-    // As above.
+    // Where the disk knows no owners, or refuses, the folder stays as it is.
   }
 }

@@ -49,7 +49,7 @@ export class Pins {
     }
     try {
       await makeFolderIn(this.#cacheDir, this.#folder);
-      // Two may set the same pin at once.
+      // Two commands may set the same pin at once.
       const temporary = join(this.#folder, `.${randomBytes(12).toString('hex')}`);
       await replaceFile(join(this.#folder, name), temporary, async (handle) => {
         await handle.writeFile(`${storePath}\n`);

@@ -60,11 +60,11 @@ export async function makePushNetrc(folder: string, host: string | undefined): P
   const lines = [...hosts].map((name) => `machine ${name} login push password ${secret}\n`);
   try {
     await makeFolderIn(folder, join(folder, 'tmp'));
-    // Never readable by others, not even for a moment.
+    // Created with 0600, so that others can't read it even for a moment.
     const handle = await writing(() => open(temporary, 'wx', 0o600));
     try {
       await writing(() => handle.writeFile(lines.join('')));
-      // The owner of the folder starts the service the next time, or looks into it.
+      // Given to the owner of the folder, who may start the service the next time, or read the token.
       await give(folder, handle);
       await writing(() => handle.sync());
     } finally {
@@ -84,7 +84,7 @@ function secretIn(text: string, file: string): string {
   const words = text.split(/\s+/).values();
   const found = new Set<string>();
   let machine: string | undefined;
-  // An iterator, since a keyword takes the word behind it along.
+  // An iterator, because a keyword also takes the word behind it.
   for (const word of words) {
     if (word === 'default') machine = undefined;
     if (!['machine', 'login', 'account', 'password'].includes(word)) continue;
@@ -100,7 +100,7 @@ function secretIn(text: string, file: string): string {
   try {
     return parseToken(secret);
   } catch (error) {
-    // Not as its cause: it is no mistake of the configuration.
+    // Not thrown as it is, with code `config`: the configuration is not at fault.
     throw new CacheError('invalid', `${file}: ${describe(error)}`);
   }
 }

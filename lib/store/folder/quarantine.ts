@@ -147,7 +147,7 @@ export async function quarantine(
     await makeFolderIn(folder, aside);
     await rename(file, target);
   } catch (error) {
-    // It may have been replaced, or taken, while this waited for its turn.
+    // The file may have been replaced, or moved, while this waited for its turn.
     if ((await bytesOf(file, version)) === undefined) return undefined;
     await unlink(file).catch((again) => {
       if (isErrno(again, 'ENOENT')) return;
@@ -159,13 +159,13 @@ export async function quarantine(
     return bytes;
   }
   if ((await bytesOf(target, version)) === undefined) {
-    // What came in the place of the damaged file.
+    // A good file that came in the place of the damaged one goes back.
     await putBack(target, file).catch((error) => {
       throw storageError(`can't put ${target} back to ${file}`, error);
     });
     return undefined;
   }
-  // For whoever finds it there; that the log says so too has to do if this can't be written.
+  // The reason, for people who find the file there; if it can't be written, the log still has it.
   const note = `${target}.reason`;
   await writing(() => writeFile(note, `${path}\n${reason}\n`)).then(
     () => give(folder, note),

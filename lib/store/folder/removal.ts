@@ -94,7 +94,7 @@ function useTrash(folder: string): void {
 export function putBackLeft(folder: string): void {
   const trash = trashFolder(folder);
   const usedMs = statSync(trash, { throwIfNoEntry: false })?.mtimeMs;
-  // A time of the future is of a clock that was set back.
+  // A time in the future comes from a clock that was set back.
   if (usedMs === undefined || Math.abs(Date.now() - usedMs) < LEFT_MS) return;
   for (const name of readdirSync(trash)) {
     const place = fileInTrash(folder, name);
@@ -149,7 +149,7 @@ export async function removeNar(
   for (const one of placesOf(id)) {
     const aside = trashOf(folder, one);
     const place = fileAt(folder, one);
-    // Once more if a service that has just started has put it back meanwhile.
+    // Tried once more if a service that has just started has put the file back meanwhile.
     for (;;) {
       const bytes = statSync(place, { throwIfNoEntry: false })?.size;
       if (bytes === undefined || !isDone(() => renameSync(place, aside))) break;

@@ -29,7 +29,7 @@ function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generat
   const [first] = unreadable;
   if (first !== undefined) {
     yield { kind: 'unreadable', objects: unreadable.length, first };
-    // A narinfo may be among them: then a pushed NAR that none seems to name may be named all the same.
+    // An unreadable object may be a narinfo, so a pushed NAR that seems unnamed may be named after all.
     limits.orphanBeforeMs = Number.NEGATIVE_INFINITY;
   }
   let looked = 0;
@@ -50,7 +50,7 @@ function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generat
 function redate(catalogue: Catalogue, folder: string, limits: Limits): void {
   for (const { meansMs, row } of astray(catalogue, limits)) {
     const file = fileAt(folder, catalogue.place(row));
-    // Not those that were used meanwhile.
+    // Objects that were used meanwhile stay.
     if (statSync(file, { throwIfNoEntry: false })?.mtimeMs !== catalogue.usedMs(row)) continue;
     const seconds = meansMs / 1000;
     try {
@@ -109,7 +109,7 @@ function catalogueOf(folder: string, storeDir: string, expected: number, unreada
 
 const port = parentPort;
 if (port !== null) {
-  // On Linux this is the priority of the thread alone; elsewhere it may be refused, or hold for all.
+  // On Linux this sets the priority of this thread alone; elsewhere it may be refused, or hold for the whole process.
   if (process.platform === 'linux') setPriority(constants.priority.PRIORITY_LOW);
   const replies = run(workerData as Task);
   port.on('message', () => {

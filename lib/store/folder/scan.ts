@@ -61,13 +61,13 @@ const HEAP = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 };
 
 async function* ask(task: Task, signal: AbortSignal): AsyncGenerator<Answer> {
   signal.throwIfAborted();
-  // The same file, whether it was built or runs as it was written.
+  // Works for the built file (.js) and for the source (.ts).
   const file = new URL(import.meta.url.replace(/scan(\.[jt]s)$/, 'scan-thread$1'));
   const worker = new Worker(file, { workerData: task, resourceLimits: HEAP });
   const end = endOf(worker);
   const abort = () => void worker.terminate();
   try {
-    // Ended while it still loads its modules, it would leave their files open.
+    // A thread that is ended while it loads its modules would leave their files open.
     await received(worker, end);
     signal.addEventListener('abort', abort, { once: true });
     for (;;) {

@@ -56,7 +56,7 @@ export class FolderScratch implements Scratch {
 
   #full(): void {
     this.#tally.full();
-    // What somebody wants now goes before what somebody may want to go on with.
+    // A new body goes before beginnings that a client may or may not ask for again.
     void this.#beginnings.clear();
   }
 

@@ -40,7 +40,7 @@ function fromHere(path: string): string {
   try {
     return relative(process.cwd(), path);
   } catch {
-    // The folder we were started in is gone.
+    // The working directory is gone.
     return path;
   }
 }
@@ -72,7 +72,7 @@ export async function listenIn(folder: string, name: string, talk: Talk): Promis
   try {
     await listening(server, way.path);
   } catch (error) {
-    // Some disks have made a file before they find that they have no sockets.
+    // Some disks create a file before they refuse the socket.
     if (!isErrno(error, 'EADDRINUSE')) await unlink(join(folder, name)).catch(() => {});
     await way.close();
     throw error;
@@ -90,7 +90,7 @@ export async function listenIn(folder: string, name: string, talk: Talk): Promis
 function listening(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    // Whoever may write to the folder may ask who has it; nobody else can.
+    // Only users who may write to the folder may ask who has it.
     server.listen(path, () => {
       server.off('error', reject);
       server.on('error', () => {});
@@ -164,7 +164,7 @@ function ask(path: string, say: string | undefined, wanted: number, waitMs: numb
       resolve(knocked);
     };
     const alive = () => end({ kind: 'alive', lines });
-    // One that is stopped, or has its hands full, lives.
+    // A process that is stopped or busy counts as alive.
     const timer = setTimeout(alive, waitMs);
     socket.on('connect', () => {
       connected = true;

@@ -33,7 +33,7 @@ export class TempFile implements Spool {
     this.#handle = handle;
     this.#path = path;
     this.#watch = watch;
-    // Whoever uses it hears of a failure; nobody need.
+    // Avoid an unhandled rejection; callers that await the handle still see the error.
     handle.catch(() => {});
   }
 
@@ -43,7 +43,7 @@ export class TempFile implements Spool {
     const cacheDir = dirname(folder);
     const handle = openToWrite(path, 'wx+')
       .catch(async (error) => {
-        // Somebody removed the folder, or the disk it was on, and it is back now.
+        // The folder, or its disk, was removed, and is back now.
         if (!isErrno(error, 'ENOENT')) throw error;
         await makeFolderIn(cacheDir, folder);
         return openToWrite(path, 'wx+');
@@ -156,12 +156,12 @@ export class TempFile implements Spool {
   async #close(): Promise<void> {
     const handle = await this.#handle.catch(() => undefined);
     if (handle === undefined) return;
-    // What was stored is stored, and of what was not nothing is lost: neither is a reason to fail.
+    // A failed close loses nothing: a stored body is stored, and any other is discarded.
     await writing(() => handle.close()).catch((error) => {
       this.#watch.left(storageError(`can't close ${this.#path}`, error));
     });
     if (this.#kept) return;
-    // Not rm, which first looks at the file and holds up the whole process for that.
+    // unlink, because rm first looks at the file synchronously and blocks the process.
     await unlink(this.#path).catch((error) => {
       if (!isErrno(error, 'ENOENT')) this.#watch.left(storageError(`can't delete ${this.#path}`, error));
     });

@@ -99,7 +99,7 @@ export class FolderUpkeep implements Upkeep {
       const sizes = placesOf(id).map((place) => sizeOf(trashOf(this.#folder, place)));
       return (await Promise.all(sizes)).some((size) => size !== undefined) ? 'moving' : undefined;
     };
-    // Once more at the end: it may have been put back since the first look.
+    // Looked for once more at the end: the file may have been put back since the first look.
     return (await open()) ?? (await isMoving()) ?? open();
   }
 

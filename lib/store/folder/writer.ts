@@ -76,9 +76,9 @@ export async function isSomebodys(tmp: string, name: string, sole: boolean): Pro
   if (writer.where === undefined) return hasOpen(writer.pid, join(tmp, name));
   const socket = `${writer.pid}.${writer.start}.${writer.where}${SOCKET}`;
   const knocked = await knock(tmp, socket, { wanted: 0, waitMs: KNOCK_MS });
-  // Whom nobody lets us ask may live.
+  // A writer that we may not ask counts as alive.
   if (knocked.kind !== 'none') return knocked.kind !== 'nobody';
-  // A command that could not make one may be there all the same.
+  // A command that could not make a socket may still be running.
   if (isNear) return isRunning(writer);
   return !sole;
 }
@@ -107,7 +107,7 @@ async function hasOpen(pid: number, file: string): Promise<boolean> {
   const own = await stat(file).catch(() => undefined);
   const folder = `/proc/${pid}/fd`;
   const open = await readdir(folder).catch(() => undefined);
-  // Whose files nobody lets us see is left alone, for a day.
+  // Files of a process that we may not look at are left alone for a day.
   if (open === undefined || own === undefined) return own !== undefined;
   const files = await Promise.all(open.map((fd) => stat(join(folder, fd)).catch(() => undefined)));
   return files.some((one) => one?.dev === own.dev && one.ino === own.ino);
