@@ -5,6 +5,7 @@ import { atMost, piecesOf, type Reader, readerOf } from './bytes/streams.ts';
 import type { Download } from './download/download.ts';
 import type { Fetcher } from './download/fetcher.ts';
 import { CacheError } from './errors.ts';
+import type { How } from './events.ts';
 import type { NarInfos } from './narinfos/narinfos.ts';
 import type { KnownNarInfo } from './narinfos/served-narinfos.ts';
 import { archiveIn, MAX_INDEX_BYTES } from './nix/debug-index.ts';
@@ -47,8 +48,10 @@ export interface Found {
   readonly lasting: boolean;
   /** What it is packed in, where this Node can't undo that. */
   readonly coding?: string | undefined;
-  /** For the log: served from here, fetched for this request, or fetched for another one. */
-  readonly how: 'hit' | 'miss' | 'joined';
+  /** For the log. */
+  readonly how: How;
+  /** Whether its bytes are judged only as they are read: while none was sent, another can take the place of one that is damaged. */
+  readonly mayBeDamaged: boolean;
   /** The whole body, where it is in memory anyway. */
   readonly body: Buffer | undefined;
   /** The bytes from `start` up to `end`, or to the end if undefined. */
@@ -295,7 +298,7 @@ export class Cache {
   }
 }
 
-function foundInMemory({ body, sha256, modified }: KnownNarInfo, how: Found['how']): Found {
+function foundInMemory({ body, sha256, modified }: KnownNarInfo, how: How): Found {
   return {
     mime: mimeOf('narinfo'),
     size: body.length,
@@ -304,6 +307,7 @@ function foundInMemory({ body, sha256, modified }: KnownNarInfo, how: Found['how
     modified,
     lasting: false,
     how,
+    mayBeDamaged: false,
     ...inMemory(body),
   };
 }
@@ -324,6 +328,7 @@ function foundInNarInfo({ compression, fileHash, fileSize, narHash, narSize }: N
     modified: undefined,
     lasting: hash !== undefined,
     how: 'miss',
+    mayBeDamaged: false,
     body: undefined,
     open: () => {
       throw new TypeError('what is only announced has no bytes');
@@ -343,6 +348,7 @@ function foundInStore(object: StoredObject, coding: string | undefined): Found {
     lasting: isLasting(kind, sha256),
     coding,
     how: 'hit',
+    mayBeDamaged: true,
     body: undefined,
     open: (start, end) => object.reader(start, end ?? size),
     close: () => void object.close().catch(() => {}),
@@ -350,7 +356,7 @@ function foundInStore(object: StoredObject, coding: string | undefined): Found {
 }
 
 /** `download` is held. */
-function foundInDownload(download: Download, kind: ObjectKind, how: Found['how']): Found {
+function foundInDownload(download: Download, kind: ObjectKind, how: How): Found {
   return {
     mime: mimeOf(kind),
     size: download.size,
@@ -360,6 +366,7 @@ function foundInDownload(download: Download, kind: ObjectKind, how: Found['how']
     lasting: isLasting(kind, download.sha256),
     coding: download.coding,
     how,
+    mayBeDamaged: false,
     body: undefined,
     open: (start, end) => download.reader(start, end),
     close: () => download.release(),

@@ -23,8 +23,8 @@ export interface Notice {
   readonly text: string;
 }
 
-/** Where an object came from: from here, fetched for this request, or fetched for another one. */
-export type Origin = 'hit' | 'miss' | 'joined';
+/** How an object was had: it was here, it was fetched for this request, or for another one. */
+export type How = 'hit' | 'miss' | 'joined';
 
 /** One request of a client, when it has ended. */
 export interface Request {
@@ -39,7 +39,7 @@ export interface Request {
   /** Undefined if it got none. */
   readonly status: number | undefined;
   /** Undefined where no object was sent or taken. */
-  readonly how: Origin | 'put' | undefined;
+  readonly how: How | 'put' | undefined;
   /** Whether the client got the whole answer. */
   readonly whole: boolean;
   /** Of an object's body, as they went out. */

@@ -84,7 +84,7 @@ export async function sendFound(
     // is held back until it is known to be right, so that there is time for an error status.
     const first = reader.next();
     first.catch(() => {});
-    if (found.how === 'hit') await first;
+    if (found.mayBeDamaged) await first;
     else if (size === undefined) await within(UNSIZED_MS, first);
     else if (size <= SHORT_BYTES) await within(SHORT_MS, first);
     // For other bodies the headers go out before the first byte, which a slow upstream may delay.

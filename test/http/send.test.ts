@@ -28,7 +28,14 @@ test('a client that leaves while the beginning is read is waited for no longer, 
         return piece;
       };
       const found: Found = {
-        ...{ mime: 'text/plain', size: piece?.length ?? 0, sure: true, sha256: undefined, how: 'hit' },
+        ...{
+          mime: 'text/plain',
+          size: piece?.length ?? 0,
+          sure: true,
+          sha256: undefined,
+          how: 'hit',
+          mayBeDamaged: true,
+        },
         ...{
           modified: undefined,
           lasting: false,
