@@ -75,7 +75,7 @@ export async function startService(
     ...{ netrc: storage.pushNetrc, host: config.listen.host },
     ...{ emit, signal: stopping.signal },
   });
-  await pushToken.use(config.access);
+  await pushToken.reconfigure(config.access);
   const access = new Access(config.access, secrets.tokens, stopping.signal, pushToken);
   const { stallMs } = config.deadlines;
   const handler = createHandler({
@@ -100,13 +100,13 @@ export async function startService(
       if (kindOf(fresh) !== kindOf(secrets)) {
         throw new CacheError('config', '[tls] and its client_ca_file can come or go only at a new start');
       }
-      if (fresh.tls !== undefined) server.replaceTls(fresh.tls);
-      access.replace(next.access, fresh.tokens);
-      await pushToken.use(next.access);
-      uploads.replace(pushRulesOf(next));
-      narInfos.resign(signingOf(next, fresh));
-      scrub?.trust(next);
-      for (const { publicKeys, url } of next.upstreams) upstreams.byOrigin(url)?.trust(publicKeys);
+      if (fresh.tls !== undefined) server.reconfigure(fresh.tls);
+      access.reconfigure(next.access, fresh.tokens);
+      await pushToken.reconfigure(next.access);
+      uploads.reconfigure(pushRulesOf(next));
+      narInfos.reconfigure(signingOf(next, fresh));
+      scrub?.reconfigure(next);
+      upstreams.reconfigure(next.upstreams);
     },
     stop: async (graceMs, diskMs = DISK_MS) => {
       upstreams.hurry();

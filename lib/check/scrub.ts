@@ -77,7 +77,7 @@ export class Scrub {
   }
 
   /** From now on the keys of this configuration count. */
-  trust(config: KeysConfig): void {
+  reconfigure(config: KeysConfig): void {
     this.#keys = new TrustedKeys(config);
   }
 

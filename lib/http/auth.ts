@@ -41,7 +41,7 @@ export class Access {
   }
 
   /** From now on another configuration holds. */
-  replace(config: AccessConfig, tokens: readonly Token[]): void {
+  reconfigure(config: AccessConfig, tokens: readonly Token[]): void {
     this.#policy = policyOf(config, tokens);
   }
 

@@ -32,7 +32,7 @@ export class PushToken implements OwnToken {
   lack: string | undefined;
   readonly #options: PushTokenOptions;
   #url: string | undefined;
-  /** The latest call of {@link use}: what began before it counts for nothing. */
+  /** The latest call of {@link reconfigure}: what began before it counts for nothing. */
   #turn = 0;
   #timer: NodeJS.Timeout | undefined;
   /** What was said last, so that trying again does not repeat it. */
@@ -44,7 +44,7 @@ export class PushToken implements OwnToken {
   }
 
   /** From now on these rules hold. Reads the file anew, or makes it. Never rejects. */
-  async use(access: AccessConfig): Promise<void> {
+  async reconfigure(access: AccessConfig): Promise<void> {
     const turn = this.#begin();
     this.#said = undefined;
     if (access.ownToken) return this.#obtain(turn);

@@ -31,7 +31,7 @@ export interface RunningServer {
   /** For messages, e.g. `http://127.0.0.1:8080`. */
   readonly url: string;
   /** New connections get this certificate; for a server that was started with one. */
-  replaceTls(tls: TlsFiles): void;
+  reconfigure(tls: TlsFiles): void;
   /** Stops accepting; resolves when every answer is finished, or cut off after `graceMs`. */
   stop(graceMs: number): Promise<void>;
   /** Resolves when nothing is done any more for those whose connections are gone. */
@@ -106,7 +106,7 @@ export async function startServer(
   const host = listen.host ?? 'localhost';
   return {
     url: `${tls === undefined ? 'http' : 'https'}://${host.includes(':') ? `[${host}]` : host}:${port}`,
-    replaceTls: (next) => {
+    reconfigure: (next) => {
       if (tls !== undefined) (server as TlsServer).setSecureContext(contextOf(next));
     },
     stop: async (graceMs) => {

@@ -74,8 +74,8 @@ export class NarInfos {
   }
 
   /** From now on other things are signed, or by other keys. */
-  resign(signing: Signing): void {
-    this.served.resign(signing);
+  reconfigure(signing: Signing): void {
+    this.served.reconfigure(signing);
     this.#forgotten++;
     this.#ready.clear();
   }

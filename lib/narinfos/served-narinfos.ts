@@ -54,7 +54,7 @@ export class ServedNarInfos {
   }
 
   /** From now on other things are signed, or by other keys. */
-  resign(signing: Signing): void {
+  reconfigure(signing: Signing): void {
     this.#signing = signing;
   }
 

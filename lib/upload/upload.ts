@@ -47,7 +47,7 @@ export class Uploads {
   }
 
   /** From now on other rules hold. */
-  replace({ trustedKeys, maxBytes }: PushRules): void {
+  reconfigure({ trustedKeys, maxBytes }: PushRules): void {
     this.#trustedKeys = readKeys(trustedKeys);
     this.#maxBytes = maxBytes;
   }

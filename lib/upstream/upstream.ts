@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Deadlines, UpstreamConfig } from '../config/config.ts';
 import { CacheError } from '../errors.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
-import { checkSigned, type Keys, type PublicKey, readKeys, verifyText } from '../nix/signature.ts';
+import { checkSigned, type Keys, readKeys, verifyText } from '../nix/signature.ts';
 import type { Slots } from '../sync/slots.ts';
 import { names, type Resolver } from '../wire/resolve.ts';
 import { httpUrl } from '../wire/urls.ts';
@@ -128,8 +128,8 @@ export class Upstream {
   }
 
   /** From now on these are its keys. */
-  trust(keys: readonly PublicKey[]): void {
-    this.#keys = readKeys(keys);
+  reconfigure({ publicKeys }: Pick<UpstreamConfig, 'publicKeys'>): void {
+    this.#keys = readKeys(publicKeys);
   }
 
   /** What a narinfo's URL of this upstream, or a path relative to its own URL, refers to. */

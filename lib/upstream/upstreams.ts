@@ -1,6 +1,6 @@
 // The upstreams in their order of preference, and the one rule for asking several: the first that has it answers. It
 // is missing only if somebody who is believed to work said so and nobody who is believed to work failed.
-import type { Deadlines } from '../config/config.ts';
+import type { Deadlines, UpstreamConfig } from '../config/config.ts';
 import { CacheError, describe, isCacheError, lacksDescriptors } from '../errors.ts';
 import { type Log, warnSeldom } from '../log.ts';
 import { Until } from '../sync/until.ts';
@@ -107,6 +107,11 @@ export class Upstreams {
     if (failures.length === 1) throw failures[0];
     const code = failures.every((failure) => isCacheError(failure, 'timeout')) ? 'timeout' : 'upstream';
     throw new CacheError(code, failures.map(describe).join('; '), failures[0]);
+  }
+
+  /** From now on these are the keys of those that were there already; whoever comes or goes waits for a new start. */
+  reconfigure(configs: readonly UpstreamConfig[]): void {
+    for (const config of configs) this.byOrigin(config.url)?.reconfigure(config);
   }
 
   /** From now on nobody waits for name servers. */

@@ -180,6 +180,6 @@ test('another configuration holds from the next request on', async () => {
   const request = from('192.0.2.1', basic('', TOKENS.push));
   assert.equal(await verdict(access, request, 'push'), 'may');
   const { access: other } = parseConfig('', { file: '/cache.toml' });
-  access.replace(other, []);
+  access.reconfigure(other, []);
   assert.equal(await verdict(access, request, 'push'), 'unauthorized');
 });
