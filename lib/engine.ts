@@ -80,25 +80,33 @@ export async function createEngine(
   return { storage, scratch, store, upkeep, upstreams, narInfos, fetcher, cache, uploads, close };
 }
 
-export function signingOf({ signing }: Config, { signers }: Secrets): Signing {
+export function signingOf(
+  { signing }: Pick<Config, 'signing'>,
+  { signers }: Pick<Secrets, 'signers'>,
+): Signing {
   return signing && { signers, sign: signing.sign };
 }
 
-export function pushRulesOf({ maxUploadBytes, trustedKeys }: Config): PushRules {
+export function pushRulesOf({
+  maxUploadBytes,
+  trustedKeys,
+}: Pick<Config, 'maxUploadBytes' | 'trustedKeys'>): PushRules {
   return { trustedKeys, maxBytes: maxUploadBytes };
 }
+
+type FolderConfig = Pick<Config, 'cacheDir' | 'durability'>;
 
 /**
  * What is stored, for a command that needs no more than that.
  * @throws CacheError `startup` if there is no such folder
  */
-export async function openStorage(config: Config, log: Log): Promise<CacheStorage> {
+export async function openStorage(config: FolderConfig, log: Log): Promise<CacheStorage> {
   const folder = openFolder(config.cacheDir, log, config);
   await folder.check();
   return folder;
 }
 
 /** Runs a command that changes much of the store, so that a service beside it counts again. */
-export function changing<T>(config: Config, log: Log, run: () => Promise<T>): Promise<T> {
+export function changing<T>(config: FolderConfig, log: Log, run: () => Promise<T>): Promise<T> {
   return openFolder(config.cacheDir, log, config).upkeep.changing(run);
 }

@@ -11,7 +11,7 @@ import { parseUrl } from '../url.ts';
  * The hash part of a store path on the command line.
  * @throws CacheError `config`
  */
-export function hashOperand(storePath: string, { storeDir }: Config): StoreHash {
+export function hashOperand(storePath: string, { storeDir }: Pick<Config, 'storeDir'>): StoreHash {
   const hash = hashIn(storePath, storeDir);
   if (hash !== undefined) return hash;
   const expected = `a store path such as ${storeDir}/00000000000000000000000000000000-name, or its hash`;
