@@ -144,7 +144,8 @@ test('while a file stands in the place of the folder all passes through, and a l
   await writeFile(service.dir, '');
   for (const one of [held, passing, held, passing]) await pull(service.url, one);
   assert.equal((await put(service.url, pushed.narPath, pushed.file)).status, 507);
-  const lines = service.log().match(/ warn .*/g) ?? [];
+  // The count after a start may fall into that time.
+  const lines = (service.log().match(/ warn .*/g) ?? []).filter((line) => !line.includes('be counted'));
   assert.ok(lines.length <= 4, lines.join('\n'));
   await rm(service.dir);
   await rename(away, service.dir);
