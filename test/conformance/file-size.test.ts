@@ -40,9 +40,8 @@ for (const compression of ['none', 'gzip', 'xz', 'zstd'] satisfies Compression[]
   }
 }
 
-test('a large NAR with a wrong FileSize, which is asked for in parts', async (t) => {
+test('a large NAR with a wrong FileSize, which is asked for in parts, from an upstream that gives them and one that tells no length', async (t) => {
   const upstream = await startUpstream(t);
-  const service = await startTestService(t, { upstreams: [upstream.url] });
   for (const by of [-1, MIB]) {
     const size = String(9 * MIB + by);
     const one = makePackage(`large-${by}`, {
@@ -51,11 +50,14 @@ test('a large NAR with a wrong FileSize, which is asked for in parts', async (t)
       fields: { FileSize: size },
     });
     upstream.on(one.narInfoPath, whole(one.narInfo));
-    upstream.on(one.narPath, withRanges(one.file));
-    const { text } = await get(service.url, one.narInfoPath);
-    const nar = await get(service.url, `/${field(text, 'URL')}`);
-    assert.equal(nar.status, 200, nar.text.slice(0, 200));
-    assert.ok(nar.body.equals(one.file));
+    for (const [i, handler] of [withRanges(one.file), chunked(one.file)].entries()) {
+      const service = await startTestService(t, { upstreams: [upstream.url] });
+      upstream.on(one.narPath, handler);
+      const { text } = await get(service.url, one.narInfoPath);
+      const nar = await get(service.url, `/${field(text, 'URL')}`);
+      assert.equal(nar.status, 200, nar.text.slice(0, 200));
+      assert.ok(nar.body.equals(one.file), `with ranges: ${i === 0}`);
+    }
   }
 });
 
