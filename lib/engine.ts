@@ -3,6 +3,7 @@ import { Cache } from './cache.ts';
 import type { Config } from './config/config.ts';
 import type { Secrets } from './config/secrets.ts';
 import { Fetcher } from './download/fetcher.ts';
+import { logSink } from './event-log.ts';
 import type { Log } from './log.ts';
 import { NarInfos } from './narinfos/narinfos.ts';
 import type { Signing } from './narinfos/served-narinfos.ts';
@@ -47,7 +48,8 @@ export async function createEngine(
   { signal, now, quiet = false, resolver, storage: given }: EngineContext,
 ): Promise<Engine> {
   const { storeDir } = config;
-  const upstreams = await createUpstreams(config, { log, signal, now, resolver });
+  const emit = logSink(log);
+  const upstreams = await createUpstreams(config, { emit, signal, now, resolver });
   const storage = given ?? openFolder(config.cacheDir, log, { ...config, quiet });
   const { scratch, store, upkeep } = storage;
   const options = {

@@ -5,6 +5,7 @@ import { FolderSource, hashesIn, type ImportSource, UpstreamSource } from '../ca
 import type { Config } from '../config/config.ts';
 import { upstreamAt } from '../config/upstreams.ts';
 import { CacheError } from '../errors.ts';
+import { logSink } from '../event-log.ts';
 import { printable } from '../log.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import { Breakers } from '../upstream/breaker.ts';
@@ -77,9 +78,11 @@ async function importUrl(
   named: ReadonlyMap<StoreHash, string>,
   tools: Tools,
 ): Promise<Done> {
+  const emit = logSink(tools.progress.log);
   const upstream = await createUpstream(upstreamAt(url, config.upstreams), {
     deadlines: config.deadlines,
-    breakers: new Breakers(tools.progress.log),
+    breakers: new Breakers(emit),
+    emit,
   });
   try {
     return await importAll(config, new UpstreamSource(upstream, tools.signal), named, true, tools);

@@ -15,9 +15,10 @@ export interface Incoming extends AsyncIterable<Buffer> {
 
 /** Who is told how a body fares. */
 export interface Watch {
-  received(bytes: number): unknown;
   delivered(): unknown;
   failed(error: CacheError): unknown;
+  /** So many bytes have come, and no more will. */
+  ended(bytes: number): unknown;
 }
 
 interface BodyOptions {
@@ -73,10 +74,11 @@ export class Body implements Incoming {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
     const stalled = () => new CacheError('timeout', `${this.#label}: no byte for ${this.#stallMs / 1000} s`);
+    let bytes = 0;
     const chunks = untilStalled(this.#response, this.#stallMs, stalled);
     try {
       for await (const chunk of this.#coding === undefined ? chunks : decode(this.#coding, chunks)) {
-        this.#watch.received(chunk.length);
+        bytes += chunk.length;
         yield chunk;
       }
       this.#watch.delivered();
@@ -93,6 +95,7 @@ export class Body implements Incoming {
       throw failure;
     } finally {
       this.#response.destroy();
+      this.#watch.ended(bytes);
     }
   }
 

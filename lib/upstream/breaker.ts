@@ -1,8 +1,8 @@
 // Believes somebody (an upstream, a host that its redirects lead to, a proxy) to be dead after a few failures, so that nobody
 // waits for it any more; believes it to be alive again at its first sign of life. It counts different names: one object
 // that is broken, however often it is asked for, says nothing about the others.
-import { type CacheError, describe, isCacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { type CacheError, isCacheError } from '../errors.ts';
+import type { Emit } from '../events.ts';
 import { WayOut } from './way-out.ts';
 
 /** So many names that failed, or connections that could not be made, with no success between them, open it. */
@@ -18,7 +18,7 @@ export interface Clock {
 
 export class Breaker {
   readonly #name: string;
-  readonly #log: Log;
+  readonly #emit: Emit;
   readonly #clock: Clock;
   /** Of what failed since the last success; never more than open it. */
   readonly #names = new Set<string>();
@@ -26,11 +26,10 @@ export class Breaker {
   /** Since when; undefined while it is closed. */
   #openSince: number | undefined;
   #why: CacheError | undefined;
-  #opened = 0;
 
-  constructor(name: string, log: Log, clock: Clock) {
+  constructor(name: string, emit: Emit, clock: Clock) {
     this.#name = name;
-    this.#log = log;
+    this.#emit = emit;
     this.#clock = clock;
   }
 
@@ -55,11 +54,6 @@ export class Breaker {
     return code === 'timeout' || isCacheError(cause, 'timeout');
   }
 
-  /** How many times it has opened. */
-  get opened(): number {
-    return this.#opened;
-  }
-
   /** `name` is of what was asked for; undefined if it failed before it could be asked for. */
   failed(error: CacheError, name: string | undefined): void {
     this.#why = error;
@@ -73,12 +67,9 @@ export class Breaker {
   trip(error: CacheError): void {
     this.#why = error;
     if (this.open) return;
-    this.#opened++;
     this.#openSince = this.#clock.now();
     this.#forget();
-    this.#log.warn(
-      `${this.#name}: believed dead and passed over, but looked at every few seconds: ${describe(error)}`,
-    );
+    this.#emit({ kind: 'breaker-opened', name: this.#name, error });
   }
 
   succeeded(): void {
@@ -86,7 +77,7 @@ export class Breaker {
     if (this.#openSince === undefined) return;
     const ms = this.#clock.now() - this.#openSince;
     this.#openSince = undefined;
-    this.#log.info(`${this.#name}: alive again after ${Math.round(ms / 1000)} s`);
+    this.#emit({ kind: 'breaker-closed', name: this.#name, ms });
   }
 
   #forget(): void {
@@ -98,17 +89,17 @@ export class Breaker {
 /** What the breakers of one service share. */
 export class Breakers {
   readonly clock: Clock;
-  readonly #log: Log;
+  readonly #emit: Emit;
   readonly #proxies = new Map<string, Breaker>();
   readonly #waysOut = new Map<string, WayOut>();
 
-  constructor(log: Log, now?: () => number, after: Clock['after'] = afterwards) {
-    this.#log = log;
+  constructor(emit: Emit, now?: () => number, after: Clock['after'] = afterwards) {
+    this.#emit = emit;
     this.clock = { now: now ?? (() => performance.now()), after };
   }
 
   make(name: string): Breaker {
-    return new Breaker(name, this.#log, this.clock);
+    return new Breaker(name, this.#emit, this.clock);
   }
 
   /** The one of a proxy, which all upstreams behind it share. */
@@ -120,7 +111,7 @@ export class Breakers {
 
   /** What a proxy leads to, which they all find out together. */
   wayOut(label: string): WayOut {
-    const known = this.#waysOut.get(label) ?? new WayOut(`proxy ${label}`, this.#log);
+    const known = this.#waysOut.get(label) ?? new WayOut(`proxy ${label}`, this.#emit);
     this.#waysOut.set(label, known);
     return known;
   }

@@ -13,7 +13,7 @@ import { newInstance } from './via.ts';
 /** @throws CacheError `config` for certificates that can't be used */
 export async function createUpstreams(
   config: Config,
-  context: Pick<UpstreamsOptions, 'log' | 'signal' | 'now'> & Pick<UpstreamOptions, 'resolver'>,
+  context: Pick<UpstreamsOptions, 'emit' | 'signal' | 'now'> & Pick<UpstreamOptions, 'resolver'>,
 ): Promise<Upstreams> {
   const { deadlines, maxConnections } = config;
   const self = newInstance();
@@ -22,7 +22,8 @@ export async function createUpstreams(
     deadlines,
     self,
     resolver,
-    breakers: new Breakers(context.log, context.now),
+    breakers: new Breakers(context.emit, context.now),
+    emit: context.emit,
     connections: new Connections(maxConnections),
   };
   const all = config.upstreams.map((one) => createUpstream(one, shared));

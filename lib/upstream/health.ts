@@ -1,4 +1,4 @@
-// What is believed of one upstream, from what its requests experience: whether to ask it, and a few numbers. Its failures are
+// What is believed of one upstream, from what its requests experience: whether to ask it. Its failures are
 // its own or those of the proxy before it, which other upstreams may share; each has its breaker. While it is believed dead
 // it is looked at: see looks.ts.
 import { type CacheError, isCacheError, lacksDescriptors } from '../errors.ts';
@@ -7,29 +7,10 @@ import { Looks } from './looks.ts';
 import { Postponement, type Standing } from './standing.ts';
 import { Trials } from './trials.ts';
 
-/** For metrics; counted since the start. */
-interface UpstreamStats {
-  requests: number;
-  /** Bytes of bodies, content codings undone. */
-  bytes: number;
-  /** Failures that tell against the upstream or its proxy, other than a 4xx. */
-  failures: number;
-  /** Narinfos that counted as none, as none of its keys has signed them. */
-  unsigned: number;
-  /** How many times it was believed dead; a dead proxy is not counted. */
-  opened: number;
-  /** Milliseconds from asking to the head of the answer: of the last one, and averaged over about the last ten. */
-  latencyMs: { last: number | undefined; average: number | undefined };
-}
-
 /** A slow upstream that works is not looked at more often than this. */
 const SUSPECT_MS = 10_000;
 
 export class Health {
-  readonly stats: UpstreamStats = {
-    ...{ requests: 0, bytes: 0, failures: 0, unsigned: 0, opened: 0 },
-    latencyMs: { last: undefined, average: undefined },
-  };
   readonly standing: Standing;
   readonly #proxy: Breaker | undefined;
   readonly #probe: () => Promise<unknown>;
@@ -162,27 +143,18 @@ export class Health {
     this.standing.worst(false).failed(error, undefined);
   }
 
-  /** The head of an answer has come, whatever it says; `ms` after it was asked for. */
-  answered(ms?: number): void {
+  /** The head of an answer has come, whatever it says. */
+  answered(): void {
     this.headSeen();
     this.standing.host.succeeded();
     this.#proxy?.succeeded();
     this.#changed();
-    if (ms === undefined) return;
-    const { latencyMs } = this.stats;
-    latencyMs.last = ms;
-    latencyMs.average =
-      latencyMs.average === undefined ? ms : latencyMs.average + (ms - latencyMs.average) / 10;
   }
 
   /** A head has come to a look. */
   headSeen(): void {
     this.#answeredAt = this.#clock.now();
     this.#late.clear();
-  }
-
-  received(bytes: number): void {
-    this.stats.bytes += bytes;
   }
 
   /** An answer that can be believed has come as a whole. */
@@ -196,7 +168,6 @@ export class Health {
   /** `name` is of what was asked for; undefined if no connection could be made to ask. */
   failed(error: unknown, large: boolean, name: string | undefined): void {
     if (!tells(error)) return;
-    this.stats.failures++;
     if (this.#breakerOf(error) === this.#proxy) this.#proxy.failed(error, undefined);
     else {
       if (large && !this.standing.large.open) this.#trials.begin();
@@ -212,7 +183,6 @@ export class Health {
   }
 
   #changed(): void {
-    this.stats.opened = this.standing.opened;
     if (this.good) this.#looks.end();
     else this.#looks.begin();
   }

@@ -116,14 +116,14 @@ export class Parties {
     } else this.#targets.at(url).admit(large, peek);
   }
 
-  /** The head of an answer has come, `ms` after it was asked for. */
-  answered({ own, standing }: Party, response: IncomingMessage, { looking }: Way, ms: number): void {
+  /** The head of an answer has come. */
+  answered({ own, standing }: Party, response: IncomingMessage, { looking }: Way): void {
     this.#wayOut?.reached();
     if (response.statusCode === 429) standing.throttle.refused(response.headers['retry-after']);
     else standing.throttle.succeeded();
     if (!own) standing.host.succeeded();
     else if (looking) this.#health.headSeen();
-    else this.#health.answered(ms);
+    else this.#health.answered();
   }
 
   /** No head has come. */

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Deadlines, UpstreamConfig } from '../config/config.ts';
 import { CacheError } from '../errors.ts';
+import type { Emit } from '../events.ts';
 import { Slots } from '../sync/slots.ts';
 import { DialAgent } from '../wire/agent.ts';
 import { dial } from '../wire/dial.ts';
@@ -26,6 +27,7 @@ interface SenderOptions {
   readonly deadlines: Deadlines;
   readonly breakers: Breakers;
   readonly connections: Connections | undefined;
+  readonly emit: Emit;
   readonly health: Health;
   /** Finds the addresses of names. */
   readonly resolver: Resolver;
@@ -51,7 +53,8 @@ export class Sender {
   readonly #lookSlots = new Slots(4);
   readonly #agent: DialAgent;
   readonly #deadlines: Deadlines;
-  readonly #health: Health;
+  readonly #emit: Emit;
+  readonly #url: string;
   /** Who may answer. */
   readonly parties: Parties;
   readonly #self: string;
@@ -60,9 +63,10 @@ export class Sender {
   readonly #closing = new AbortController();
 
   constructor({ url, credentials, maxConnections, proxy }: UpstreamConfig, options: SenderOptions) {
-    const { ca, deadlines, breakers, connections, health, resolver, self, seen } = options;
+    const { ca, deadlines, breakers, connections, emit, health, resolver, self, seen } = options;
     this.#self = self;
     this.#seen = seen;
+    this.#url = url;
     this.#base = new URL(url);
     if (credentials !== undefined) {
       const { username, password } = credentials;
@@ -78,7 +82,7 @@ export class Sender {
       this.through,
     );
     this.#deadlines = deadlines;
-    this.#health = health;
+    this.#emit = emit;
     const { through } = this;
     const wayOut = proxy && breakers.wayOut(proxy.label);
     this.parties = new Parties({ url, through, health, breakers, deadlines, wayOut });
@@ -138,7 +142,6 @@ export class Sender {
         admit: () => {
           admit();
           sent.at = this.#now();
-          this.#health.stats.requests++;
         },
         connected: () => {
           sent.connected = true;
@@ -152,15 +155,24 @@ export class Sender {
       });
       this.#seen(response, party.own);
       if (party.own) this.#whereabouts.answeredOn(response.socket);
-      this.parties.answered(party, response, way, this.#now() - (sent.at ?? 0));
+      this.#told(sent.at, response.statusCode, undefined);
+      this.parties.answered(party, response, way);
       return response;
     } catch (error) {
+      this.#told(sent.at, undefined, error);
       if (sent.at !== undefined && !this.#closing.signal.aborted)
         this.parties.failed(error, url, party, way, { ...sent, ms: this.#now() - sent.at });
       throw error;
     } finally {
       leave();
     }
+  }
+
+  /** Of what was not sent, nothing is told. */
+  #told(sentAt: number | undefined, status: number | undefined, error: unknown): void {
+    if (sentAt === undefined) return;
+    const ms = this.#now() - sentAt;
+    this.#emit({ kind: 'upstream-request', upstream: this.#url, status, error, ms });
   }
 
   async #turn(throttle: Throttle, ms: number, url: URL, signal: AbortSignal): Promise<() => void> {

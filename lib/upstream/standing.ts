@@ -45,10 +45,6 @@ export class Standing {
     this.host.succeeded();
     this.small.succeeded();
   }
-
-  get opened(): number {
-    return this.host.opened + this.small.opened;
-  }
 }
 
 /** Stands for not having asked now; whoever insists may be answered all the same. */

@@ -3,6 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Deadlines, UpstreamConfig } from '../config/config.ts';
 import { CacheError } from '../errors.ts';
+import type { Emit } from '../events.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
 import { checkSigned, type Keys, readKeys, verifyText } from '../nix/signature.ts';
 import type { Slots } from '../sync/slots.ts';
@@ -29,6 +30,7 @@ export interface UpstreamOptions {
   readonly deadlines: Deadlines;
   /** Of all upstreams: those with the same proxy share what is known of it. */
   readonly breakers: Breakers;
+  readonly emit: Emit;
   /** What this service calls itself towards others of its kind. */
   readonly self?: string;
   /** Finds the addresses of names. */
@@ -72,14 +74,16 @@ export class Upstream {
   readonly required: boolean;
   #keys: Keys;
   readonly #deadlines: Deadlines;
+  readonly #emit: Emit;
   readonly #sender: Sender;
 
   constructor(config: UpstreamConfig, options: UpstreamOptions) {
-    const { ca, deadlines, breakers, connections, resolver = names, self = newInstance() } = options;
+    const { ca, deadlines, breakers, connections, emit, resolver = names, self = newInstance() } = options;
     this.url = config.url;
     this.required = config.required;
     this.#keys = readKeys(config.publicKeys);
     this.#deadlines = deadlines;
+    this.#emit = emit;
     this.parts = new Parts(breakers.clock.now);
     const { proxy } = config;
     const through = proxy === undefined ? '' : ` through proxy ${proxy.label}`;
@@ -94,7 +98,7 @@ export class Upstream {
       const instance = viaOf(response.headers.via).at(-1);
       if (own || instance !== undefined) this.instance = instance;
     };
-    const shared = { ca, deadlines, breakers, connections, resolver, self };
+    const shared = { ca, deadlines, breakers, connections, emit, resolver, self };
     this.#sender = new Sender(config, { ...shared, health, seen });
   }
 
@@ -112,7 +116,7 @@ export class Upstream {
       checkSigned(info, this.#keys, storeDir);
       return this.#keys.length > 0;
     } catch (error) {
-      this.health.stats.unsigned++;
+      this.#emit({ kind: 'narinfo-unsigned', upstream: this.url, storePath: info.storePath });
       throw error;
     }
   }
@@ -175,13 +179,17 @@ export class Upstream {
     const { through } = this.#sender;
     // A failure of another origin, named by a narinfo's URL or a redirect, is not this upstream's.
     const asked = this.#sender.parties.isOwn(url);
+    let failure: CacheError | undefined;
     const watch: Watch = {
-      received: (bytes) => health.received(bytes),
       delivered: () => {
         party.delivered();
         if (asked && !party.own && !way.looking) health.delivered(way.large);
       },
-      failed: (error) => party.failed(error),
+      failed: (error) => {
+        failure = error;
+        party.failed(error);
+      },
+      ended: (bytes) => this.#emit({ kind: 'upstream-body', upstream: this.url, bytes, error: failure }),
     };
     const name = `${url.href}${through}`;
     const refuse = (problem: string, code: 'upstream' | 'refused' | 'not-found' = 'refused') => {

@@ -2,7 +2,7 @@
 // is missing only if somebody who is believed to work said so and nobody who is believed to work failed.
 import type { Deadlines, UpstreamConfig } from '../config/config.ts';
 import { CacheError, describe, isCacheError, lacksDescriptors } from '../errors.ts';
-import { type Log, warnSeldom } from '../log.ts';
+import type { Emit } from '../events.ts';
 import { Until } from '../sync/until.ts';
 import type { Resolver } from '../wire/resolve.ts';
 import { type Candidate, type LookedFor, Lookup, type Outcome } from './lookup.ts';
@@ -15,7 +15,7 @@ export interface UpstreamsOptions {
   readonly deadlines: Deadlines;
   readonly negativeTtlMs: number;
   readonly onUpstreamError: 'error' | 'miss';
-  readonly log: Log;
+  readonly emit: Emit;
   /** What this service calls itself towards others of its kind. */
   readonly self?: string;
   /** Finds the addresses of their names. */
@@ -48,14 +48,12 @@ export class Upstreams {
    */
   readonly misses: Until<Nobody['kind']>;
   readonly #options: UpstreamsOptions;
-  readonly #warnSeldom: ReturnType<typeof warnSeldom>;
 
   constructor(all: readonly Upstream[], options: UpstreamsOptions) {
     this.all = all;
     this.self = options.self ?? newInstance();
     this.misses = new Until(options.now, options.negativeTtlMs, MOST_MISSES);
     this.#options = options;
-    this.#warnSeldom = warnSeldom(options.log);
   }
 
   /** The upstream that stored objects call by this origin, if it is still configured. */
@@ -86,10 +84,8 @@ export class Upstreams {
   }
 
   #warn(upstream: Upstream, error: unknown): void {
-    const message = `upstream ${upstream.url}: ${describe(error)}`;
-    if (lacksDescriptors(error)) this.#warnSeldom('descriptors', message);
-    else if (error instanceof Postponement) this.#warnSeldom(upstream.url, message);
-    else this.#options.log.warn(message);
+    const postponed = error instanceof Postponement;
+    this.#options.emit({ kind: 'upstream-failed', upstream: upstream.url, error, postponed });
   }
 
   /**

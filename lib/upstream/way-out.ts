@@ -1,28 +1,28 @@
 // What a proxy has led to lately. Each destination that it does not lead to is dead by itself; but where that is so of all of
 // them, and there are several, the reason is likely to be the proxy, and is said once.
-import { type CacheError, describe } from '../errors.ts';
-import type { Log } from '../log.ts';
+import type { CacheError } from '../errors.ts';
+import type { Emit } from '../events.ts';
 
 const SEVERAL = 2;
-/** Destinations that a line names. */
+/** Destinations that are told of. */
 const MOST = 4;
 
 export class WayOut {
   readonly #name: string;
-  readonly #log: Log;
+  readonly #emit: Emit;
   /** Since somebody was reached last. */
   readonly #missed = new Set<string>();
   #isSaid = false;
 
-  constructor(name: string, log: Log) {
+  constructor(name: string, emit: Emit) {
     this.#name = name;
-    this.#log = log;
+    this.#emit = emit;
   }
 
   /** An answer has come through it, whatever it says. */
   reached(): void {
     this.#missed.clear();
-    if (this.#isSaid) this.#log.info(`${this.#name}: leads somewhere again`);
+    if (this.#isSaid) this.#emit({ kind: 'proxy-leads', name: this.#name });
     this.#isSaid = false;
   }
 
@@ -31,10 +31,6 @@ export class WayOut {
     if (this.#missed.size < MOST) this.#missed.add(destination);
     if (this.#isSaid || this.#missed.size < SEVERAL) return;
     this.#isSaid = true;
-    const all = [...this.#missed].join(', ');
-    this.#log.warn(
-      `${this.#name}: has led to none of the destinations asked for lately (${all}): it may deny them all, or have no way out ` +
-        `itself: ${describe(error)}`,
-    );
+    this.#emit({ kind: 'proxy-astray', name: this.#name, destinations: [...this.#missed], error });
   }
 }

@@ -18,7 +18,9 @@ test('every certificate of a ca_file must be one, and the file must be there', a
     const caFile = join(folder, 'ca.pem');
     if (text !== undefined) await writeFile(caFile, text);
     (
-      await createUpstream(upstreamConfig('https://a.test', { caFile }), { deadlines: SOON, breakers })
+      await createUpstream(upstreamConfig('https://a.test', { caFile }), {
+        ...{ deadlines: SOON, breakers, emit: () => {} },
+      })
     ).close();
   };
   const refused = (error: unknown) =>

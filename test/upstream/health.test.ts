@@ -19,7 +19,14 @@ import {
 } from '../fixtures/lookups.ts';
 import { deadPort } from '../fixtures/origin.ts';
 import { until } from '../fixtures/patience.ts';
-import { createWorld, SOON, startSilence, startSite, startTunnels } from '../fixtures/upstreams.ts';
+import {
+  createWorld,
+  requestsTo,
+  SOON,
+  startSilence,
+  startSite,
+  startTunnels,
+} from '../fixtures/upstreams.ts';
 
 /** So short that three silences do not take long, and long enough for an answer. */
 const BRIEF = { ...SOON, firstByteMs: 300 };
@@ -167,7 +174,7 @@ test('an upstream that is slow but works is not believed dead, nor looked at for
     await until(() => upstreams.all[0]?.health.suspected === false, 'the look to end');
   }
   assert.equal(looks(), 1, 'and it is not pestered');
-  assert.equal(upstreams.all[0]?.health.stats.failures, 0);
+  assert.equal(upstreams.all[0]?.health.whyNot(false), undefined);
 });
 
 test('only the file that a look asks for first is broken: the upstream is alive', async (t) => {
@@ -296,16 +303,16 @@ test('a dead proxy is told apart from the upstreams behind it, which share what 
   const site = await startSite(t, has);
   const port = await deadPort();
   const proxy = `http://user:secret@127.0.0.1:${port}`;
-  const [a, b] = ['a', 'b'].map((path) => world.upstream(`${site.url}/${path}`, { proxy }));
+  const a = world.upstream(`${site.url}/a`, { proxy });
+  const b = world.upstream(`${site.url}/b`, { proxy });
   const direct = world.upstream(`${site.url}/direct`);
-  const upstreams = world.upstreams([a as Upstream, b as Upstream, direct]);
+  const upstreams = world.upstreams([a, b, direct]);
   for (let i = 0; i < 5; i++) assert.equal(await look(upstreams), direct.url);
-  assert.deepEqual([a?.health.stats.requests, b?.health.stats.requests], [2, 1], 'three failures in all');
-  assert.deepEqual([a?.health.stats.opened, b?.health.stats.opened], [0, 0]);
+  assert.deepEqual([requestsTo(world, a), requestsTo(world, b)], [2, 1], 'three failures in all');
   const changes = world.log.filter((line) => line.includes('believed dead and passed over'));
   assert.equal(changes.length, 1);
   assert.match(changes[0] ?? '', new RegExp(`^warn proxy http://127.0.0.1:${port}: believed dead`));
-  assert.equal(await codeOf(look(world.upstreams([a as Upstream, b as Upstream]))), 'upstream');
+  assert.equal(await codeOf(look(world.upstreams([a, b]))), 'upstream');
 
   await startTunnels(t, port);
   world.pass(1000);
@@ -321,7 +328,7 @@ test('a dead upstream behind a proxy leaves the proxy and the others behind it a
   const alive = world.upstream(site.url, { proxy: proxy.url });
   const upstreams = world.upstreams([dead, alive]);
   for (let i = 0; i < 5; i++) assert.equal(await look(upstreams), alive.url);
-  assert.equal(dead.health.stats.requests, 3);
+  assert.equal(requestsTo(world, dead), 3);
   assert.equal(dead.health.good, false);
   assert.equal(alive.health.good, true);
 });
@@ -341,14 +348,17 @@ test('a dead upstream whose look comes first does not keep its proxy from being 
   assert.equal(await look(upstreams), alive.url);
 });
 
-test('the numbers of an upstream tell what was asked of it', async (t) => {
+test('events tell what was asked of an upstream, and what came', async (t) => {
   const world = createWorld(t);
   const site = await startSite(t, (req, res) => (req.url === '/y' ? broken(req, res) : has(req, res)));
   const upstream = world.upstream(site.url);
   await look(world.upstreams([upstream]), undefined, 'x');
-  await assert.rejects(upstream.get(upstream.resolve('y'), false, world.stopping.signal));
-  assert.deepEqual(upstream.health.stats, {
-    ...{ requests: 2, bytes: 2, failures: 1, unsigned: 0, opened: 0 },
-    latencyMs: { last: 0, average: 0 },
-  });
+  const failed = upstream.get(upstream.resolve('y'), false, world.stopping.signal);
+  await assert.rejects(failed, /answered 500/);
+  const about = { upstream: site.url, error: undefined };
+  assert.deepEqual(world.events, [
+    { kind: 'upstream-request', ...about, status: 200, ms: 0 },
+    { kind: 'upstream-body', ...about, bytes: 2 },
+    { kind: 'upstream-request', ...about, status: 500, ms: 0 },
+  ]);
 });

@@ -8,7 +8,6 @@ import { collect } from '../../lib/bytes/streams.ts';
 import type { Deadlines, UpstreamConfig } from '../../lib/config/config.ts';
 import { parseProxy } from '../../lib/config/proxy.ts';
 import { isCacheError } from '../../lib/errors.ts';
-import { createLog } from '../../lib/log.ts';
 import type { Answer } from '../../lib/upstream/answer.ts';
 import { Breakers } from '../../lib/upstream/breaker.ts';
 import { Upstream } from '../../lib/upstream/upstream.ts';
@@ -17,7 +16,7 @@ import { patiently, until } from '../fixtures/patience.ts';
 import { upstreamConfig } from '../fixtures/upstream-config.ts';
 import { startTunnels } from '../fixtures/upstreams.ts';
 
-const quiet = createLog(() => {});
+const quiet = () => {};
 const never = new AbortController().signal;
 // All that this file asks listens to it, as all that a service asks listens to its stop.
 setMaxListeners(0, never);
@@ -59,7 +58,12 @@ function upstreamAt(
   deadlines = PATIENT,
 ): Upstream {
   const config = upstreamConfig(url, more);
-  const upstream = new Upstream(config, { ca: undefined, deadlines, breakers: new Breakers(quiet) });
+  const upstream = new Upstream(config, {
+    ca: undefined,
+    deadlines,
+    breakers: new Breakers(quiet),
+    emit: quiet,
+  });
   defer(t, () => upstream.close());
   return upstream;
 }

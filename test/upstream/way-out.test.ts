@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseProxy } from '../../lib/config/proxy.ts';
 import { CacheError } from '../../lib/errors.ts';
+import { logSink } from '../../lib/event-log.ts';
 import { WayOut } from '../../lib/upstream/way-out.ts';
 import { get } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
@@ -13,7 +14,7 @@ import { upstreamConfig } from '../fixtures/upstream-config.ts';
 test('that a proxy leads nowhere is said once, of several destinations, and again only when it led somewhere meanwhile', () => {
   const lines: string[] = [];
   const say = (line: string) => void lines.push(line);
-  const way = new WayOut('proxy http://p:1', { info: say, warn: say, error: say });
+  const way = new WayOut('proxy http://p:1', logSink({ info: say, warn: say, error: say }));
   const error = new CacheError('upstream', 'refused: 403');
   for (let i = 0; i < 5; i++) way.missed('a:443', error);
   assert.deepEqual(lines, [], 'one destination may be the reason itself');
