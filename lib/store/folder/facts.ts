@@ -9,7 +9,7 @@ import { hashPartOf } from '../../nix/store-path.ts';
 import { factsOf, narRef } from '../facts.ts';
 import { idOf } from '../object-id.ts';
 import type { Facts } from '../upkeep.ts';
-import { isFlat } from './files.ts';
+import { isBare } from './files.ts';
 import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
 import type { FolderFile } from './walk.ts';
 
@@ -35,7 +35,7 @@ function factsIn({ file, place }: FolderFile, storeDir: string): Facts | undefin
     const stats = fstatSync(fd);
     if (!stats.isFile()) return undefined;
     const known = { bytes: stats.size, usedMs: stats.mtimeMs };
-    if (isFlat(place)) return { ...known, ...flatFacts(fd, stats.size, storeDir) };
+    if (isBare(place)) return { ...known, ...bareFacts(fd, stats.size, storeDir) };
     const head = readAt(fd, 0, Math.min(MAX_HEADER_BYTES, stats.size));
     const { meta, length } = decodeHeader(head);
     const text = () => {
@@ -84,8 +84,8 @@ function openQuietly(file: string): number | undefined {
   }
 }
 
-/** The Go service's narinfos are known by how they begin, its NARs by the narinfos that name them. */
-function flatFacts(fd: number, size: number, storeDir: string): Pick<Facts, 'kind' | 'pushed' | 'ref'> {
+/** Without a header, narinfos are known by how they begin, and NARs by the narinfos that name them. */
+function bareFacts(fd: number, size: number, storeDir: string): Pick<Facts, 'kind' | 'pushed' | 'ref'> {
   const nothing = { kind: 'other', pushed: false, ref: undefined } as const;
   if (size > MAX_NARINFO_BYTES || !beginsLikeNarInfo(readAt(fd, 0, 16))) return nothing;
   const ref = narRef(readAt(fd, 0, size).toString(), 'unknown', storeDir);

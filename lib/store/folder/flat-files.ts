@@ -12,7 +12,7 @@ import { hashInNarName, type NarName, parseObjectName, pathOf } from '../../nix/
 import { readGoNarInfo } from '../go-files.ts';
 import { idOf, isId } from '../object-id.ts';
 import type { ListedObject, ObjectMeta } from '../store.ts';
-import { fileAt, flatPlaceOf, versionOf } from './files.ts';
+import { barePlaceOf, fileAt, versionOf } from './files.ts';
 
 /** The last bytes of an xz file (its format's specification, 2.1.2.4), which nothing pads in a NAR. */
 const XZ_END = Buffer.from('YZ');
@@ -52,7 +52,7 @@ export class FlatFiles {
   }
 
   fileOf(path: string): string {
-    return fileAt(this.#folder, flatPlaceOf(idOf(path)));
+    return fileAt(this.#folder, barePlaceOf(idOf(path)));
   }
 
   async open(path: string): Promise<FlatFile | DamagedFile | undefined> {

@@ -10,7 +10,7 @@ import { pathOf } from '../../nix/object-name.ts';
 import { idOf } from '../object-id.ts';
 import type { ObjectMeta } from '../store.ts';
 import type { Inspected, Pause, Place } from '../upkeep.ts';
-import { fileAt, idAt, isFlat, placeOf, versionOf } from './files.ts';
+import { fileAt, idAt, isBare, placeOf, versionOf } from './files.ts';
 import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
 
 interface Head {
@@ -73,7 +73,7 @@ async function readHead(
   try {
     for await (const piece of piecesAt(0, Math.min(MAX_HEADER_BYTES, bytes)))
       head = Buffer.concat([head, piece]);
-    if (isFlat(place)) {
+    if (isBare(place)) {
       const path = beginsLikeNarInfo(head) ? narInfoPathIn(head, idAt(place)) : undefined;
       return { meta: undefined, bodyAt: 0, damage: undefined, path };
     }

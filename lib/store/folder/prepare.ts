@@ -8,9 +8,9 @@ import { openToWrite, remove, writing } from '../../disk/writing.ts';
 import { CacheError, describe, isErrno } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import type { Beginnings } from './beginnings.ts';
+import { fileInTrash, trashFolder } from './files.ts';
 import { makeFolderIn } from './own.ts';
 import { putBack } from './put-back.ts';
-import { fileInTrash, trashFolder } from './removal.ts';
 import { isSomebodys } from './writer.ts';
 
 const CONSEQUENCE =

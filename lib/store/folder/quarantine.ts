@@ -94,7 +94,7 @@ async function headOf(file: string): Promise<Buffer> {
   }
 }
 
-/** Whether it is the narinfo with that id, whole; one of the Go service has no header that could say that it is not. */
+/** Whether it is the narinfo with that id, whole; one without a header has nothing that could say that it is not. */
 function isNarInfoOf(id: string, bytes: Buffer): boolean {
   const meta = wholeObject(bytes, id);
   if (meta !== undefined) return meta.kind === 'narinfo';

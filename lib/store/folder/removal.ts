@@ -5,11 +5,9 @@
 import { readdirSync, renameSync, statSync, unlinkSync, utimesSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isErrno } from '../../errors.ts';
-import { isId } from '../object-id.ts';
 import type { Removal, Unit } from '../plan.ts';
-import type { Place } from '../upkeep.ts';
 import { breathing, sleep } from './breath.ts';
-import { fileAt, flatPlaceOf, idAt, isFlat, placeOf, placesOf } from './files.ts';
+import { fileAt, fileInTrash, placesOf, trashFolder, trashOf } from './files.ts';
 import { FRESH_MS } from './last-use.ts';
 import { makeFolderInSync } from './own.ts';
 import { putBackSync } from './put-back.ts';
@@ -24,29 +22,10 @@ const BREATH_FILES = 20;
 const SAME_MS = 2;
 /** Nobody takes so long from moving something aside to what becomes of it. */
 const LEFT_MS = 15 * 60_000;
-/** Behind the names of those that have no header, which would be nothing in another place than their own. */
-const FLAT = '.flat';
 
 export interface Removed {
   objects: number;
   bytes: number;
-}
-
-/** The folder for what is on its way out; a start puts back what is left in it, and {@link putBackLeft}. */
-export function trashFolder(folder: string): string {
-  return join(folder, 'trash');
-}
-
-/** Where a NAR lies while it is out of its place. */
-export function trashOf(folder: string, place: Place): string {
-  return join(trashFolder(folder), isFlat(place) ? `${place}${FLAT}` : idAt(place));
-}
-
-/** The file to which what has this name in the trash belongs; undefined if it is not ours. */
-export function fileInTrash(folder: string, name: string): string | undefined {
-  const flat = name.endsWith(FLAT);
-  const id = flat ? name.slice(0, -FLAT.length) : name;
-  return isId(id) ? fileAt(folder, flat ? flatPlaceOf(id) : placeOf(id)) : undefined;
 }
 
 /**

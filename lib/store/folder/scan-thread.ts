@@ -9,7 +9,7 @@ import { Catalogue } from '../catalogue.ts';
 import { astray, type Limits, planRemovals, type Unit } from '../plan.ts';
 import { breathing, sleep } from './breath.ts';
 import { readFacts, readReferences } from './facts.ts';
-import { fileAt, flatPlaceOf, isFlat, placeOf } from './files.ts';
+import { barePlaceOf, fileAt, isBare, placeOf } from './files.ts';
 import { putBackLeft, removeUnits } from './removal.ts';
 import type { Reply, Task } from './scan.ts';
 import { walkFolderSync } from './walk.ts';
@@ -99,10 +99,10 @@ function statsOf(file: string): Stats | undefined {
 
 /** What can't be read is left out, and said in `unreadable`. */
 function catalogueOf(folder: string, storeDir: string, expected: number, unreadable: string[]): Catalogue {
-  const catalogue = new Catalogue(expected, (id, flat) => (flat ? flatPlaceOf(id) : placeOf(id)));
+  const catalogue = new Catalogue(expected, (id, bare) => (bare ? barePlaceOf(id) : placeOf(id)));
   for (const file of breathing(walkFolderSync(folder), BREATH_FILES)) {
     const facts = readFacts(file, storeDir, (why) => unreadable.push(why));
-    if (facts !== undefined) catalogue.add(file.id, isFlat(file.place), facts);
+    if (facts !== undefined) catalogue.add(file.id, isBare(file.place), facts);
   }
   return catalogue;
 }

@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync, statSync } from 'node:fs';
 import { isUnreadable, QUIETLY, storageError, TO_READ } from '../../disk/files.ts';
 import { isCacheError, isErrno } from '../../errors.ts';
 import type { Place } from '../upkeep.ts';
-import { isFlat } from './files.ts';
+import { isBare } from './files.ts';
 import { decodeHeader, HEADER_BYTES } from './header.ts';
 
 /** Undefined for anything else, and for what can't be read. */
@@ -12,7 +12,7 @@ export function readSmall(
   place: Place,
   mostBytes: number,
 ): { readonly path: string; readonly body: Buffer } | undefined {
-  if (isFlat(place)) return undefined;
+  if (isBare(place)) return undefined;
   try {
     const stats = statSync(file, { throwIfNoEntry: false });
     if (stats?.isFile() !== true || stats.size > HEADER_BYTES + mostBytes) return undefined;

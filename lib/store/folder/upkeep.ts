@@ -22,14 +22,14 @@ import type {
 } from '../upkeep.ts';
 import { changing, heeded, lastChange } from './changed-beside.ts';
 import { readFacts } from './facts.ts';
-import { fileAt, placeOf, placesOf } from './files.ts';
+import { fileAt, placeOf, placesOf, trashFolder, trashOf } from './files.ts';
 import type { FolderStore } from './folder-store.ts';
 import { inspectFile } from './inspect.ts';
 import { give } from './own.ts';
 import { Pins } from './pins.ts';
 import { putBack } from './put-back.ts';
 import { dropQuarantined, listQuarantined, readQuarantined, wholeFile } from './quarantine.ts';
-import { removeNar, trashFolder, trashOf } from './removal.ts';
+import { removeNar } from './removal.ts';
 import { countFolder, planFolder } from './scan.ts';
 import { readSmall } from './small.ts';
 import type { Tally } from './tally.ts';

@@ -8,7 +8,7 @@ import { storageError } from '../../disk/files.ts';
 import { isErrno } from '../../errors.ts';
 import { isId } from '../object-id.ts';
 import type { Place } from '../upkeep.ts';
-import { isFlat } from './files.ts';
+import { barePlaceOf, isBare } from './files.ts';
 
 /** A file that may be an object. */
 export interface FolderFile {
@@ -21,13 +21,12 @@ export interface FolderFile {
 /** One of the folders in which objects' files lie. */
 interface Shelf {
   readonly folder: string;
-  readonly flat: boolean;
-  /** What the ids of all in it begin with. */
-  readonly prefix: string;
+  /** What the ids of all in it begin with, and it is called; undefined for the one in which bare files lie. */
+  readonly prefix: string | undefined;
 }
 
 /**
- * All such files, in the order of their names, those of the Go service last.
+ * All such files, in the order of their names, bare ones last.
  * @throws CacheError `storage` if the folder can't be read, or is not there any more
  */
 export function* walkFolderSync(folder: string): Generator<FolderFile> {
@@ -46,22 +45,26 @@ export async function* walkFolder(folder: string, after?: Place): AsyncGenerator
 function* shelvesOf(folder: string): Generator<Shelf> {
   for (let byte = 0; byte < 256; byte++) {
     const prefix = byte.toString(16).padStart(2, '0');
-    yield { folder: join(folder, prefix), flat: false, prefix };
+    yield { folder: join(folder, prefix), prefix };
   }
-  yield { folder, flat: true, prefix: '' };
+  yield { folder, prefix: undefined };
 }
 
 function* filesOf({ folder, prefix }: Shelf, names: readonly string[]): Generator<FolderFile> {
   for (const id of names.filter(isId).sort())
-    yield { place: (prefix === '' ? id : `${prefix}/${id}`) as Place, id, file: join(folder, id) };
+    yield {
+      place: prefix === undefined ? barePlaceOf(id) : (`${prefix}/${id}` as Place),
+      id,
+      file: join(folder, id),
+    };
 }
 
-function isPast({ flat, prefix }: Shelf, after: Place): boolean {
-  return !flat && (isFlat(after) || prefix < after.slice(0, 2));
+function isPast({ prefix }: Shelf, after: Place): boolean {
+  return prefix !== undefined && (isBare(after) || prefix < after.slice(0, 2));
 }
 
 function isBehind({ place }: FolderFile, after: Place): boolean {
-  return isFlat(place) === isFlat(after) ? place > after : isFlat(place);
+  return isBare(place) === isBare(after) ? place > after : isBare(place);
 }
 
 function namesSync(shelf: Shelf): string[] {
@@ -73,7 +76,7 @@ function namesSync(shelf: Shelf): string[] {
 }
 
 /** Of the folders by prefix those are there that something was stored in. */
-function unlessMissing({ flat, folder }: Shelf, error: unknown): string[] {
-  if (!flat && isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
+function unlessMissing({ folder, prefix }: Shelf, error: unknown): string[] {
+  if (prefix !== undefined && isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
   throw storageError(`can't read ${folder}`, error);
 }

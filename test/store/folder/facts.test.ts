@@ -3,7 +3,7 @@ import { stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { readFacts } from '../../../lib/store/folder/facts.ts';
-import { flatPlaceOf, placeOf } from '../../../lib/store/folder/files.ts';
+import { barePlaceOf, placeOf } from '../../../lib/store/folder/files.ts';
 import { Holdings, idOf } from '../../fixtures/holdings.ts';
 import { makePackage } from '../../fixtures/nar.ts';
 
@@ -13,7 +13,7 @@ function setUp(holdings: Holdings) {
   return (path: string, flat = false) => {
     const file = flat ? join(holdings.dir, idOf(path)) : holdings.file(path);
     return readFacts(
-      { id: idOf(path), file, place: (flat ? flatPlaceOf : placeOf)(idOf(path)) },
+      { id: idOf(path), file, place: (flat ? barePlaceOf : placeOf)(idOf(path)) },
       '/nix/store',
     );
   };

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { bytesOf, hashOf } from '../../../lib/check/body.ts';
 import { isCacheError } from '../../../lib/errors.ts';
-import { flatPlaceOf } from '../../../lib/store/folder/files.ts';
+import { barePlaceOf } from '../../../lib/store/folder/files.ts';
 import { inspectFile } from '../../../lib/store/folder/inspect.ts';
 import type { Place } from '../../../lib/store/upkeep.ts';
 import { type Owner, temporaryFolder } from '../../fixtures/defer.ts';
@@ -18,7 +18,7 @@ async function sourceOf(t: Owner) {
   const folder = await temporaryFolder(t);
   const file = join(folder, idOf('x'));
   await writeFile(file, BODY);
-  return { folder, file, place: flatPlaceOf(idOf('x')) };
+  return { folder, file, place: barePlaceOf(idOf('x')) };
 }
 
 test('it is read piece by piece, and whoever checks may wait or end it at each', async (t) => {

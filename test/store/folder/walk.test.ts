@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { isCacheError } from '../../../lib/errors.ts';
-import { flatPlaceOf, placeOf } from '../../../lib/store/folder/files.ts';
+import { barePlaceOf, placeOf } from '../../../lib/store/folder/files.ts';
 import { walkFolder, walkFolderSync } from '../../../lib/store/folder/walk.ts';
 import type { Place } from '../../../lib/store/upkeep.ts';
 import { temporaryFolder } from '../../fixtures/defer.ts';
@@ -11,7 +11,7 @@ import { idOf } from '../../fixtures/holdings.ts';
 
 const IDS = Array.from({ length: 600 }, (_, i) => idOf(String(i))).sort();
 const FLAT = IDS.slice(100, 300);
-const ALL: readonly Place[] = [...IDS.map(placeOf), ...FLAT.map(flatPlaceOf)];
+const ALL: readonly Place[] = [...IDS.map(placeOf), ...FLAT.map(barePlaceOf)];
 
 async function walked(folder: string, after?: Place): Promise<Place[]> {
   const places: Place[] = [];
@@ -40,7 +40,7 @@ test('all objects in the order of their ids, then those of the Go service; nothi
   );
   for (const index of [0, 1, 299, 598, 599, 600, 601, 798, 799])
     assert.deepEqual(await walked(folder, ALL[index]), ALL.slice(index + 1), `behind ${index}`);
-  const gone = flatPlaceOf(idOf('gone'));
+  const gone = barePlaceOf(idOf('gone'));
   assert.deepEqual(
     await walked(folder, gone),
     ALL.slice(IDS.length).filter((place) => place > gone),
