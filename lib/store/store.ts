@@ -93,8 +93,8 @@ export interface Store {
   sync(path: string): Promise<void>;
   /** Whether there was one. */
   delete(path: string): Promise<boolean>;
-  /** Moves the object where nobody is served it, and says why. */
-  setAsideAs(path: string, reason: string): Promise<void>;
+  /** Moves the object where nobody is served it, and says why. Whether there was one. */
+  setAsideAs(path: string, reason: string): Promise<boolean>;
   /** All objects, in any order. */
   list(): AsyncIterable<ListedObject>;
 }

@@ -9,7 +9,7 @@ export class Damaged {
   readonly #tally: Tally;
   readonly #log: Log;
   readonly #warn: ReturnType<typeof warnSeldom>;
-  /** By path: what is damaged and still there, and why. A start finds it out again. */
+  /** By file: what is damaged and still there, and why. A start finds it out again. */
   readonly #left = new Map<string, { readonly version: string; readonly reason: string }>();
 
   constructor(folder: string, tally: Tally, log: Log) {
@@ -19,9 +19,9 @@ export class Damaged {
     this.#warn = warnSeldom(log);
   }
 
-  /** What is wrong with this version, which is still there; undefined if nothing is known to be. */
-  reason(path: string, version: string): string | undefined {
-    const left = this.#left.get(path);
+  /** What is wrong with this version of the file, which is still there; undefined if nothing is known to be. */
+  reason(file: string, version: string): string | undefined {
+    const left = this.#left.get(file);
     return left?.version === version ? left.reason : undefined;
   }
 
@@ -31,7 +31,7 @@ export class Damaged {
    */
   async setAside(path: string, file: string, version: string, reason: string): Promise<boolean> {
     const bytes = await quarantine(this.#folder, path, file, version, reason, this.#log);
-    this.#left.delete(path);
+    this.#left.delete(file);
     if (bytes !== undefined) this.#tally.changed(-1, -bytes);
     return bytes !== undefined;
   }
@@ -42,7 +42,7 @@ export class Damaged {
       await this.setAside(path, file, version, reason);
     } catch (error) {
       if (!isCacheError(error, 'storage')) throw error;
-      this.#left.set(path, { version, reason });
+      this.#left.set(file, { version, reason });
       this.#warn(path, `${error.message}; it is not served`);
     }
   }

@@ -1,34 +1,21 @@
-// The folder of the Go service that this one grew from: flat files named by the SHA-256 of the request path, without a
-// header. They are served as they stand. That service checked nothing, so a NAR whose name is a hash is read once, before it is
-// first served: it may be that of the file or of what is in it, and what can't be told is no damage.
+// The files of the Go service (see ../go-files.ts), served as they stand, where nothing of ours is in their place. That service
+// checked nothing, so a NAR whose name is a hash is read once, before it is first served: it may be that of the file or of what is in
+// it, and what can't be told is no damage.
 import type { Stats } from 'node:fs';
 import { type FileHandle, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openForReading, storageError } from '../../disk/files.ts';
-import { isCacheError } from '../../errors.ts';
+import { CacheError, isCacheError } from '../../errors.ts';
 import { judgeNamed } from '../../nix/named.ts';
 import { hashPartIn } from '../../nix/narinfo.ts';
 import { hashInNarName, type NarName, parseObjectName, pathOf } from '../../nix/object-name.ts';
 import { readGoNarInfo } from '../go-files.ts';
 import { idOf, isId } from '../object-id.ts';
-import type { ListedObject, ObjectMeta } from '../store.ts';
-import { barePlaceOf, fileAt, versionOf } from './files.ts';
+import type { ListedObject } from '../store.ts';
+import { barePlaceOf } from './files.ts';
+import { type FilesOptions, type Found, ObjectFiles } from './object-files.ts';
 
 /** The last bytes of an xz file (its format's specification, 2.1.2.4), which nothing pads in a NAR. */
 const XZ_END = Buffer.from('YZ');
-
-interface FlatFile {
-  readonly file: string;
-  readonly handle: FileHandle;
-  readonly stats: Stats;
-  readonly meta: ObjectMeta;
-}
-
-interface DamagedFile {
-  readonly file: string;
-  readonly version: string;
-  readonly damage: string;
-}
 
 interface Known {
   /** What is wrong with the file; undefined if nothing. */
@@ -37,51 +24,31 @@ interface Known {
   readonly sha256: string | undefined;
 }
 
+const NOTHING = Buffer.alloc(0);
 const NOTHING_KNOWN: Known = { damage: undefined, sha256: undefined };
 
 /** Checked files to remember; forgetting one costs a second reading. */
 const MAX_CHECKED = 100_000;
 
-export class FlatFiles {
+export class FlatFiles extends ObjectFiles {
   readonly #folder: string;
   /** By inode, size, birth and name. */
   readonly #checked = new Map<string, Promise<Known>>();
 
-  constructor(folder: string) {
-    this.#folder = folder;
+  constructor(options: FilesOptions) {
+    super(options, barePlaceOf);
+    this.#folder = options.folder;
   }
 
-  fileOf(path: string): string {
-    return fileAt(this.#folder, barePlaceOf(idOf(path)));
-  }
-
-  async open(path: string): Promise<FlatFile | DamagedFile | undefined> {
-    const file = this.fileOf(path);
-    const handle = await openForReading(file);
-    if (handle === undefined) return undefined;
-    let keep = false;
-    try {
-      const stats = await handle.stat();
-      const name = parseObjectName(path.slice(1), '');
-      if (name === undefined || !stats.isFile()) return undefined;
-      const isTold = name.kind === 'nar' && hashInNarName(name.name) !== undefined;
-      const { damage, sha256 } = isTold ? await this.#check(handle, stats, name.name) : NOTHING_KNOWN;
-      if (damage !== undefined) return { file, damage, version: versionOf(stats) };
-      const meta = {
-        path,
-        kind: name.kind,
-        origin: 'unknown',
-        storedAt: stats.mtime,
-        size: stats.size,
-        sha256,
-      };
-      keep = true;
-      return { file, handle, stats, meta };
-    } catch (error) {
-      throw storageError(`can't read ${file}`, error);
-    } finally {
-      if (!keep) await handle.close();
-    }
+  protected async find(path: string, handle: FileHandle, stats: Stats): Promise<Found | undefined> {
+    const name = parseObjectName(path.slice(1), '');
+    if (name === undefined || !stats.isFile()) return undefined;
+    const isTold = name.kind === 'nar' && hashInNarName(name.name) !== undefined;
+    const { damage, sha256 } = isTold ? await this.#check(handle, stats, name.name) : NOTHING_KNOWN;
+    if (damage !== undefined) throw new CacheError('damaged', damage);
+    const { mtime, size } = stats;
+    const meta = { path, kind: name.kind, origin: 'unknown', storedAt: mtime, size, sha256 };
+    return { meta, bodyAt: 0, begun: NOTHING };
   }
 
   #check(handle: FileHandle, stats: Stats, name: NarName): Promise<Known> {

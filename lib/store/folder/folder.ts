@@ -3,25 +3,45 @@ import { mkdir, readdir, realpath } from 'node:fs/promises';
 import { CacheError, describe } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import type { CacheStorage, PushNetrc } from '../storage.ts';
-import { type FolderOptions, FolderStore } from './folder-store.ts';
+import { Damaged } from './damaged.ts';
+import { FlatFiles } from './flat-files.ts';
+import { FolderStore } from './folder-store.ts';
 import { Hold } from './hold.ts';
+import { Overlay } from './overlay.ts';
 import { makePushNetrc, pushNetrcIn, readPushNetrc } from './push-netrc.ts';
 import { FolderScratch } from './scratch.ts';
 import { Tally } from './tally.ts';
 import { FolderUpkeep } from './upkeep.ts';
+
+export interface FolderOptions {
+  /** `relaxed` leaves it to the kernel when what is stored is on the disk. */
+  readonly durability?: 'full' | 'relaxed';
+  /** Has what is read not count as used; a collection must be able to take it meanwhile. */
+  readonly quiet?: boolean;
+}
 
 export interface Folder extends CacheStorage {
   readonly scratch: FolderScratch;
 }
 
 /** Nothing is read of it, and nothing written. */
-export function openFolder(folder: string, log: Log, options: FolderOptions = {}): Folder {
+export function openFolder(
+  folder: string,
+  log: Log,
+  { durability = 'full', quiet = false }: FolderOptions = {},
+): Folder {
   const tally = new Tally();
   const scratch = new FolderScratch(folder, tally, log);
-  const store = new FolderStore(folder, { ...options, scratch, tally, log });
+  const damaged = new Damaged(folder, tally, log);
+  const files = { folder, damaged, tally, quiet };
+  // What the Go service left in the folder lies under what is ours.
+  const store = new Overlay(new FolderStore({ ...files, scratch, durability, log }), new FlatFiles(files));
   return {
     label: folder,
-    ...{ store, scratch, upkeep: new FolderUpkeep(folder, store, tally), pushNetrc: pushNetrcOf(folder) },
+    store,
+    scratch,
+    upkeep: new FolderUpkeep(folder, damaged, tally),
+    pushNetrc: pushNetrcOf(folder),
     take: async (onForget) => {
       const hold = await Hold.take(folder, { log, onForget });
       try {

@@ -21,9 +21,9 @@ import type {
   Upkeep,
 } from '../upkeep.ts';
 import { changing, heeded, lastChange } from './changed-beside.ts';
+import type { Damaged } from './damaged.ts';
 import { readFacts } from './facts.ts';
 import { fileAt, placeOf, placesOf, trashFolder, trashOf } from './files.ts';
-import type { FolderStore } from './folder-store.ts';
 import { inspectFile } from './inspect.ts';
 import { give } from './own.ts';
 import { Pins } from './pins.ts';
@@ -41,13 +41,13 @@ const BATCH = 32;
 
 export class FolderUpkeep implements Upkeep {
   readonly #folder: string;
-  readonly #store: FolderStore;
+  readonly #damaged: Damaged;
   readonly #tally: Tally;
   readonly #pins: Pins;
 
-  constructor(folder: string, store: FolderStore, tally: Tally) {
+  constructor(folder: string, damaged: Damaged, tally: Tally) {
     this.#folder = folder;
-    this.#store = store;
+    this.#damaged = damaged;
     this.#tally = tally;
     this.#pins = new Pins(folder);
   }
@@ -148,7 +148,7 @@ export class FolderUpkeep implements Upkeep {
     label: string,
     reason: string,
   ): Promise<boolean> {
-    return this.#store.setAside(label, fileAt(this.#folder, place), version, reason);
+    return this.#damaged.setAside(label, fileAt(this.#folder, place), version, reason);
   }
 
   listAside(): Promise<Aside[]> {

@@ -35,7 +35,7 @@ test('what is set aside counts no more, and nothing is known of it', async (t) =
   const { damaged, tally, file, folder, version } = await setUp(t);
   assert.equal(await damaged.setAside(PATH, file, version, 'why'), true);
   assert.deepEqual(tally.totals, { objects: 4, bytes: 93 });
-  assert.equal(damaged.reason(PATH, version), undefined);
+  assert.equal(damaged.reason(file, version), undefined);
   assert.deepEqual(await readdir(folder), ['quarantine']);
 });
 
@@ -46,26 +46,26 @@ test('what has been replaced meanwhile stays, and counts', async (t) => {
   assert.equal(await damaged.setAside(PATH, file, version, 'why'), false);
   await damaged.putAway(PATH, file, version, 'why');
   assert.deepEqual(tally.totals, { objects: 5, bytes: 100 });
-  assert.equal(damaged.reason(PATH, version), undefined);
+  assert.equal(damaged.reason(file, version), undefined);
 });
 
 test('what can not be moved or deleted is known, said once, and forgotten when it could be or is another', async (t) => {
   const { damaged, tally, file, folder, said, version } = await immovable(t);
   await assert.rejects(damaged.setAside(PATH, file, version, 'why'), { code: 'storage' });
-  assert.equal(damaged.reason(PATH, version), undefined);
+  assert.equal(damaged.reason(file, version), undefined);
   for (let i = 0; i < 2; i++) await damaged.putAway(PATH, file, version, 'why');
   assert.equal(said.length, 1);
   assert.match(
     said[0] ?? '',
     /^\/nar\/x\.nar is damaged \(why\) and can't be moved or deleted: .*; it is not served$/,
   );
-  assert.equal(damaged.reason(PATH, version), 'why');
-  assert.equal(damaged.reason(PATH, 'another version'), undefined);
-  assert.equal(damaged.reason('/nar/y.nar', version), undefined);
+  assert.equal(damaged.reason(file, version), 'why');
+  assert.equal(damaged.reason(file, 'another version'), undefined);
+  assert.equal(damaged.reason(`${file}-new`, version), undefined);
   assert.deepEqual(tally.totals, { objects: 5, bytes: 100 });
   await rm(join(folder, 'quarantine'));
   assert.equal(await damaged.setAside(PATH, file, version, 'why'), true);
-  assert.equal(damaged.reason(PATH, version), undefined);
+  assert.equal(damaged.reason(file, version), undefined);
 });
 
 test('what is no trouble of the disk is told to whoever asked', async (t) => {

@@ -1,0 +1,66 @@
+// Two stores as one: what is put goes to the upper one, and what that does not have is looked for in the lower one, to which nobody
+// writes. An object that both have is the upper one's.
+
+import type { Spool } from '../scratch.ts';
+import type { ListedObject, ObjectMeta, PutOptions, Seen, Store, StoredObject } from '../store.ts';
+
+/** What is asked of both. */
+interface Lower extends Omit<Store, 'put' | 'sync' | 'used'> {
+  /** Whether there is such an object: then its use is noted. Never rejects. */
+  noteUse(path: string): Promise<boolean>;
+}
+
+type Upper = Lower & Store;
+
+export class Overlay implements Store {
+  readonly #upper: Upper;
+  readonly #lower: Lower;
+
+  constructor(upper: Upper, lower: Lower) {
+    this.#upper = upper;
+    this.#lower = lower;
+  }
+
+  async open(path: string): Promise<StoredObject | undefined> {
+    return (await this.#upper.open(path)) ?? this.#lower.open(path);
+  }
+
+  async version(path: string): Promise<Seen | undefined> {
+    return (await this.#upper.version(path)) ?? this.#lower.version(path);
+  }
+
+  used(path: string): void {
+    void this.#upper.noteUse(path).then((found) => found || this.#lower.noteUse(path));
+  }
+
+  async isGone(path: string): Promise<boolean> {
+    return (await this.#upper.isGone(path)) && this.#lower.isGone(path);
+  }
+
+  async put(body: Spool | Buffer, meta: ObjectMeta, options: PutOptions): Promise<'stored' | 'exists'> {
+    const put = await this.#upper.put(body, meta, options);
+    const { when } = options;
+    if (put === 'stored' || typeof when === 'string') return put;
+    // It may be the lower one's that is to be replaced: as long as nobody has done so, the upper one has none.
+    if ((await this.#lower.version(meta.path))?.version !== when.version) return put;
+    return this.#upper.put(body, meta, { ...options, when: 'absent' });
+  }
+
+  sync(path: string): Promise<void> {
+    return this.#upper.sync(path);
+  }
+
+  async delete(path: string): Promise<boolean> {
+    const upper = await this.#upper.delete(path);
+    return (await this.#lower.delete(path)) || upper;
+  }
+
+  async setAsideAs(path: string, reason: string): Promise<boolean> {
+    return (await this.#upper.setAsideAs(path, reason)) || this.#lower.setAsideAs(path, reason);
+  }
+
+  async *list(): AsyncIterable<ListedObject> {
+    yield* this.#upper.list();
+    yield* this.#lower.list();
+  }
+}
