@@ -108,7 +108,7 @@ export class FolderStore extends ObjectFiles implements Store {
     const folder = dirname(this.fileOf(path));
     const exists = await syncFolder(folder);
     if (this.#durableFolders.has(folder)) return;
-    // Holds the name of the fan-out folder; without that, the object is a bare file in here.
+    // Syncs the name of the `ab/` folder; without that folder, the object is a bare file in the cache folder itself.
     await syncFolder(this.#folder);
     if (exists) this.#durableFolders.add(folder);
   }
