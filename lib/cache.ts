@@ -224,7 +224,7 @@ export class Cache {
     return this.#found(name, stored);
   }
 
-  /** Whether a NAR of the Go service, which checked nothing, is another file than its narinfo says. It is set aside then. */
+  /** Whether a NAR of unknown origin, which nobody checked, is another file than its narinfo says. It is set aside then. */
   async #isOther({ hash }: FileName & { kind: 'nar' }, object: StoredObject): Promise<boolean> {
     const { origin, path, sha256 } = object.meta;
     if (origin !== 'unknown' || hash === undefined || sha256 === undefined) return false;

@@ -61,7 +61,10 @@ export async function startService(
   // Everything under way listens to this signal: that is no leak.
   setMaxListeners(0, stopping.signal);
   const engine = await createEngine(config, secrets, log, {
-    ...{ signal: stopping.signal, now, resolver, storage: given },
+    signal: stopping.signal,
+    now,
+    resolver,
+    storage: given,
   });
   const { cache, narInfos, storage, upkeep, uploads, upstreams } = engine;
   const hold = await storage.take(() => narInfos.recheck());
@@ -72,14 +75,21 @@ export async function startService(
     });
   const collector = new Collector({ storage, config, emit, signal: stopping.signal });
   const pushToken = new PushToken({
-    ...{ netrc: storage.pushNetrc, host: config.listen.host },
-    ...{ emit, signal: stopping.signal },
+    netrc: storage.pushNetrc,
+    host: config.listen.host,
+    emit,
+    signal: stopping.signal,
   });
   await pushToken.reconfigure(config.access);
   const access = new Access(config.access, secrets.tokens, stopping.signal, pushToken);
   const { stallMs } = config.deadlines;
   const handler = createHandler({
-    ...{ cache, uploads, cacheInfo: config, emit, access, stallMs },
+    cache,
+    uploads,
+    cacheInfo: config,
+    emit,
+    access,
+    stallMs,
     self: upstreams.self,
   });
   const server = await orLetGo(startServer(config.listen, handler, secrets.tls));

@@ -164,7 +164,7 @@ async function copyChecked(
 ): Promise<void> {
   const digest = new Digest();
   const chunks = digest.through(written(counted(piecesOf(body), watch, signal), write));
-  // The Go service checked nothing, and this name is no hash to check against.
+  // A NAR of unknown origin was never checked: where its name is no hash to check it against, it is unpacked.
   const promised = hashInNarName(narName);
   const mustUnpack = info.fileHash === undefined && (promised === undefined || promised === info.narHash);
   if (mustUnpack && isDecodable(info.compression)) await checkUnpacked(info.storePath, info, chunks);

@@ -94,7 +94,9 @@ async function takeNar(one: Offered, options: ImportOptions): Promise<NarName | 
     return uploads.putNar(ending, await body());
   }
   const name: ObjectName & { kind: 'nar' } = {
-    ...{ kind: 'nar', name: `${sha256}.nar${ending}` as NarName, hash: undefined },
+    kind: 'nar',
+    name: `${sha256}.nar${ending}` as NarName,
+    hash: undefined,
   };
   if ((await store.version(pathOf(name))) === undefined) {
     await uploads.check(name, info.fileSize);

@@ -43,7 +43,7 @@ export type VerifyEvent =
 export interface Verified {
   objects: number;
   bytes: number;
-  /** Files of the Go service of which nobody can tell what they are. */
+  /** Objects with which nothing is kept, and of which nobody can tell what they are. */
   unknown: number;
   damaged: number;
   doubtful: number;
@@ -69,7 +69,12 @@ export async function checkAll(options: VerifyOptions): Promise<Verified> {
 
 class Verification {
   readonly result: Verified = {
-    ...{ objects: 0, bytes: 0, unknown: 0, damaged: 0, doubtful: 0, repaired: 0 },
+    objects: 0,
+    bytes: 0,
+    unknown: 0,
+    damaged: 0,
+    doubtful: 0,
+    repaired: 0,
     interrupted: false,
   };
   readonly #options: VerifyOptions;

@@ -99,7 +99,7 @@ export class Checker {
       return this.#narInfo(object, (await bytesOf(object)).toString(), 'unknown');
     const facts = await readNar(object, guessCoding(undefined, head));
     this.#nars.set(id, { version, facts }, 1);
-    // The Go service noted no names, but a NAR's name is a hash: of the file, or of what is packed in it.
+    // No name is kept with it, but a NAR's name is a hash: of the file, or of what is packed in it.
     const hash = sha256FromBytes(Buffer.from(facts.sha256 ?? '', 'hex'));
     const inside = facts.unpacked?.result;
     const hashes = inside !== undefined && 'narHash' in inside ? [hash, inside.narHash] : [hash];

@@ -62,7 +62,8 @@ export class Scrub {
     this.#clock = options.clock ?? REAL;
     this.#keys = new TrustedKeys(config);
     this.#checker = new Checker({
-      ...{ upkeep, storeDir: config.storeDir },
+      upkeep,
+      storeDir: config.storeDir,
       keys: () => this.#keys,
       pause: (bytes) => this.#pause(bytes),
     });

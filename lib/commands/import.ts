@@ -99,8 +99,14 @@ async function importAll(
   { engine, progress, signal }: Tools,
 ): Promise<Done> {
   await importFrom({
-    ...{ engine, config, source, roots, closures, signal },
-    ...{ watch: progress, log: progress.log },
+    engine,
+    config,
+    source,
+    roots,
+    closures,
+    signal,
+    watch: progress,
+    log: progress.log,
   });
   return { lines: [progress.summary('imported')], incomplete: false };
 }
@@ -113,7 +119,11 @@ async function adoptFolder(
 ): Promise<Done> {
   const { storeDir } = config;
   const { lacking, unnamed } = await adopt({
-    ...{ storage: engine, storeDir, folder, watch: progress, signal },
+    storage: engine,
+    storeDir,
+    folder,
+    watch: progress,
+    signal,
     inPlace: await engine.storage.isIn(folder),
   });
   const lines = [progress.summary('took over')];

@@ -83,8 +83,11 @@ export async function main(args: readonly string[]): Promise<number> {
       case 'verify': {
         const { repair = false, sample } = values;
         return verify(await load(), {
-          ...{ repair, sample, log },
-          ...{ out: process.stdout, progress: process.stderr },
+          repair,
+          sample,
+          log,
+          out: process.stdout,
+          progress: process.stderr,
         });
       }
       case 'export':

@@ -44,7 +44,11 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
   const repairer = engine && createRepairer(engine, stop.signal);
   try {
     const done = await checkAll({
-      ...{ upkeep, config, share, repairer, signal: stop.signal },
+      upkeep,
+      config,
+      share,
+      repairer,
+      signal: stop.signal,
       onProgress: (progress) => line.update(progress.done, (elapsedMs) => progressText(progress, elapsedMs)),
       onEvent: (event) => {
         line.clear();

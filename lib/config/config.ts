@@ -79,7 +79,9 @@ export function parseConfig(text: string, { file, env = {} }: { file: string; en
   reportDuplicates(values?.upstreams ?? [], report);
   const access = accessOf(
     {
-      ...{ tokens: values?.tokens, from: values?.push?.from, read: values?.read },
+      tokens: values?.tokens,
+      from: values?.push?.from,
+      read: values?.read,
       trustedProxies: values?.trusted_proxies,
     },
     report,

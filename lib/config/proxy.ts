@@ -32,7 +32,7 @@ export interface Credentials {
   readonly password: string;
 }
 
-// The defaults of the schemes, and what the Go service used: its files must keep their meaning.
+// The defaults of the schemes; a configuration file of any age keeps its meaning.
 const DEFAULT_PORTS = new Map([
   ['http', 80],
   ['https', 443],

@@ -189,7 +189,7 @@ function expectedOf(info: NarInfo, narName: NarName): Expected {
   return canTell(expected) ? expected : { ...expected, otherFileHash: other };
 }
 
-/** The file's hash as the Go service's name for it tells: it may also be made of the NarHash. */
+/** The file's hash as the name of a stored NAR of unknown origin tells: it may also be made of the NarHash. */
 function promisedBeside({ narHash }: NarInfo, narName: NarName): Expected['fileHash'] {
   const promised = hashInNarName(narName);
   return promised === narHash ? undefined : promised;

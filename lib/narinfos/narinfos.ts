@@ -119,7 +119,7 @@ export class NarInfos {
       return known;
     } catch (error) {
       if (!isCacheError(error, 'damaged') && !isCacheError(error, 'invalid')) throw error;
-      // An upstream may have a good one. A file of the Go service, which checked nothing, may have been wrong from the start.
+      // An upstream may have a good one. One of unknown origin, which nobody checked, may have been wrong from the start.
       this.#options.log.warn(`${path} in the store is not usable: ${describe(error)}`);
       return undefined;
     }

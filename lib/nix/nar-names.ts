@@ -106,7 +106,7 @@ export function narPromisedBy(
 
 /**
  * The name under which the NAR of a stored narinfo lies: the one in its URL where that is ours, as in what was pushed (`push`) and
- * in what the Go service kept (`unknown`); else {@link storedNarName}.
+ * in what is of unknown origin (`unknown`); else {@link storedNarName}.
  */
 export function narNameOf(info: NarInfo, origin: string): NarName {
   const ownName = origin === 'push' || origin === 'unknown';

@@ -147,7 +147,7 @@ function unitOf(catalogue: Catalogue, relations: Relations, row: number): Unit {
   const parts = partsOf(catalogue, relations, row).filter((part) => part !== nar);
   const [head, ...others] = parts.map((part) => removal(catalogue, part)) as [Removal, ...Removal[]];
   if (nar === undefined) return [head, ...others];
-  // A file of the Go service has no kind of its own.
+  // An object with which nothing is kept has no kind of its own.
   const narRemoval: Removal = { ...removal(catalogue, nar), kind: 'nar' };
   users[nar] = (users[nar] as number) - 1;
   return users[nar] === 0 ? [head, ...others, narRemoval] : [{ ...head, sharedNar: narRemoval }, ...others];

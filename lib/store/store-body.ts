@@ -31,7 +31,9 @@ export async function storeBody(
     const digest = hash.digest();
     const meta = {
       ...describe(digest),
-      ...{ storedAt: new Date(), size, sha256: digest.toString('hex') },
+      storedAt: new Date(),
+      size,
+      sha256: digest.toString('hex'),
     };
     return await store.put(spool, meta, options);
   } finally {

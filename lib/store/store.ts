@@ -12,12 +12,12 @@ export interface ObjectMeta {
   /** The request path, e.g. `/nar/….nar.xz`. */
   readonly path: string;
   readonly kind: ObjectKind;
-  /** Where it came from: `push`, an upstream's URL, or `unknown` for a file of the Go service. */
+  /** Where it came from: `push`, an upstream's URL, or `unknown` for what another program put there, and nobody checked. */
   readonly origin: string;
   readonly storedAt: Date;
   /** Bytes of the body. */
   readonly size: number;
-  /** SHA-256 of the body in hexadecimal; undefined only for a file of the Go service that promises none. */
+  /** SHA-256 of the body in hexadecimal; undefined only for what is of unknown origin and promises none. */
   readonly sha256: string | undefined;
   /** For a NAR, where known: the NarHash, `sha256:<nix32>`. */
   readonly narHash?: string | undefined;
@@ -63,7 +63,7 @@ export interface PutOptions {
 }
 
 export interface ListedObject extends Omit<ObjectMeta, 'path' | 'kind'> {
-  /** Undefined for a file of the Go service whose name can't be told. */
+  /** Undefined where that is of unknown origin, and can't be told. */
   readonly path: string | undefined;
   readonly lastUse: Date;
 }

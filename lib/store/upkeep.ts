@@ -46,7 +46,7 @@ export interface Inspected extends Located {
   /** With what the store adds; `size` is the body's. */
   readonly bytes: number;
   readonly size: number;
-  /** What the store keeps with it; undefined for an object of the Go service, with which nothing is kept, and where `damage` says why. */
+  /** What the store keeps with it; undefined for one of another program, with which nothing is kept, and where `damage` says why. */
   readonly meta: ObjectMeta | undefined;
   /** What is wrong with that, or with the place; undefined if nothing is. The body may be right all the same. */
   readonly damage: string | undefined;

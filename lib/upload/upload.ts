@@ -126,7 +126,9 @@ export class Uploads {
   async putNar(ending: string, body: AsyncIterable<Buffer>): Promise<NarName> {
     const nameOf = (sha256: Sha256) => `${sha256}.nar${ending}` as NarName;
     const { name } = await this.#putFile(body, (sha256) => ({
-      ...{ kind: 'nar' as const, name: nameOf(sha256), hash: undefined },
+      kind: 'nar' as const,
+      name: nameOf(sha256),
+      hash: undefined,
     }));
     return name;
   }

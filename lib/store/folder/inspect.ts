@@ -58,7 +58,12 @@ async function inspected({ file, handle, place, stats }: Opened, pause: Pause): 
   const piecesAt = (from: number, to: number) => readPieces({ file, handle, pause }, from, to);
   const { bodyAt, ...head } = await readHead(place, bytes, piecesAt);
   return {
-    ...{ place, id: idAt(place), version: versionOf(stats), bytes, size: bytes - bodyAt, ...head },
+    place,
+    id: idAt(place),
+    version: versionOf(stats),
+    bytes,
+    size: bytes - bodyAt,
+    ...head,
     pieces: (from = 0, to = bytes - bodyAt) => piecesAt(bodyAt + from, bodyAt + to),
     close: () => handle.close(),
   };
