@@ -4,8 +4,8 @@
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { Changes } from '../sync/changes.ts';
-import { getRange, type Job, type Task } from './attempt.ts';
 import { MIN_RANGE, RANGE_MS, rangeLength } from './range-length.ts';
+import { getRange, type Job, type Task } from './range-request.ts';
 import type { Claim } from './ranges.ts';
 import type { Attempt, Source, SourceState } from './sources.ts';
 
