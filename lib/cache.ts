@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { atMost, piecesOf, type Reader, readerOf } from './bytes/streams.ts';
 import type { Download } from './download/download.ts';
 import type { Fetcher } from './download/fetcher.ts';
+import type { Held } from './download/growing.ts';
 import { CacheError } from './errors.ts';
 import type { How } from './events.ts';
 import type { NarInfos } from './narinfos/narinfos.ts';
@@ -151,8 +152,9 @@ export class Cache {
       const { value, joined } = await this.#fetcher.fetch(name, via, gone);
       // The object may have been uploaded while the upstreams were asked.
       if (value === undefined) return this.#stored(name);
-      if (value !== 'stored' && value.hold()) {
-        const found = foundInDownload(value, name.kind, joined ? 'joined' : 'miss');
+      const held = value === 'stored' ? undefined : value.hold();
+      if (value !== 'stored' && held !== undefined) {
+        const found = foundInDownload(value, held, name.kind, joined ? 'joined' : 'miss');
         const isToSign = isRealisation(name) && this.#narInfos.served.signsAll && found.coding === undefined;
         return isToSign ? this.#signed(name, found, value) : found;
       }
@@ -355,8 +357,8 @@ function foundInStore(object: StoredObject, coding: string | undefined): Found {
   };
 }
 
-/** `download` is held. */
-function foundInDownload(download: Download, kind: ObjectKind, how: How): Found {
+/** `held` is of the download. */
+function foundInDownload(download: Download, held: Held, kind: ObjectKind, how: How): Found {
   return {
     mime: mimeOf(kind),
     size: download.size,
@@ -368,8 +370,8 @@ function foundInDownload(download: Download, kind: ObjectKind, how: How): Found 
     how,
     mayBeDamaged: false,
     body: undefined,
-    open: (start, end) => download.reader(start, end),
-    close: () => download.release(),
+    open: (start, end) => held.open(start, end),
+    close: () => held.close(),
   };
 }
 

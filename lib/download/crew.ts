@@ -7,7 +7,7 @@ import { Changes } from '../sync/changes.ts';
 import { MIN_RANGE, RANGE_MS, rangeLength } from './range-length.ts';
 import { getRange, type Job, type Task } from './range-request.ts';
 import type { Claim } from './ranges.ts';
-import type { Attempt, Source, SourceState } from './sources.ts';
+import type { RangeRequest, Source, SourceState } from './sources.ts';
 
 export interface CrewTask extends Task {
   readonly connections: number;
@@ -28,7 +28,7 @@ export async function fetchAll(task: CrewTask, first: Job | undefined): Promise<
 /** How often those who have nothing to do look whether others are stuck, which nobody tells. */
 const LOOK_MS = 1000;
 
-type Begun = Job & { readonly attempt: Attempt };
+type Assigned = Job & { readonly request: RangeRequest };
 
 class Crew {
   readonly #task: CrewTask;
@@ -57,7 +57,7 @@ class Crew {
     if (!ranges.complete) throw new CacheError('upstream', 'no source is left');
   }
 
-  async #work(first?: Begun): Promise<void> {
+  async #work(first?: Assigned): Promise<void> {
     for (let job = first ?? (await this.#nextJob()); job !== undefined; ) {
       const succeeded = await this.#do(job);
       this.#busy--;
@@ -67,14 +67,14 @@ class Crew {
   }
 
   /** At once when it is clear what to do: others look for work before its owner has come to it. */
-  #begin(job: Job): Begun {
+  #begin(job: Job): Assigned {
     this.#busy++;
     job.state.workers++;
-    return { ...job, attempt: job.state.begin() };
+    return { ...job, request: job.state.begin() };
   }
 
   /** Waits until there is something to do; undefined when there will be nothing more. `good` has just given what it should. */
-  async #nextJob(good?: SourceState): Promise<Begun | undefined> {
+  async #nextJob(good?: SourceState): Promise<Assigned | undefined> {
     const { ranges, sources } = this.#task;
     while (this.#failure === undefined && !ranges.complete) {
       const state = sources.pick();
@@ -123,9 +123,9 @@ class Crew {
   }
 
   /** Whether it succeeded. Never rejects. */
-  async #do(job: Begun): Promise<boolean> {
+  async #do(job: Assigned): Promise<boolean> {
     const { hashKnown, log, ranges, signal, sources } = this.#task;
-    const { attempt, claim, state } = job;
+    const { claim, request, state } = job;
     const { at } = claim;
     const pace = (bytesPerMs: number) => {
       this.#paces.set(claim, bytesPerMs);
@@ -133,8 +133,8 @@ class Crew {
       if (this.#needsHelp(claim, state)) this.#changes.tell();
     };
     try {
-      await getRange(this.#task, job, attempt, { answered: () => this.#changes.tell(), pace });
-      state.succeeded(attempt);
+      await getRange(this.#task, job, request, { answered: () => this.#changes.tell(), pace });
+      state.succeeded(request);
       return true;
     } catch (error) {
       if (isCacheError(error, 'storage') || isCacheError(error, 'aborted') || signal.aborted) {
@@ -142,9 +142,9 @@ class Crew {
         return false;
       }
       state.delivered.delete(claim);
-      const waited = isCacheError(error, 'timeout') && attempt.answered && claim.at === at;
+      const waited = isCacheError(error, 'timeout') && request.answered && claim.at === at;
       const wasOut = state.out !== undefined;
-      const isNews = state.failed(error, claim.at - at, attempt);
+      const isNews = state.failed(error, claim.at - at, request);
       if (isCacheError(error, 'refused') || !(hashKnown || state.mayGoOn)) state.out ??= error;
       const isOut = state.out !== undefined;
       if (!isOut && waited && state.isDelivering) this.#inOrder(state);

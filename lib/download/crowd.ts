@@ -3,9 +3,9 @@
 
 import { type Flight, Flights } from '../sync/flights.ts';
 import type { Slots } from '../sync/slots.ts';
+import { within } from '../sync/within.ts';
 import { Audience } from './audience.ts';
 import type { Download } from './download.ts';
-import { Endings } from './endings.ts';
 import { Yielding } from './yielding.ts';
 
 interface CrowdOptions {
@@ -17,6 +17,19 @@ interface CrowdOptions {
   readonly shared: readonly Pick<Slots, 'isCrowded' | 'whenCrowded'>[];
 }
 
+/** A download's place among the others. */
+export interface Place {
+  /** Nobody can join it from now on. */
+  close(): void;
+  /** The same, and whoever begins anew waits until it has kept what has come. */
+  end(): void;
+  /** Nobody reads it any more: it may have to give way. */
+  abandoned(): void;
+}
+
+/** No disk needs so long to keep what has come that does not hang; then the next begins from nothing. */
+const ENDING_MS = 5000;
+
 /** A `key` is a path and the way that the request has come. */
 export class Crowd<T> {
   readonly #options: CrowdOptions;
@@ -25,7 +38,8 @@ export class Crowd<T> {
   readonly #running = new Map<string, Download>();
   /** Of the downloads that have not begun. */
   readonly #audiences = new Map<string, Audience>();
-  readonly #endings = new Endings();
+  /** By path, the end of those that have failed or were stopped, and are keeping what has come. */
+  readonly #endings = new Map<string, Promise<void>>();
   readonly #yielding: Yielding;
 
   constructor(options: CrowdOptions) {
@@ -71,9 +85,10 @@ export class Crowd<T> {
     }
   }
 
-  /** When what the one before of that path has got is kept. */
-  over(path: string): Promise<void> {
-    return this.#endings.over(path);
+  /** When what the one before of that path has got is kept, or that takes too long: whoever begins anew goes on from there. */
+  async over(path: string): Promise<void> {
+    const ended = this.#endings.get(path);
+    if (ended !== undefined) await within(ENDING_MS, ended);
   }
 
   /** Somebody waits for a download to begin; until what it answers is called. */
@@ -91,26 +106,33 @@ export class Crowd<T> {
     });
   }
 
-  /** Nobody can join it from now on. */
-  leave(key: string, path: string): void {
+  /** That of a download which is about to begin. */
+  place(key: string, path: string): Place {
+    return {
+      close: () => this.#close(key, path),
+      end: () => this.#end(key, path),
+      abandoned: () => this.#yielding.look(),
+    };
+  }
+
+  #close(key: string, path: string): void {
     this.#flights.drop(key);
     this.#running.delete(path);
   }
 
-  /** The same, and whoever begins anew waits until it has kept what has come. */
-  end(key: string, path: string): void {
+  #end(key: string, path: string): void {
     const download = this.#running.get(path);
-    this.leave(key, path);
-    if (download !== undefined) this.#endings.add(path, download.ended);
-  }
-
-  /** Looks whether one that nobody reads has to give way. */
-  look(): void {
-    this.#yielding.look();
+    this.#close(key, path);
+    if (download === undefined) return;
+    const { ended } = download;
+    this.#endings.set(path, ended);
+    ended.finally(() => {
+      if (this.#endings.get(path) === ended) this.#endings.delete(path);
+    });
   }
 
   /** When none is under way. */
   async idle(): Promise<void> {
-    await Promise.all([this.#flights.idle(), this.#endings.idle()]);
+    await Promise.all([this.#flights.idle(), ...this.#endings.values()]);
   }
 }

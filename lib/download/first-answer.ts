@@ -6,6 +6,7 @@ import type { Answer, Part } from '../upstream/answer.ts';
 import { Postponement } from '../upstream/standing.ts';
 import type { First, Upstreams } from '../upstream/upstreams.ts';
 import type { Via } from '../upstream/via.ts';
+import type { Reputation } from './reputation.ts';
 import type { Source } from './sources.ts';
 import { canTell, type Expected } from './verify.ts';
 
@@ -35,39 +36,42 @@ export type FirstAnswer = First<Here>;
 
 interface Context {
   readonly upstreams: Upstreams;
+  readonly reputation: Pick<Reputation, 'hasGiven'>;
   readonly log: Log;
   readonly signal: AbortSignal;
-  /** Told, before it rejects, that what somebody has is not what was expected. */
+  /** Told that somebody has another body than was expected, and nobody has the right one. */
   readonly unfit: () => Promise<void>;
-  /** Whether it has lately given bytes of it: then it does not lack it, whatever it says. */
-  readonly gaveLately: (source: Source) => boolean;
 }
 
 /** @throws CacheError of those that could not be asked, if nobody else has it */
 export async function firstAnswer(asked: Asked, context: Context): Promise<FirstAnswer> {
-  const { expected, sources } = asked;
+  const { expected } = asked;
   const unfit = new Set<Source>();
-  // The size is what a narinfo says of it that nobody has checked; but nothing tells sooner that what somebody has is something else.
-  const mayBeWrong = expected.fileSize !== undefined && canTell(expected);
-  if (!mayBeWrong) return ask(asked, context, unfit);
-  const first = await ask(asked, { ...context, unfit: async () => {} }, unfit).catch((error: unknown) => {
+  const first = await ask(asked, context, unfit).catch((error: unknown) => {
     return { kind: 'failed' as const, error };
   });
-  const settle = (): FirstAnswer => {
-    if (first.kind === 'failed') throw first.error;
-    return first;
-  };
-  if (first.kind === 'found' || unfit.size === 0 || context.signal.aborted) return settle();
-  const again = {
-    ...asked,
-    sources: sources.filter((source) => unfit.has(source)),
-    expected: { ...expected, fileSize: undefined },
-    part: undefined,
-  };
-  const other = await ask(again, { ...context, unfit: async () => {} }, new Set()).catch(() => undefined);
-  if (other?.kind === 'found') return { ...other, value: { ...other.value, sized: 'otherwise' } };
-  await context.unfit();
-  return settle();
+  if (first.kind !== 'found' && unfit.size > 0 && !context.signal.aborted) {
+    // The size is what a narinfo says of it that nobody has checked; but nothing tells sooner that what somebody has is something else.
+    const mayBeRight = expected.fileSize !== undefined && canTell(expected);
+    const other = mayBeRight ? await askOtherwise(asked, context, [...unfit]) : undefined;
+    if (other !== undefined) return other;
+    await context.unfit();
+  }
+  if (first.kind === 'failed') throw first.error;
+  return first;
+}
+
+/** What those have that have something of another size. */
+async function askOtherwise(
+  asked: Asked,
+  context: Context,
+  sources: readonly Source[],
+): Promise<FirstAnswer | undefined> {
+  const expected = { ...asked.expected, fileSize: undefined };
+  const again = { ...asked, sources, expected, part: undefined };
+  const other = await ask(again, context, new Set()).catch(() => undefined);
+  if (other?.kind !== 'found') return undefined;
+  return { kind: 'found', value: { ...other.value, sized: 'otherwise' } };
 }
 
 /** `unfit` gets those that have another file than was expected. */
@@ -94,8 +98,7 @@ async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<
     });
     if (answer === 'strange') return undefined;
     if (answer === undefined) {
-      const isAway = context.gaveLately(source);
-      if (isAway)
+      if (context.reputation.hasGiven(source))
         throw new CacheError('upstream', `${label}: says that it has no such thing, of which it gave bytes`);
       saysNo = true;
       return undefined;
@@ -122,15 +125,11 @@ async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<
     discard: ({ answer }: Here) => answer.body.destroy(),
     signal,
   };
-  const first = await upstreams.first(candidates, lookedFor).catch(async (error) => {
-    if (unfits.length > 0) await context.unfit();
-    throw error;
-  });
+  const first = await upstreams.first(candidates, lookedFor);
   if (first.kind === 'found') return first;
   const isSure = first.kind === 'missing' && askedAll;
   const required = sources.some(({ upstream }) => upstream.required);
   if (unfits.length > 0) {
-    await context.unfit();
     // Nobody has it right. While somebody was not asked, that is no more than a failure of those who were.
     return isSure ? { kind: 'unsure' } : upstreams.fail(unfits, required);
   }

@@ -2,59 +2,97 @@
 // piece stays hidden until somebody has said that the whole is right; whoever reads less than that waits for nothing but bytes.
 
 import type { Reader } from '../bytes/streams.ts';
-import { CacheError } from '../errors.ts';
 import type { Spool } from '../store/scratch.ts';
 import { Changes } from '../sync/changes.ts';
 import { commonPrefix } from './common-prefix.ts';
+import { HeldReader } from './held-reader.ts';
 import { Overflow } from './overflow.ts';
 import { type Lent, Pieces } from './pieces.ts';
+import { Readership } from './readership.ts';
 
 /** How much of the file stays hidden when its front comes to the end at once, or when nobody knows where that is. */
 const LAST_BYTES = 64 * 1024;
 
-/** Somebody's place in the file. Close it. */
-interface Cursor {
+/** How it stands with the file. */
+export type State =
+  /** More of it comes. */
+  | { readonly kind: 'growing' }
+  /** No more comes, and nobody has said yet whether it is right. */
+  | { readonly kind: 'filled' }
+  /** No more comes, and it is not all. Another file may come in its place. */
+  | { readonly kind: 'broken' }
+  /** It is all there and right. Up to `trusted`, readers of the file that was here before have seen nothing but right bytes. */
+  | { readonly kind: 'complete'; readonly trusted: number }
+  /** It will never be there. */
+  | { readonly kind: 'failed'; readonly error: Error };
+
+/** A place in the file that keeps what is behind it readable. Close it. */
+export interface Cursor {
   readonly at: number;
   /** Some of the bytes from here up to `end`, which are there; lent until the next call. */
   read(end: number): Promise<Buffer>;
   close(): void;
 }
 
-export class Growing {
-  /** Called when nobody reads it any more, and at its end. */
-  onAbandoned: () => void = () => {};
+/** Keeps all of the file readable for somebody who is about to read. Open it or close it, once. */
+export interface Held {
+  /**
+   * The bytes from `start` up to `end`, or to the end if undefined, as they arrive; fails if the whole fails. The last of
+   * the file come when the whole is known to be right; a part that ends before them need not wait for that.
+   */
+  open(start: number, end: number | undefined): Reader;
+  close(): void;
+}
+
+interface GrowingOptions {
   /** Bytes of the finished file; undefined while nobody can tell. */
   readonly size: number | undefined;
-  readonly #onFull: (reason: string) => void;
-  readonly #isJudged: boolean;
-  #spool: Overflow;
-  #front = 0;
-  /** How far readers may read now. */
-  #visible = 0;
-  #state: 'growing' | 'complete' | Error = 'growing';
-  readonly #changes = new Changes();
-  readonly #cursors = new Set<{ at: number }>();
-  readonly #pieces = new Pieces();
-  /** Whoever fills it and whoever reads it; the last one closes the spool. */
-  #users = 1;
-  /** Readers to come: {@link hold} without {@link reader}. */
-  #holds = 0;
-  #everHeld = false;
-  /** How far any reader has come. */
-  #shown = 0;
-  /** Up to here readers of the former spool have seen nothing but right bytes. */
-  #trusted = Number.POSITIVE_INFINITY;
+  /** Whether it may turn out to be wrong. */
+  readonly isJudged: boolean;
+  /** Called once, when the disk takes no more of it. */
+  readonly onFull?: (reason: string) => void;
+  /** Called when the last of those who read it has left. */
+  readonly onAbandoned?: () => void;
+}
 
-  /** `isJudged`: whether it may turn out to be wrong. */
-  constructor(spool: Spool, size: number | undefined, onFull: (reason: string) => void, isJudged = true) {
-    this.size = size;
-    this.#isJudged = isJudged;
-    this.#onFull = onFull;
+export class Growing {
+  readonly #options: GrowingOptions;
+  #spool: Overflow;
+  #state: State = { kind: 'growing' };
+  #front = 0;
+  #visible = 0;
+  #shown = 0;
+  /** Of front and state. */
+  readonly #changes = new Changes();
+  readonly #readership = new Readership();
+  readonly #cursors = new Set<{ readonly at: number }>();
+  readonly #pieces = new Pieces();
+
+  constructor(spool: Spool, options: GrowingOptions) {
+    this.#options = options;
     this.#spool = this.#overflow(spool);
   }
 
   #overflow(spool: Spool): Overflow {
-    return new Overflow(spool, { onFull: this.#onFull, front: () => this.#front });
+    const { onFull = () => {} } = this.#options;
+    return new Overflow(spool, { onFull, front: () => this.#front });
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  get front(): number {
+    return this.#front;
+  }
+
+  get size(): number | undefined {
+    return this.#options.size;
+  }
+
+  /** How far readers may read now. */
+  get visible(): number {
+    return this.#visible;
   }
 
   /** How far any reader has come. */
@@ -62,8 +100,19 @@ export class Growing {
     return this.#shown;
   }
 
-  get front(): number {
-    return this.#front;
+  /** A reader has come so far. */
+  show(at: number): void {
+    this.#shown = Math.max(this.#shown, at);
+  }
+
+  /** Whether whoever read it, or was about to, has left. */
+  get isAbandoned(): boolean {
+    return this.#readership.state === 'abandoned';
+  }
+
+  /** Whether it passes through memory, for want of disk. */
+  get isPassing(): boolean {
+    return this.#spool.full;
   }
 
   /** The spool, once all that was written is in it; undefined if the disk could not take it. */
@@ -72,16 +121,7 @@ export class Growing {
     return this.#spool.file;
   }
 
-  /** Whether whoever read it, or was about to, has left. */
-  get isAbandoned(): boolean {
-    return this.#everHeld && this.#users <= 1;
-  }
-
-  /** Whether it passes through memory, for want of disk. */
-  get isPassing(): boolean {
-    return this.#spool.full;
-  }
-
+  /** @throws CacheError `aborted` if it was stopped before there was room */
   write(chunk: Uint8Array, at: number): Promise<void> {
     return this.#spool.write(chunk, at);
   }
@@ -95,24 +135,28 @@ export class Growing {
   advance(front: number): void {
     if (front <= this.#front) return;
     this.#front = front;
+    const { isJudged, size } = this.#options;
     // What completes the file waits for the verdict, so that a wrong body that came at once is never seen at all.
     // Any piece may be that one where nobody has told the size.
-    const mayBeLast = front === this.size || (this.size === undefined && this.#isJudged);
+    const mayBeLast = front === size || (size === undefined && isJudged);
     this.#visible = Math.max(this.#visible, mayBeLast ? front - LAST_BYTES : front);
-    this.wake();
+    this.#changes.tell();
+  }
+
+  /** No more comes of those who have filled it: that is all of it, or not. */
+  end(kind: 'filled' | 'broken'): void {
+    this.#become({ kind });
   }
 
   /** All of it is there and right. */
   complete(): void {
-    this.#state = 'complete';
     this.#visible = this.#front;
-    this.wake();
+    this.#become({ kind: 'complete', trusted: Number.POSITIVE_INFINITY });
   }
 
   /** It will never be there: every reader fails. */
   fail(error: Error): void {
-    this.#state = error;
-    this.wake();
+    this.#become({ kind: 'failed', error });
   }
 
   /**
@@ -120,28 +164,33 @@ export class Growing {
    * not notice; the others fail, and if there are or were any, `misled` is called before that.
    */
   async replace(spool: Spool, size: number, misled: () => void): Promise<void> {
-    this.#trusted = await commonPrefix(this.#spool, spool, Math.min(this.#shown, size));
-    if (this.#shown > this.#trusted) misled();
+    const trusted = await commonPrefix(this.#spool, spool, Math.min(this.#shown, size));
+    if (this.#shown > trusted) misled();
     const former = this.#spool;
     this.#spool = this.#overflow(spool);
     this.#pieces.forget();
     this.#front = size;
-    this.complete();
+    this.#visible = size;
+    this.#become({ kind: 'complete', trusted });
     // Nothing depends on the outcome: nobody reads it any more.
     await former.close().catch(() => {});
   }
 
-  /** Has everybody look again who waits for a change. */
-  wake(): void {
+  #become(state: State): void {
+    this.#state = state;
     this.#changes.tell();
   }
 
-  /** Resolves at the next {@link wake}, which every change of front or state is. */
+  /** Has everybody look again who waits for a change. */
+  look(): void {
+    this.#changes.tell();
+  }
+
+  /** Resolves when front or state is another, or at the next {@link look}. */
   change(): Promise<void> {
     return this.#changes.next();
   }
 
-  /** A place in the file that keeps what is behind it readable. */
   cursor(start: number): Cursor {
     const place = { at: start };
     let lent: Lent | undefined;
@@ -167,85 +216,51 @@ export class Growing {
   }
 
   #passed(): void {
-    // A reader to come wants it from the start.
-    if (!this.#spool.full || this.#holds > 0 || !this.#everHeld) return;
+    if (!this.#spool.full || this.#readership.needsAll) return;
     let position = this.#front;
     for (const { at } of this.#cursors) position = Math.min(position, at);
     this.#spool.passed(position);
   }
 
   /**
-   * Keeps the bytes readable for one {@link reader}, or until {@link release}. False if it is too late for that.
+   * Undefined if it is too late to read it from here.
    * @throws the failure, if it has failed
    */
-  hold(): boolean {
-    if (this.#state instanceof Error) throw this.#state;
-    if (this.#users === 0 || !this.#spool.whole) return false;
-    this.#users++;
-    this.#holds++;
-    this.#everHeld = true;
-    return true;
+  hold(): Held | undefined {
+    if (this.#state.kind === 'failed') throw this.#state.error;
+    if (this.#readership.state === 'over' || !this.#spool.whole) return undefined;
+    this.#readership.came();
+    return {
+      open: (start, end) => {
+        this.#readership.began();
+        return new HeldReader(this, start, end, () => {
+          this.#readership.left();
+          this.#left();
+        });
+      },
+      close: () => {
+        this.#readership.turnedAway();
+        this.#left();
+      },
+    };
   }
 
-  /** Gives up a {@link hold}. */
-  release(): void {
-    this.#holds--;
-    this.leave();
+  /** Whoever filled it, or has asked somebody to, is done with it. */
+  done(): void {
+    this.#readership.filled();
+    this.#left();
   }
 
-  /** Whoever filled it, or read it, has done so. */
-  leave(): void {
-    this.#users--;
+  #left(): void {
     this.#passed();
-    // Nothing depends on the outcome: the bytes are kept already, or not wanted.
-    if (this.#users === 0) {
+    const { state } = this.#readership;
+    if (state === 'over') {
       this.#pieces.forget();
+      // Nothing depends on the outcome: the bytes are kept already, or not wanted.
       this.#spool.close().catch(() => {});
     }
-    if (this.isAbandoned) this.onAbandoned();
-    this.wake();
-  }
-
-  /**
-   * The bytes from `start` up to `end`, or to the end if undefined, as they arrive; fails if the whole fails. The last of
-   * the file come when the whole is known to be right; a part that ends before them need not wait for that. Takes over one
-   * {@link hold}.
-   */
-  reader(start: number, end: number | undefined): Reader {
-    const cursor = this.cursor(start);
-    this.#holds--;
-    const last = end ?? this.size;
-    let spool = this.#spool;
-    let open = true;
-    const close = () => {
-      if (!open) return;
-      open = false;
-      cursor.close();
-      this.leave();
-    };
-    const next = async (): Promise<Buffer | undefined> => {
-      while (open) {
-        const { at } = cursor;
-        // Before the front, because a client should stop at its known end and not wait for what comes after.
-        if (at === last) break;
-        if (this.#state instanceof Error) throw this.#state;
-        if (spool !== this.#spool) {
-          if (at > start && at > this.#trusted)
-            throw new CacheError('upstream', 'the first source sent wrong bytes');
-          spool = this.#spool;
-        }
-        const visible = Math.min(this.#visible, end ?? Number.POSITIVE_INFINITY);
-        if (at < visible) {
-          const bytes = await cursor.read(visible);
-          this.#shown = Math.max(this.#shown, cursor.at);
-          return bytes;
-        }
-        if (this.#state === 'complete') break;
-        await this.change();
-      }
-      close();
-      return undefined;
-    };
-    return { next, close };
+    if (state === 'abandoned') this.#options.onAbandoned?.();
+    // A reader may have been closed while it waits.
+    this.#changes.tell();
   }
 }

@@ -11,14 +11,8 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via } from '../upstream/via.ts';
 import { fileSource } from './file-sources.ts';
-import type { Source } from './sources.ts';
+import type { Source, Wanted } from './sources.ts';
 import { canTell, type Expected } from './verify.ts';
-
-/** What is known of a body that is not here, and who may have it. */
-export interface Wanted {
-  readonly sources: readonly Source[];
-  readonly expected: Expected;
-}
 
 interface WantedNar extends Wanted {
   /** Under which it is to be stored, as far as that can be told. */

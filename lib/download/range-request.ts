@@ -1,9 +1,9 @@
-// One try to get a range from a source: asks, sees that the answer fits, and writes what comes of it at its offset.
+// One request for a range to a source: asks, sees that the answer fits, and writes what comes of it at its offset.
 import { CacheError } from '../errors.ts';
 import type { Answer, Part } from '../upstream/answer.ts';
 import { Meter } from './meter.ts';
 import type { Claim, Ranges } from './ranges.ts';
-import { type Attempt, PROGRESS_BYTES, type SourceState, type Sources } from './sources.ts';
+import { PROGRESS_BYTES, type RangeRequest, type SourceState, type Sources } from './sources.ts';
 
 export interface Task {
   readonly ranges: Ranges;
@@ -45,14 +45,19 @@ const CRAWL = 1 / 10;
  * has come is in the claim, whether it ends or fails.
  * @throws CacheError of the source, `storage` or `aborted`
  */
-export async function getRange(task: Task, job: Job, attempt: Attempt, listener: Listener): Promise<void> {
+export async function getRange(
+  task: Task,
+  job: Job,
+  request: RangeRequest,
+  listener: Listener,
+): Promise<void> {
   const { hashKnown, ranges, signal, size } = task;
   const { state, claim, answer: given } = job;
   const { label } = state.source;
   const from = claim.at;
-  const answer = given ?? (await state.source.ask(signal, partOf(task, job, attempt)));
+  const answer = given ?? (await state.source.ask(signal, partOf(task, job, request)));
   if (answer === undefined) throw new CacheError('not-found', `${label}: says that it has no such thing`);
-  attempt.answered = true;
+  request.answered = true;
   // The first answer was asked for before there was a download that could end.
   const cut = () => answer.body.destroy();
   signal.addEventListener('abort', cut);
@@ -67,7 +72,7 @@ export async function getRange(task: Task, job: Job, attempt: Attempt, listener:
     }
     if (ranges.endless && answer.size !== undefined) ranges.endsAt(answer.size);
     // A whole body says nothing where it was asked for.
-    if (answer.partial || (given === undefined && !attempt.whole)) state.answersRanges = answer.partial;
+    if (answer.partial || (given === undefined && !request.whole)) state.answersRanges = answer.partial;
     listener.answered();
     await write(task, job, answer, listener);
   } finally {
@@ -87,7 +92,7 @@ export async function getRange(task: Task, job: Job, attempt: Attempt, listener:
 }
 
 /** What to ask for; undefined for all of it. */
-function partOf({ ranges }: Task, { state, claim }: Job, { whole }: Attempt): Part | undefined {
+function partOf({ ranges }: Task, { state, claim }: Job, { whole }: RangeRequest): Part | undefined {
   // Where nobody knows the end it may be just here, and behind it there is nothing to ask for.
   const start = ranges.endless ? Math.max(claim.at - 1, 0) : claim.at;
   const toTheEnd = whole || claim.end === Number.POSITIVE_INFINITY || state.answersRanges === false;

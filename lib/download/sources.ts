@@ -3,6 +3,7 @@ import { CacheError, isCacheError } from '../errors.ts';
 import type { Answer, Part } from '../upstream/answer.ts';
 import type { Need, Upstream } from '../upstream/upstream.ts';
 import type { Claim } from './ranges.ts';
+import type { Expected } from './verify.ts';
 
 /** One place that may have the body. */
 export interface Source {
@@ -22,7 +23,13 @@ export interface Source {
   ask(signal: AbortSignal, part?: Part, need?: Need): Promise<Answer | undefined>;
 }
 
-/** Attempts in a row without real progress after which a source is given up, if it has given nothing yet, or answers. */
+/** A body that is not here: what is known of it, and who may have it. */
+export interface Wanted {
+  readonly sources: readonly Source[];
+  readonly expected: Expected;
+}
+
+/** Requests in a row without real progress after which a source is given up, if it has given nothing yet, or answers. */
 const MAX_FAILURES = 6;
 /** So many of these is one that has had all its time and did not even begin: five more such waits are too long for a reader. */
 const SILENCE = 2;
@@ -46,7 +53,7 @@ const RETURN_MS = 15_000;
 const LAST_RESORT = 0.8;
 
 /** One request to a source, from when it is clear that it will be asked until all has come or nothing more does. */
-export interface Attempt {
+export interface RangeRequest {
   /** Which of all that were made of this source. */
   readonly number: number;
   /** Whether it asks for the whole, though a part is wanted. */
@@ -86,9 +93,9 @@ export class SourceState {
   #seen = false;
   /** Whether its ETag or date is known to tell nothing. */
   #varies = false;
-  #attempts = 0;
+  #requests = 0;
   #begunAt = 0;
-  /** The last attempt that had begun when the last failure was counted. */
+  /** The last request that had begun when the last failure was counted. */
   #counted = 0;
   /** Failures for which its pauses have grown. */
   #pauses = 0;
@@ -161,18 +168,18 @@ export class SourceState {
     return this.#wholes === 'wanted' || this.#wholes === 'asked';
   }
 
-  begin(): Attempt {
+  begin(): RangeRequest {
     const whole = this.asksWhole;
     if (whole) this.#wholes = 'asked';
     this.#begunAt = performance.now();
-    return { number: ++this.#attempts, whole, answered: false };
+    return { number: ++this.#requests, whole, answered: false };
   }
 
-  /** An attempt that brought `bytes` has failed. Whether that is news, and not the same failure that others had with it. */
-  failed(error: unknown, bytes: number, { number, whole, answered }: Attempt): boolean {
+  /** A request that brought `bytes` has failed. Whether that is news, and not the same failure that others had with it. */
+  failed(error: unknown, bytes: number, { number, whole, answered }: RangeRequest): boolean {
     const isNews = number > this.#counted;
     if (isCacheError(error, 'not-found')) {
-      this.#counted = this.#attempts;
+      this.#counted = this.#requests;
       this.#absent(error);
       return isNews;
     }
@@ -184,7 +191,7 @@ export class SourceState {
     if (!whole && answered && !this.isDelivering) this.#barren = bytes > 0 ? 0 : this.#barren + 1;
     // What was under way when it failed for others has failed with them.
     if (isNews) {
-      this.#counted = this.#attempts;
+      this.#counted = this.#requests;
       this.#pauses = brought ? 1 : this.#pauses + 1;
       const isSilence = !answered && isCacheError(error, 'timeout');
       this.failures = brought ? 1 : this.failures + (isSilence ? SILENCE : 1);
@@ -222,7 +229,7 @@ export class SourceState {
     return [...this.delivered.values()].some((at) => at > lately);
   }
 
-  succeeded({ number, whole }: Attempt): void {
+  succeeded({ number, whole }: RangeRequest): void {
     const { parts } = this.source.upstream;
     if (whole) {
       this.#wholes = 'wanted';

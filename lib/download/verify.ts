@@ -46,30 +46,48 @@ export interface Arrived {
   readonly proof?: JudgedNamed['proof'];
 }
 
-/** How the filling of the file stands. */
-export interface Filling {
-  state: 'running' | 'ended' | 'failed';
-  /** Whoever wants to know if what is there is all of it. Undefined if that shows only after the end. */
-  question?: ((isAll: boolean | undefined) => void) | undefined;
+/** A question from those who fill a file to whoever judges it: whether what is there is all of it. */
+export class Inquiry {
+  readonly #growing: Growing;
+  #asking: ((isAll: boolean | undefined) => void)[] = [];
+
+  constructor(growing: Growing) {
+    this.#growing = growing;
+  }
+
+  /** Undefined if that shows only after the end. Rejects with the signal's reason. */
+  async ask(signal: AbortSignal): Promise<boolean | undefined> {
+    signal.throwIfAborted();
+    return await new Promise((resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+      this.#asking.push(resolve);
+      this.#growing.look();
+    });
+  }
+
+  /** To be called when all that is there has been judged. */
+  answer(isAll: () => boolean | undefined): void {
+    for (const tell of this.#asking.splice(0)) tell(isAll());
+  }
 }
 
 /**
- * Reads the growing file to its end, which is where its front stands when the filling has ended.
- * @throws CacheError `invalid` if it is not what was expected, `aborted` if the filling failed
+ * Reads the growing file to its end, which is where its front stands when it is filled.
+ * @throws CacheError `invalid` if it is not what was expected, `aborted` if there is no end of it
  */
 export async function verify(
   growing: Growing,
   expected: Expected,
-  filling: Filling,
   label: string,
+  inquiry = new Inquiry(growing),
 ): Promise<Arrived> {
   const { named, nar, otherFileHash: other } = expected;
-  if (named !== undefined) return judgeNamed(named, () => follow(growing, filling, label), label);
+  if (named !== undefined) return judgeNamed(named, () => follow(growing, label, inquiry), label);
   const file = new Digest();
   const otherHash = other && createHash(other.algorithm);
   const fileHash = expected.fileHash && sha256ToHex(expected.fileHash);
   const isAll = () => (fileHash === undefined ? undefined : file.soFar().toString('hex') === fileHash);
-  const followed = follow(growing, filling, label, isAll);
+  const followed = follow(growing, label, inquiry, isAll);
   const hashed = file.through(otherHash === undefined ? followed : through(otherHash, followed));
   const chunks = expected.said === undefined ? hashed : bounded(label, expected, hashed);
   if (nar !== undefined && isDecodable(nar.compression)) {
@@ -114,23 +132,23 @@ async function* bounded(
 /** The bytes of the growing file, up to its end. `isAll` is whether those that were taken are all, as far as that can be told. */
 async function* follow(
   growing: Growing,
-  filling: Filling,
   label: string,
+  inquiry: Inquiry,
   isAll: () => boolean | undefined = () => undefined,
 ): AsyncGenerator<Buffer> {
   const cursor = growing.cursor(0);
   try {
     for (;;) {
-      if (filling.state === 'failed') throw new CacheError('aborted', `${label}: there is no more of it`);
       // Before the front is looked at, which does not move after the end.
-      const last = filling.state === 'ended';
+      const { kind } = growing.state;
+      if (kind === 'broken' || kind === 'failed')
+        throw new CacheError('aborted', `${label}: there is no more of it`);
       const { front } = growing;
       while (cursor.at < front) yield await cursor.read(front);
-      if (last) return;
+      if (kind !== 'growing') return;
       if (growing.front > cursor.at) continue;
-      filling.question?.(isAll());
-      filling.question = undefined;
-      if (filling.state === 'running') await growing.change();
+      inquiry.answer(isAll);
+      if (growing.state.kind === 'growing') await growing.change();
     }
   } finally {
     cursor.close();

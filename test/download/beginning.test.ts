@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { BeginningStore } from '../../lib/download/beginning.ts';
+import type { BeginningStore } from '../../lib/download/beginnings.ts';
 import type { Expected } from '../../lib/download/verify.ts';
 import { hashOf, NOTHING, open, start } from '../fixtures/download.ts';
 import { fakeSource } from '../fixtures/fake-source.ts';

@@ -53,8 +53,8 @@ test('when the last reader has left, those who wait for room end too', async (t)
   });
   const source = withoutFront(() => released);
   const { download } = await start(t, [source], KNOWN, 4, FULL_DISK);
-  assert.ok(download.hold());
-  const reader = download.reader(0, undefined);
+  const reader = download.hold()?.open(0, undefined);
+  assert.ok(reader !== undefined);
   await soon(() => source.bytes > 15 * MIB, 'all memory taken');
   reader.close();
   go();

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { Growing } from '../../lib/download/growing.ts';
-import { type Expected, type Filling, verify } from '../../lib/download/verify.ts';
+import { type Expected, verify } from '../../lib/download/verify.ts';
 import { isCacheError } from '../../lib/errors.ts';
 import type { Spool } from '../../lib/store/scratch.ts';
 import { digest, hashOf, NOTHING } from '../fixtures/download.ts';
@@ -24,9 +24,10 @@ function inMemory(): Spool {
 
 /** A file that is there from the first byte to the last. */
 async function grown(body: Buffer): Promise<Growing> {
-  const growing = new Growing(inMemory(), undefined, () => {});
+  const growing = new Growing(inMemory(), { size: undefined, isJudged: true });
   await growing.write(body, 0);
   growing.advance(body.length);
+  growing.end('filled');
   return growing;
 }
 
@@ -45,7 +46,7 @@ for (const [what, body, expected, complaint] of [
   ['more NarSize inside', PACKED, nar('gzip', hashOf(PLAIN), 70), /: NarSize is wrong: .* found 19$/],
 ] as const) {
   test(`${what} than it should have is wrong`, async () => {
-    const verdict = verify(await grown(body), expected, { state: 'ended' }, 'it');
+    const verdict = verify(await grown(body), expected, 'it');
     await assert.rejects(verdict, (error) => isCacheError(error, 'invalid') && complaint.test(error.message));
   });
 }
@@ -58,24 +59,22 @@ test('what is as it should be is right, and so is what nothing is known of', asy
     [PACKED, nar('gzip', hashOf(PLAIN))],
     [PACKED, nar('xz', WRONG)],
   ] as const) {
-    const { sha256, size } = await verify(await grown(body), expected, { state: 'ended' }, 'it');
+    const { sha256, size } = await verify(await grown(body), expected, 'it');
     assert.deepEqual([sha256, size], [digest(body).toString('hex'), body.length]);
   }
 });
 
 test('it follows the file until it is told that this was the end, or that there is no more', async () => {
-  for (const end of ['ended', 'failed'] as const) {
-    const growing = new Growing(inMemory(), undefined, () => {});
-    const filling: Filling = { state: 'running' };
-    const verdict = verify(growing, { ...NOTHING, fileHash: hashOf(PLAIN) }, filling, 'it');
+  for (const end of ['filled', 'broken'] as const) {
+    const growing = new Growing(inMemory(), { size: undefined, isJudged: true });
+    const verdict = verify(growing, { ...NOTHING, fileHash: hashOf(PLAIN) }, 'it');
     verdict.catch(() => {});
     for (const [at, byte] of PLAIN.entries()) {
       await growing.write(Buffer.of(byte), at);
       growing.advance(at + 1);
     }
-    filling.state = end;
-    growing.wake();
-    if (end === 'ended') assert.equal((await verdict).size, PLAIN.length);
+    growing.end(end);
+    if (end === 'filled') assert.equal((await verdict).size, PLAIN.length);
     else await assert.rejects(verdict, (error) => isCacheError(error, 'aborted'));
   }
 });
