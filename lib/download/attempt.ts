@@ -168,7 +168,7 @@ export class Attempt {
   isAnswered(error: unknown): boolean {
     return (
       isCacheError(error, 'not-found') ||
-      this.#sources.all.every((one) => one.hasAnother || one.source.guess === 'settled')
+      this.#sources.all.every((one) => one.identity.isOther || one.source.guess === 'settled')
     );
   }
 }

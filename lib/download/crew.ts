@@ -100,7 +100,7 @@ class Crew {
   #length(state: SourceState): number {
     const { hashKnown } = this.#task;
     // Without a hash the answers must be of one file, and that shows in the first, or never.
-    const joins = hashKnown || state.recognisable;
+    const joins = hashKnown || state.identity.isTold;
     if (state.answersRanges === false || state.asksWhole || !joins) return Number.POSITIVE_INFINITY;
     const { bytesPerMs } = state.source.upstream.pace;
     return rangeLength(bytesPerMs, this.#task.ranges.unclaimed, this.#task.connections);
@@ -145,7 +145,7 @@ class Crew {
       const waited = isCacheError(error, 'timeout') && request.answered && claim.at === at;
       const wasOut = state.out !== undefined;
       const isNews = state.failed(error, claim.at - at, request);
-      if (isCacheError(error, 'refused') || !(hashKnown || state.mayGoOn)) state.out ??= error;
+      if (isCacheError(error, 'refused') || !(hashKnown || state.identity.mayGoOn)) state.out ??= error;
       const isOut = state.out !== undefined;
       if (!isOut && waited && state.isDelivering) this.#inOrder(state);
       else if (isNews || isOut !== wasOut) {

@@ -1,9 +1,11 @@
 // The places that may supply one body, and what each has shown of itself during this download.
-import { CacheError, isCacheError } from '../errors.ts';
+import { type CacheError, isCacheError } from '../errors.ts';
 import type { Answer, Part } from '../upstream/answer.ts';
 import type { Need, Upstream } from '../upstream/upstream.ts';
+import { Identity } from './identity.ts';
 import type { Claim } from './ranges.ts';
 import type { Expected } from './verify.ts';
+import { Wholes } from './wholes.ts';
 
 /** One place that may have the body. */
 export interface Source {
@@ -62,11 +64,10 @@ export interface RangeRequest {
   answered: boolean;
 }
 
-/** After so many parts in a row of which nothing came the whole is asked for. */
-const MAX_BARREN = 2;
-
 export class SourceState {
   readonly source: Source;
+  /** Of the file that it gives. */
+  readonly identity: Identity;
   /** Whether it answers ranges; undefined until it was asked for one. Until then, and if not, one worker is enough. */
   answersRanges: boolean | undefined;
   /** Far slower than another: only if nobody else can. */
@@ -82,29 +83,20 @@ export class SourceState {
   failures = 0;
   /** Why it is not asked again in this download. */
   out: unknown;
-  /** Whether it has shown to have another file. */
-  hasAnother = false;
   /** Since when, in a row, it says that it has no such thing, or can't be asked. */
   #awaySince: number | undefined;
   readonly #returnMs: number;
-  /** Answers that were taken. */
-  answers = 0;
-  #validator: string | undefined;
-  #seen = false;
-  /** Whether its ETag or date is known to tell nothing. */
-  #varies = false;
   #requests = 0;
   #begunAt = 0;
   /** The last request that had begun when the last failure was counted. */
   #counted = 0;
   /** Failures for which its pauses have grown. */
   #pauses = 0;
-  /** Parts in a row that were promised and of which nothing came. */
-  #barren = 0;
-  #wholes: 'untried' | 'wanted' | 'asked' | 'tried' = 'untried';
+  readonly #wholes = new Wholes();
 
   constructor(source: Source, returnMs = RETURN_MS) {
     this.source = source;
+    this.identity = new Identity(source.label);
     this.#returnMs = returnMs;
   }
 
@@ -112,9 +104,9 @@ export class SourceState {
   get free(): boolean {
     if (this.workers === 0) return true;
     // Those who are at work for parts may be waiting, at a full disk, for what only the whole will bring.
-    if (this.#wholes === 'wanted')
+    if (this.#wholes.state === 'wanted')
       return !this.isDelivering && performance.now() - this.#begunAt > DELIVERING_MS;
-    return this.answersRanges === true && this.#wholes !== 'asked';
+    return this.answersRanges === true && this.#wholes.state !== 'asked';
   }
 
   /**
@@ -122,55 +114,19 @@ export class SourceState {
    * @throws CacheError `upstream` if it is of another file, or may be
    */
   accept(answer: Answer, size: number | undefined, hashKnown: boolean): void {
-    if (answer.size !== undefined && size !== undefined && answer.size !== size) {
-      this.hasAnother = true;
-      this.out = this.#error(`has ${answer.size} bytes, expected ${size}`);
-      throw this.out;
-    }
-    if (this.#seen && answer.validator !== this.#validator && !this.#varies) {
-      const error = this.#error('has another ETag or date than before');
-      // It has another file, or several machines of which each has its own: others come first, and then a hash tells.
-      if (hashKnown) this.#varies = true;
-      else this.out = error;
-      throw error;
-    }
-    if (this.#seen && !hashKnown && !this.recognisable) {
-      this.out = this.#error('can not be told from another file, without a hash, an ETag or a date');
-      throw this.out;
-    }
-    this.#seen = true;
+    const problem = this.identity.take(answer, size, hashKnown);
+    if (problem?.isFinal) this.out = problem.error;
+    if (problem !== undefined) throw problem.error;
     this.#awaySince = undefined;
-    this.answers++;
-    this.#validator = answer.validator;
-  }
-
-  /** Whether it may be asked again where no hash can tell: it has given nothing yet, or shows which file it gives. */
-  get mayGoOn(): boolean {
-    return !this.#seen || this.recognisable;
-  }
-
-  /** Whether what it gives later is of the same file as what it gave before, even if no hash can tell. */
-  get recognisable(): boolean {
-    return this.#validator !== undefined;
-  }
-
-  /** Whether what it gave is of one file, as far as it tells. */
-  get isSteady(): boolean {
-    return this.answers === 1 || (this.recognisable && !this.#varies);
-  }
-
-  #error(what: string): CacheError {
-    return new CacheError('upstream', `${this.source.label}: ${what}`);
   }
 
   /** Whether it is to be asked for the whole, because nothing comes of parts. */
   get asksWhole(): boolean {
-    return this.#wholes === 'wanted' || this.#wholes === 'asked';
+    return this.#wholes.isNext;
   }
 
   begin(): RangeRequest {
-    const whole = this.asksWhole;
-    if (whole) this.#wholes = 'asked';
+    const whole = this.#wholes.begin();
     this.#begunAt = performance.now();
     return { number: ++this.#requests, whole, answered: false };
   }
@@ -186,9 +142,9 @@ export class SourceState {
     const awayMs = answered ? 0 : this.#awayMs;
     const brought = bytes >= PROGRESS_BYTES;
     if (brought) this.failures = Math.min(this.failures, 1);
-    if (whole) this.#wholes = answered ? 'tried' : 'wanted';
+    if (whole) this.#wholes.broke(answered);
     // Another service gives all parts in the order in which it gets them: those ahead wait, and nothing is wrong with them.
-    if (!whole && answered && !this.isDelivering) this.#barren = bytes > 0 ? 0 : this.#barren + 1;
+    else if (answered && !this.isDelivering) this.#wholes.partBroke(bytes);
     // What was under way when it failed for others has failed with them.
     if (isNews) {
       this.#counted = this.#requests;
@@ -196,23 +152,22 @@ export class SourceState {
       const isSilence = !answered && isCacheError(error, 'timeout');
       this.failures = brought ? 1 : this.failures + (isSilence ? SILENCE : 1);
       const most = this.isDelivering ? MAX_REFUSALS : MAX_FAILURES;
-      const mayReturn = this.#seen && !answered && awayMs < this.#returnMs;
+      const mayReturn = this.identity.isSeen && !answered && awayMs < this.#returnMs;
       if (this.failures >= most && !mayReturn) this.out ??= error;
       const waitMs = this.#pauses < 2 ? 0 : BACKOFF_MS * 2 ** (this.#pauses - 2);
       this.notBefore = performance.now() + Math.min(waitMs, MAX_BACKOFF_MS);
     }
     // Whoever gives parts, or may, and is only away is not asked for what is here already, unless nothing else is left to try.
     const isLast = this.answersRanges !== true && awayMs >= this.#returnMs * LAST_RESORT;
-    const isAway = !answered && (this.answersRanges === true || this.#seen) && !isLast;
-    const isFruitless = this.#barren >= MAX_BARREN || (this.failures >= MAX_FAILURES - 1 && !isAway);
-    if (isFruitless && this.#wholes === 'untried') this.#wholes = 'wanted';
+    const isAway = !answered && (this.answersRanges === true || this.identity.isSeen) && !isLast;
+    this.#wholes.consider(this.failures >= MAX_FAILURES - 1 && !isAway);
     return isNews;
   }
 
   /** What has given bytes does have it: it is asked again, after waits that grow, as long as that may pass. */
   #absent(error: CacheError): void {
     const awayMs = this.#awayMs;
-    if (!this.#seen || awayMs >= this.#returnMs) this.out ??= error;
+    if (!this.identity.isSeen || awayMs >= this.#returnMs) this.out ??= error;
     this.failures = Math.max(this.failures, 1);
     this.notBefore = performance.now() + Math.min(Math.max(awayMs, BACKOFF_MS), MAX_BACKOFF_MS);
   }
@@ -230,13 +185,8 @@ export class SourceState {
   }
 
   succeeded({ number, whole }: RangeRequest): void {
-    const { parts } = this.source.upstream;
-    if (whole) {
-      this.#wholes = 'wanted';
-      parts.refused(this.#barren >= MAX_BARREN);
-    } else if (this.answersRanges === true) parts.gave();
+    this.#wholes.succeeded(whole, this.answersRanges === true, this.source.upstream.parts);
     this.failures = 0;
-    this.#barren = 0;
     // What began before it failed for others proves nothing to them.
     if (number <= this.#counted) return;
     this.#pauses = 0;
@@ -262,7 +212,7 @@ export class Sources {
   /** Whether everything came from one source, which has not changed meanwhile. */
   get isOfOneFile(): boolean {
     const givers = this.all.filter(({ given }) => given > 0);
-    return givers.length <= 1 && givers.every(({ isSteady }) => isSteady);
+    return givers.length <= 1 && givers.every(({ identity }) => identity.isSteady);
   }
 
   get allOut(): boolean {
