@@ -5,7 +5,7 @@ import type { CacheError } from '../errors.ts';
 /** A body that is read piece by piece. */
 export interface Reader {
   /** The next piece, lent until the next call; undefined at the end. One call at a time. */
-  next(): Promise<Buffer | undefined>;
+  read(): Promise<Buffer | undefined>;
   /** Ends it early; does nothing after the end, or a second time. */
   close(): void;
 }
@@ -63,18 +63,18 @@ export function readerOf(bytes: Buffer): Reader {
   const close = () => {
     rest = undefined;
   };
-  const next = async () => {
+  const read = async () => {
     const piece = rest;
     close();
     return piece?.length === 0 ? undefined : piece;
   };
-  return { next, close };
+  return { read, close };
 }
 
 /** The pieces of `reader`, which it closes; each is the consumer's until it asks for the next. */
 export async function* piecesOf(reader: Reader): AsyncGenerator<Buffer> {
   try {
-    for (let piece = await reader.next(); piece !== undefined; piece = await reader.next()) yield piece;
+    for (let piece = await reader.read(); piece !== undefined; piece = await reader.read()) yield piece;
   } finally {
     reader.close();
   }

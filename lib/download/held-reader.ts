@@ -24,7 +24,7 @@ export class HeldReader implements Reader {
     this.#isSure = growing.state.kind === 'complete';
   }
 
-  async next(): Promise<Buffer | undefined> {
+  async read(): Promise<Buffer | undefined> {
     // It stops at its known end, and does not wait for what becomes of the file after that.
     while (this.#isOpen && this.#cursor.at !== this.#end) {
       const isComplete = this.#isComplete();

@@ -82,7 +82,7 @@ export async function sendFound(
   try {
     // A file on disk may turn out damaged; as long as no byte has gone out, an upstream can replace it. A short body
     // is held back until it is known to be right, so that there is time for an error status.
-    const first = reader.next();
+    const first = reader.read();
     first.catch(() => {});
     if (found.mayBeDamaged) await first;
     else if (size === undefined) await within(UNSIZED_MS, first);
@@ -116,7 +116,7 @@ function pour(
         step();
       });
     };
-    const step = () => void reader.next().then(send, reject);
+    const step = () => void reader.read().then(send, reject);
     // Any error here means that the client left: a reset, a broken pipe, or a stream that is destroyed already.
     const left = (cause?: Error) => reject(new CacheError('aborted', 'the client left', cause));
     // `close` may have fired before this listened.

@@ -23,7 +23,7 @@ export async function openPlain(
   const { kind, size } = object.meta;
   if (!PACKED.has(kind) || size < HEAD_BYTES) return { object, coding: undefined };
   const head = object.reader(0, HEAD_BYTES);
-  const coding = sniffCoding((await head.next()) ?? Buffer.alloc(0));
+  const coding = sniffCoding((await head.read()) ?? Buffer.alloc(0));
   head.close();
   if (coding !== undefined && isDecodable(coding)) await unpack(storage, path, coding);
   const again = await store.open(path);

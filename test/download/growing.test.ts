@@ -73,7 +73,7 @@ const read = (one: Subject, start = 0, end?: number) => held(one).open(start, en
 async function rest(reader: Reader): Promise<{ bytes: Buffer; ended: boolean }> {
   const pieces: Buffer[] = [];
   for (;;) {
-    const next = reader.next();
+    const next = reader.read();
     const piece = await Promise.race([next, waits()]);
     if (piece === 'waits') {
       left.set(reader, next);
@@ -89,7 +89,7 @@ const left = new WeakMap<Reader, Promise<Buffer | undefined>>();
 
 /** So many bytes, which are there. */
 async function take(reader: Reader, bytes: number): Promise<void> {
-  for (let taken = 0; taken < bytes; ) taken += (await reader.next())?.length ?? Number.NaN;
+  for (let taken = 0; taken < bytes; ) taken += (await reader.read())?.length ?? Number.NaN;
 }
 
 async function waits(): Promise<'waits'> {
@@ -146,7 +146,7 @@ test('a failure fails every reader, also one that waits, and whoever comes after
   assert.equal(await Promise.race([left.get(waiting), waits()]), 'waits', 'another may come in its place');
   one.growing.fail(new Error('lost'));
   await assert.rejects(left.get(waiting) as Promise<unknown>, /lost/);
-  await assert.rejects(behind.next(), /lost/);
+  await assert.rejects(behind.read(), /lost/);
   assert.throws(() => one.growing.hold(), /lost/);
 });
 
@@ -167,8 +167,8 @@ test('another file in its place: whoever has seen no byte that differs goes on w
   await one.growing.replace(other, right.length, () => told.push(one.growing.state.kind));
   assert.deepEqual(told, ['broken'], 'whoever is told that some are misled hears of it before they do');
   assert.deepEqual([one.spool.closed, other.closed], [1, 0]);
-  await assert.rejects(behind.next(), /wrong bytes/);
-  await assert.rejects(behind.next(), /wrong bytes/, 'and does not forget it');
+  await assert.rejects(behind.read(), /wrong bytes/);
+  await assert.rejects(behind.read(), /wrong bytes/, 'and does not forget it');
   assert.deepEqual((await rest(none)).bytes, right);
   assert.deepEqual((await rest(started)).bytes, right.subarray(120 * KIB), 'it had seen nothing');
   assert.deepEqual((await rest(before)).bytes, right.subarray(50 * KIB));
@@ -219,11 +219,11 @@ test('the spool is closed once, when the last of those who fill or read it is do
 test('a reader that is closed while it waits ends, and one that is closed hands out no more', async () => {
   const one = subject({ size: BODY.length });
   const reader = read(one);
-  const next = reader.next();
+  const next = reader.read();
   reader.close();
   assert.equal(await next, undefined);
   await one.fill(10 * KIB);
-  assert.equal(await reader.next(), undefined);
+  assert.equal(await reader.read(), undefined);
 });
 
 test('at a full disk all is kept for who is about to come, and goes when it has been read; then nobody more can come', async () => {

@@ -22,7 +22,7 @@ test('a client that leaves while the beginning is read is waited for no longer, 
     const closed: string[] = [];
     const server = await startServer({ host: '127.0.0.1', port: 0 }, async (req, res) => {
       const gone = once(res, 'close');
-      const next = async () => {
+      const read = async () => {
         begun();
         await gone;
         return piece;
@@ -40,7 +40,7 @@ test('a client that leaves while the beginning is read is waited for no longer, 
           modified: undefined,
           lasting: false,
           body: undefined,
-          open: () => ({ next, close: () => closed.push('reader') }),
+          open: () => ({ read, close: () => closed.push('reader') }),
           close: () => {},
         },
       };

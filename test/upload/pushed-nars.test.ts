@@ -29,7 +29,7 @@ async function reads(nars: PushedNars, said: NarInfo, version: string, body = on
     reader: () => {
       read = true;
       const pieces = [body];
-      return { next: async () => pieces.pop(), close: () => {} };
+      return { read: async () => pieces.pop(), close: () => {} };
     },
     bytes: () => assert.fail('it may be large'),
     close: async () => {

@@ -39,7 +39,7 @@ export class FileReader implements Reader {
     this.#hash = options.check === undefined ? undefined : createHash('sha256');
   }
 
-  async next(): Promise<Buffer | undefined> {
+  async read(): Promise<Buffer | undefined> {
     if (!this.#open) return undefined;
     const piece = await (this.#ahead ?? this.#load());
     if (this.#lent !== undefined) giveBuffer(this.#lent);

@@ -40,7 +40,7 @@ test('whoever reads for hours uses it all the time, which is noted every ten min
   const { deeds, file } = opened(BODY, true);
   file.used();
   const reader = file.reader(0, BODY.length);
-  while ((await reader.next()) !== undefined) now += 4 * 60_000;
+  while ((await reader.read()) !== undefined) now += 4 * 60_000;
   // At 12, 24 and 36 minutes.
   assert.deepEqual(deeds, ['used', 'used', 'used', 'closed']);
 });
@@ -56,13 +56,13 @@ test('read in full it is right, or damaged before its end; nothing is hashed of 
   ] as const) {
     const { deeds, file } = opened(bytes, trusted);
     const reader = file.reader(from, BODY.length);
-    while ((await reader.next()) !== undefined);
+    while ((await reader.read()) !== undefined);
     assert.deepEqual(deeds, expected);
   }
   const { deeds, file } = opened(wrong);
   const reader = file.reader(0, BODY.length);
-  for (let piece = 1; piece < 10; piece++) await reader.next();
-  await assert.rejects(reader.next(), isDamaged);
+  for (let piece = 1; piece < 10; piece++) await reader.read();
+  await assert.rejects(reader.read(), isDamaged);
   assert.deepEqual(deeds, ['the SHA-256 of its body is …, its header says …']);
 });
 
@@ -80,7 +80,7 @@ test('what the disk does not give is a failure of the disk, however it is read, 
   });
   const isRefused = (error: unknown) => isCacheError(error, 'storage') && /read x: EIO/.test(error.message);
   const reader = file.reader(0, BODY.length);
-  await assert.rejects(reader.next(), isRefused);
+  await assert.rejects(reader.read(), isRefused);
   reader.close();
   await assert.rejects(file.bytes(), isRefused);
   assert.deepEqual(deeds, ['closed', 'closed']);
@@ -94,7 +94,7 @@ test('a file that is shorter than it was is damaged, however it is read', async 
   assert.deepEqual(whole.deeds, [reason, 'closed']);
   const part = opened(short);
   const reader = part.file.reader(BODY.length - 10, BODY.length);
-  assert.equal((await reader.next())?.length, 9);
-  await assert.rejects(reader.next(), isDamaged);
+  assert.equal((await reader.read())?.length, 9);
+  await assert.rejects(reader.read(), isDamaged);
   assert.deepEqual(part.deeds, [reason]);
 });
