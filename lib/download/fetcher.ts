@@ -41,11 +41,9 @@ export interface FetcherOptions {
   /** Milliseconds from anywhere. */
   readonly now: () => number;
   readonly deadlines: Pick<Deadlines, 'firstByteMs' | 'returnMs'>;
-  /** Connections for one NAR. */
-  readonly connections: number;
-  /** See {@link Config}. */
-  readonly maxDownloads: number;
-  readonly maxSpoolBytes: number;
+  readonly connections: Config['connections'];
+  readonly maxDownloads: Config['maxDownloads'];
+  readonly maxSpoolBytes: Config['maxSpoolBytes'];
 }
 
 /** How long a NAR that somebody has is not asked for again before an index that leads to it is served. */

@@ -10,12 +10,21 @@ import { Upstream, type UpstreamOptions } from './upstream.ts';
 import { Upstreams, type UpstreamsOptions } from './upstreams.ts';
 import { newInstance } from './via.ts';
 
+/** What of the configuration is about upstreams. */
+type Keys =
+  | 'upstreams'
+  | 'maxConnections'
+  | 'deadlines'
+  | 'hedgeDelayMs'
+  | 'negativeTtlMs'
+  | 'onUpstreamError';
+
 /** @throws CacheError `config` for certificates that can't be used */
 export async function createUpstreams(
-  config: Config,
+  config: Pick<Config, Keys>,
   context: Pick<UpstreamsOptions, 'emit' | 'signal' | 'now'> & Pick<UpstreamOptions, 'resolver'>,
 ): Promise<Upstreams> {
-  const { deadlines, maxConnections } = config;
+  const { deadlines, hedgeDelayMs, maxConnections, negativeTtlMs, onUpstreamError } = config;
   const self = newInstance();
   const { resolver = new Resolver() } = context;
   const shared = {
@@ -27,7 +36,8 @@ export async function createUpstreams(
     connections: new Connections(maxConnections),
   };
   const all = config.upstreams.map((one) => createUpstream(one, shared));
-  return new Upstreams(await Promise.all(all), { ...config, ...context, self, resolver });
+  const manner = { hedgeDelayMs, deadlines, negativeTtlMs, onUpstreamError };
+  return new Upstreams(await Promise.all(all), { ...manner, ...context, self, resolver });
 }
 
 /** @throws CacheError `config` for certificates that can't be used */

@@ -12,7 +12,7 @@ import { newInstance } from './via.ts';
 
 export interface UpstreamsOptions {
   readonly hedgeDelayMs: number;
-  readonly deadlines: Deadlines;
+  readonly deadlines: Pick<Deadlines, 'firstByteMs'>;
   readonly negativeTtlMs: number;
   readonly onUpstreamError: 'error' | 'miss';
   readonly emit: Emit;
