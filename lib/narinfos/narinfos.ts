@@ -2,41 +2,20 @@
 // was received and served with its URL replaced by an address of ours that carries the store hash, so that a NAR
 // request always leads back to its narinfo, and by that to its upstream and its hashes.
 
-import { ByteLru } from '../bytes/byte-lru.ts';
-import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { withFileSize } from '../nix/narinfo.ts';
-import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
+import { type NarName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Store } from '../store/store.ts';
 import { Exclusive } from '../sync/exclusive.ts';
 import { type Flight, Flights } from '../sync/flights.ts';
-import { Until } from '../sync/until.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via, viaKey } from '../upstream/via.ts';
 import { Keeping } from './keeping.ts';
-import { Malformed } from './malformed.ts';
-import { checkBelievable, readNarInfo } from './narinfo-text.ts';
+import { Lookup } from './lookup.ts';
+import { Memory } from './memory.ts';
 import { type KnownNarInfo, ServedNarInfos, type Signing } from './served-narinfos.ts';
-
-interface Ready {
-  readonly known: KnownNarInfo;
-  readonly version: string;
-  checkedAt: number;
-  /** How long it is believed from then on that this is what the store has: a command may remove it there. */
-  freshForMs: number;
-  /** What {@link NarInfos.recheck} had counted to by then. */
-  checks: number;
-}
-
-/**
- * How long a NAR that nobody had is not believed to be anywhere: long enough for whoever asks next to be told so at once, or to be
- * given another upstream's narinfo, and no longer, for it may have been away for a moment only.
- */
-const LOST_MS = 5000;
-/** About ten thousand narinfos. */
-const MEMORY_BYTES = 20 << 20;
 
 interface NarInfosOptions {
   readonly store: Store;
@@ -55,74 +34,29 @@ export class NarInfos {
   readonly changing = new Exclusive();
   readonly served: ServedNarInfos;
   readonly #options: NarInfosOptions;
-  readonly #ready = new ByteLru<Ready>(MEMORY_BYTES);
-  /** How often {@link forget} and {@link recheck} were called. */
-  #forgotten = 0;
-  #checks = 0;
-  /** By store hash, the NAR that no upstream had when it was asked for. */
-  readonly #lost: Until<NarName>;
-  readonly #malformed: Malformed;
+  readonly #memory: Memory;
+  readonly #lookup: Lookup;
   readonly #keeping: Keeping;
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
 
   constructor(options: NarInfosOptions) {
     this.#options = options;
     this.#keeping = new Keeping(options.store, options.log);
-    this.#lost = new Until(options.now, LOST_MS);
-    this.#malformed = new Malformed(options.now);
     this.served = new ServedNarInfos(options);
+    const { served } = this;
+    this.#memory = new Memory({ ...options, served });
+    this.#lookup = new Lookup({ ...options, served });
   }
 
   /** From now on other things are signed, or by other keys. */
   reconfigure(signing: Signing): void {
     this.served.reconfigure(signing);
-    this.#forgotten++;
-    this.#ready.clear();
+    this.#memory.clear();
   }
 
   /** The narinfo if it is here, asking nobody else. */
-  async local(hash: StoreHash): Promise<KnownNarInfo | undefined> {
-    const path = pathOf({ kind: 'narinfo', hash });
-    const ready = this.#ready.get(path);
-    if (ready !== undefined) {
-      const { now } = this.#options;
-      if (ready.checks === this.#checks && now() - ready.checkedAt < ready.freshForMs) return ready.known;
-      const checks = this.#checks;
-      const seen = await this.#options.store.version(path);
-      if (seen?.version === ready.version) {
-        this.#options.store.used(path);
-        ready.freshForMs = seen.freshForMs;
-        ready.checkedAt = now();
-        ready.checks = checks;
-        return ready.known;
-      }
-      this.#ready.delete(path);
-    }
-    return this.#load(hash, path);
-  }
-
-  async #load(hash: StoreHash, path: string): Promise<KnownNarInfo | undefined> {
-    const before = this.#forgotten;
-    const object = await this.#options.store.open(path);
-    if (object === undefined) return undefined;
-    object.used();
-    try {
-      const text = (await object.bytes()).toString();
-      const known = this.served.know(hash, text, object.meta);
-      // The narinfo may have been replaced since `open`.
-      if (before === this.#forgotten) {
-        const checkedAt = this.#options.now();
-        const { freshForMs, version } = object;
-        const ready = { known, version, checkedAt, checks: this.#checks, freshForMs };
-        this.#ready.set(path, ready, 2 * text.length + 1000);
-      }
-      return known;
-    } catch (error) {
-      if (!isCacheError(error, 'damaged') && !isCacheError(error, 'invalid')) throw error;
-      // An upstream may have a good one. One of unknown origin, which nobody checked, may have been wrong from the start.
-      this.#options.log.warn(`${path} in the store is not usable: ${describe(error)}`);
-      return undefined;
-    }
+  local(hash: StoreHash): Promise<KnownNarInfo | undefined> {
+    return this.#memory.find(hash);
   }
 
   /**
@@ -136,78 +70,34 @@ export class NarInfos {
   ): Promise<{ known: KnownNarInfo; how: 'hit' | 'miss' | 'joined' } | undefined> {
     const local = await this.local(hash);
     if (local !== undefined) return { known: local, how: 'hit' };
-    const { value, joined } = await this.#lookups.join(viaKey(hash, via), () => this.#lookup(hash, via));
+    const { value, joined } = await this.#lookups.join(viaKey(hash, via), () => this.#begin(hash, via));
     if (value !== undefined) return { known: value, how: joined ? 'joined' : 'miss' };
     // The object may have been uploaded while the upstreams were asked.
     const late = await this.local(hash);
     return late && { known: late, how: 'hit' };
   }
 
-  async #lookup(hash: StoreHash, via: Via): Promise<Flight<KnownNarInfo | undefined>> {
+  async #begin(hash: StoreHash, via: Via): Promise<Flight<KnownNarInfo | undefined>> {
     // A lookup that ended since the caller looked may have stored it.
     const stored = await this.local(hash);
     if (stored !== undefined) return { value: stored, ended: Promise.resolve() };
-    const { upstreams } = this.#options;
-    // Caches that the request came through only said that they lack it so far, so the miss is not remembered.
+    // Those that the request came through have said only that they do not have it yet: that is nothing to remember.
     const path = via.length === 0 ? pathOf({ kind: 'narinfo', hash }) : undefined;
-    const first = await upstreams.first(this.#candidates(hash, via), { kind: 'narinfo', path });
-    const value = first.kind === 'found' ? first.value : undefined;
-    // An upstream has the narinfo, but is not believed for some seconds: the miss must not last longer.
-    if (value === undefined && path !== undefined && this.#lost.has(hash)) upstreams.misses.forget(path);
-    const ended = value && this.#keeping.keep(hash, value.text, value.origin);
-    return { value, ended: ended ?? Promise.resolve() };
-  }
-
-  #candidates(hash: StoreHash, via: Via = NOBODY) {
-    return this.#options.upstreams.all.map((upstream) => ({
-      upstream,
-      ask: (over: AbortSignal, insist: boolean) => this.ask(upstream, hash, over, insist, via),
-    }));
+    const first = await this.#lookup.first(hash, via, path);
+    if (first.kind !== 'found') return { value: undefined, ended: Promise.resolve() };
+    const { value } = first;
+    return { value, ended: this.#keeping.keep(hash, value.text, value.origin) };
   }
 
   /** What that upstream has, without keeping it. */
-  async ask(
+  ask(
     upstream: Upstream,
     hash: StoreHash,
     signal: AbortSignal,
-    insist = false,
-    via: Via = NOBODY,
+    insist?: boolean,
+    via?: Via,
   ): Promise<KnownNarInfo | undefined> {
-    const url = upstream.resolve(`${hash}.narinfo`);
-    const answer = await upstream.get(url, false, signal, { insist, via });
-    if (answer === undefined) return undefined;
-    const text = await readNarInfo(answer, url.href);
-    try {
-      const known = this.#knowWellFormed(hash, text, url, upstream);
-      if (known === undefined) return undefined;
-      checkBelievable(known.info, answer, upstream, this.#options.storeDir);
-      return (await this.#isLost(known)) ? undefined : known;
-    } catch (error) {
-      throw new CacheError('upstream', `${url.href}: ${describe(error)}`, error);
-    }
-  }
-
-  /**
-   * Undefined if it has been malformed for seconds.
-   * @throws CacheError `invalid`
-   */
-  #knowWellFormed(hash: StoreHash, text: string, url: URL, upstream: Upstream): KnownNarInfo | undefined {
-    try {
-      const known = this.served.know(hash, text, { origin: upstream.url });
-      this.#malformed.forget(url.href);
-      return known;
-    } catch (error) {
-      if (!isCacheError(error, 'invalid') || !this.#malformed.again(url.href)) throw error;
-      this.#options.log.warn(`${url.href}: ${describe(error)}; it is so again, and counts as missing there`);
-      return undefined;
-    }
-  }
-
-  /** Whether nobody had its NAR a while ago, and it has not come into the store since. */
-  async #isLost({ info, narName }: KnownNarInfo): Promise<boolean> {
-    if (this.#lost.get(info.hashPart) !== narName) return false;
-    const nar: ObjectName = { kind: 'nar', name: narName, hash: undefined };
-    return (await this.#options.store.version(pathOf(nar))) === undefined;
+    return this.#lookup.ask(upstream, hash, signal, insist, via);
   }
 
   /** When a lookup of it that is under way, if there is one, has put into the store what it found. */
@@ -225,12 +115,11 @@ export class NarInfos {
       await this.settled(hash);
       const known = await this.local(hash);
       if (known?.narName !== narName || known.origin === 'push') return 'none';
-      const { store, upstreams } = this.#options;
-      const first = await upstreams.first(this.#candidates(hash), { kind: 'narinfo', path: undefined });
+      const first = await this.#lookup.first(hash, NOBODY, undefined);
       if (first.kind !== 'found') return 'same';
       const { text, origin } = first.value;
       if (text === known.text && origin === known.origin) return 'same';
-      await store.delete(pathOf({ kind: 'narinfo', hash }));
+      await this.#options.store.delete(pathOf({ kind: 'narinfo', hash }));
       this.forget(hash);
       await this.#keeping.keep(hash, text, origin);
       return 'new';
@@ -242,7 +131,7 @@ export class NarInfos {
    * from a mirror that keeps narinfos longer than NARs: so the next lookup is an honest miss, or finds another NAR.
    */
   lose(hash: StoreHash, narName: NarName): Promise<void> {
-    return this.#drop(hash, narName, 'no upstream has it any more', () => this.#lost.set(hash, narName));
+    return this.#drop(hash, narName, 'no upstream has it any more', () => this.#lookup.lose(hash, narName));
   }
 
   /** What could be had of the NAR contradicts the narinfo, which may be the one that is wrong: it is asked for anew. */
@@ -292,16 +181,13 @@ export class NarInfos {
 
   /** Must be called when a narinfo was put into the store by somebody else. */
   forget(hash: StoreHash): void {
-    this.#forgotten++;
-    const path = pathOf({ kind: 'narinfo', hash });
-    this.#ready.delete(path);
-    this.#options.upstreams.misses.forget(path);
+    this.#memory.forget(hash);
+    this.#options.upstreams.misses.forget(pathOf({ kind: 'narinfo', hash }));
   }
 
   /** From now on nothing in memory is believed before it was looked at on the disk, where a command has removed something. */
   recheck(): void {
-    this.#forgotten++;
-    this.#checks++;
+    this.#memory.recheck();
   }
 
   /** When no lookup is under way. */
