@@ -51,7 +51,7 @@ test('imports point downward only', async () => {
   for (const file of files) {
     const text = await readFile(join(projectRoot, file), 'utf8');
     const from = groupOf(file);
-    for (const [, target = ''] of text.matchAll(/from '(\.[^']+)'/g)) {
+    for (const [, target = ''] of text.matchAll(/(?:from |import\()'(\.[^']+)'/g)) {
       const imported = relative('.', normalize(join(dirname(file), target)));
       const to = groupOf(imported);
       assert.ok(
