@@ -4,7 +4,7 @@ import { copyFile, mkdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { encodeNix32 } from '../../lib/nix/nix32.ts';
-import { flip, testDamage } from '../fixtures/damage.ts';
+import { flip } from '../fixtures/damage.ts';
 import { Holdings, idOf } from '../fixtures/holdings.ts';
 import { type Compression, type Key, makePackage, publicKey, sha256 } from '../fixtures/nar.ts';
 import { upstreamConfig } from '../fixtures/upstream-config.ts';
@@ -43,8 +43,6 @@ test('what is right is found right, of whatever kind and from wherever', async (
   assert.deepEqual([result.damaged, result.doubtful, result.unknown], [0, 0, 1]);
   assert.deepEqual(await holdings.quarantined(), []);
 });
-
-testDamage(['none']);
 
 test('files that have changed places are both set aside', async (t) => {
   const holdings = await Holdings.create(t);

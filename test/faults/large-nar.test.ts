@@ -2,4 +2,5 @@
 import { CELLS, someOf } from '../fixtures/fault-cell.ts';
 import { testLargeNar } from '../fixtures/nar-cells.ts';
 
-testLargeNar(someOf(CELLS));
+// A third of them: each is many megabytes.
+testLargeNar(someOf(CELLS).filter((_, index) => index % 3 === 0));

@@ -1,4 +1,4 @@
-// Every kind of damage to an object, for packages that are packed; for others in test/check/check-object.test.ts.
+// Every kind of damage to an object, however it is packed.
 import { testDamage } from '../../fixtures/damage.ts';
 
-testDamage(['gzip', 'br', 'xz']);
+testDamage(['none', 'gzip', 'br', 'xz']);

@@ -16,13 +16,13 @@ import {
   TRACE,
   tool,
   UNRELATED,
-} from '../fixtures/besides.ts';
-import { get, push, put } from '../fixtures/client.ts';
-import { commandsOn } from '../fixtures/command.ts';
-import { temporaryFolder } from '../fixtures/defer.ts';
-import { idOf } from '../fixtures/holdings.ts';
-import { makePackage } from '../fixtures/nar.ts';
-import { startService } from '../fixtures/service.ts';
+} from '../../fixtures/besides.ts';
+import { get, push, put } from '../../fixtures/client.ts';
+import { commandsOn } from '../../fixtures/command.ts';
+import { temporaryFolder } from '../../fixtures/defer.ts';
+import { idOf } from '../../fixtures/holdings.ts';
+import { makePackage } from '../../fixtures/nar.ts';
+import { startService } from '../../fixtures/service.ts';
 
 test('of a path all of it goes out, of others nothing; and all of it comes in', async (t) => {
   const from = await pushed(t);

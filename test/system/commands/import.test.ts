@@ -2,17 +2,17 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { appeared } from '../fixtures/appeared.ts';
-import { get, push } from '../fixtures/client.ts';
-import { commandsOn } from '../fixtures/command.ts';
-import { temporaryFolder } from '../fixtures/defer.ts';
-import { makePackage, publicKey, sha256 } from '../fixtures/nar.ts';
-import { until } from '../fixtures/patience.ts';
-import { assertPushed } from '../fixtures/pushed.ts';
-import { startService } from '../fixtures/service.ts';
-import { offer, readCache, writeCache } from '../fixtures/static-cache.ts';
-import { storedFiles } from '../fixtures/stored-files.ts';
-import { gated, startUpstream, truncated, whole } from '../fixtures/upstream.ts';
+import { appeared } from '../../fixtures/appeared.ts';
+import { get, push } from '../../fixtures/client.ts';
+import { commandsOn } from '../../fixtures/command.ts';
+import { temporaryFolder } from '../../fixtures/defer.ts';
+import { makePackage, publicKey, sha256 } from '../../fixtures/nar.ts';
+import { until } from '../../fixtures/patience.ts';
+import { assertPushed } from '../../fixtures/pushed.ts';
+import { startService } from '../../fixtures/service.ts';
+import { offer, readCache, writeCache } from '../../fixtures/static-cache.ts';
+import { storedFiles } from '../../fixtures/stored-files.ts';
+import { gated, startUpstream, truncated, whole } from '../../fixtures/upstream.ts';
 
 const KEY = { name: 'test-1', seed: sha256('seed') };
 

@@ -3,15 +3,15 @@ import { readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { age, fileOf } from '../fixtures/aged.ts';
-import { appeared } from '../fixtures/appeared.ts';
-import { push } from '../fixtures/client.ts';
-import { commandsOn } from '../fixtures/command.ts';
-import { temporaryFolder } from '../fixtures/defer.ts';
-import { makePackage, publicKey, readNarInfo, sha256 } from '../fixtures/nar.ts';
-import { startService } from '../fixtures/service.ts';
-import { offer, readCache } from '../fixtures/static-cache.ts';
-import { gated, startUpstream, whole } from '../fixtures/upstream.ts';
+import { age, fileOf } from '../../fixtures/aged.ts';
+import { appeared } from '../../fixtures/appeared.ts';
+import { push } from '../../fixtures/client.ts';
+import { commandsOn } from '../../fixtures/command.ts';
+import { temporaryFolder } from '../../fixtures/defer.ts';
+import { makePackage, publicKey, readNarInfo, sha256 } from '../../fixtures/nar.ts';
+import { startService } from '../../fixtures/service.ts';
+import { offer, readCache } from '../../fixtures/static-cache.ts';
+import { gated, startUpstream, whole } from '../../fixtures/upstream.ts';
 
 const KEY = { name: 'test-1', seed: sha256('seed') };
 

@@ -17,18 +17,18 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { type TestContext, test } from 'node:test';
-import { rm } from '../../lib/commands/rm.ts';
-import { parseConfig } from '../../lib/config/config.ts';
-import { createLog } from '../../lib/log.ts';
-import { fetched, fileOf, isStored, pushed } from '../fixtures/aged.ts';
-import { get, head, push, put } from '../fixtures/client.ts';
-import { Holdings } from '../fixtures/holdings.ts';
-import { startTestService, type TestService } from '../fixtures/in-process.ts';
-import { field, makePackage } from '../fixtures/nar.ts';
-import { until } from '../fixtures/patience.ts';
-import { program } from '../fixtures/project.ts';
-import { type Outcome, run } from '../fixtures/run.ts';
-import { startUpstream, status, type TestUpstream } from '../fixtures/upstream.ts';
+import { rm } from '../../../lib/commands/rm.ts';
+import { parseConfig } from '../../../lib/config/config.ts';
+import { createLog } from '../../../lib/log.ts';
+import { fetched, fileOf, isStored, pushed } from '../../fixtures/aged.ts';
+import { get, head, push, put } from '../../fixtures/client.ts';
+import { Holdings } from '../../fixtures/holdings.ts';
+import { startTestService, type TestService } from '../../fixtures/in-process.ts';
+import { field, makePackage } from '../../fixtures/nar.ts';
+import { until } from '../../fixtures/patience.ts';
+import { program } from '../../fixtures/project.ts';
+import { type Outcome, run } from '../../fixtures/run.ts';
+import { startUpstream, status, type TestUpstream } from '../../fixtures/upstream.ts';
 
 interface Kept {
   readonly upstream: TestUpstream;

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { folderIs } from '../fixtures/appeared.ts';
-import { get, push } from '../fixtures/client.ts';
-import { commandsOn } from '../fixtures/command.ts';
-import { type Owner, temporaryFolder } from '../fixtures/defer.ts';
-import { field, makePackage, type Package, sha256 } from '../fixtures/nar.ts';
-import { output } from '../fixtures/run.ts';
-import { startService } from '../fixtures/service.ts';
+import { folderIs } from '../../fixtures/appeared.ts';
+import { get, push } from '../../fixtures/client.ts';
+import { commandsOn } from '../../fixtures/command.ts';
+import { type Owner, temporaryFolder } from '../../fixtures/defer.ts';
+import { field, makePackage, type Package, sha256 } from '../../fixtures/nar.ts';
+import { output } from '../../fixtures/run.ts';
+import { startService } from '../../fixtures/service.ts';
 
 const flatName = (path: string): string => sha256(path).toString('hex');
 

@@ -2,7 +2,7 @@
 // large NAR is begun, when one has broken off, and when a beginning was kept over a restart.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { get, open } from '../fixtures/client.ts';
+import { get, open } from '../../fixtures/client.ts';
 import {
   type Deviation,
   type Faulty,
@@ -10,9 +10,9 @@ import {
   REFUSALS_OF_PARTS,
   sourceFile,
   startFaulty,
-} from '../fixtures/faulty.ts';
-import { startTestService, type TestService } from '../fixtures/in-process.ts';
-import { field, makePackage, type Package } from '../fixtures/nar.ts';
+} from '../../fixtures/faulty.ts';
+import { startTestService, type TestService } from '../../fixtures/in-process.ts';
+import { field, makePackage, type Package } from '../../fixtures/nar.ts';
 
 const MIB = 2 ** 20;
 /** Large enough to be begun with a Range. */
