@@ -71,7 +71,7 @@ export async function createEngine(
     narInfos,
     misses,
     storeDir,
-    log,
+    emit,
     rules: pushRulesOf(config),
   });
   const close = async () => {

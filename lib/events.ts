@@ -60,7 +60,7 @@ type RequestEvent =
   | { readonly kind: 'answer-failed'; readonly error: unknown };
 
 type UploadEvent =
-  /** Stored, or here already with the same bytes. */
+  /** Taken: stored, or here already. A path that is ignored counts too, as its client is told so. */
   | { readonly kind: 'uploaded'; readonly path: string; readonly bytes: number }
   /** A path that is here with other contents, which stay. */
   | { readonly kind: 'upload-ignored'; readonly storePath: string; readonly narHash: string };

@@ -8,13 +8,13 @@ import type { ObjectMeta, PutOptions, Store } from './store.ts';
 export type Described = Pick<ObjectMeta, 'path' | 'kind' | 'origin' | 'narHash' | 'otherNars'>;
 
 /**
- * `body` is asked for when there is a file for it. `describe` gets its SHA-256, and throws if it is not to be kept.
+ * `body` is asked for when there is a file for it. `describe` gets its SHA-256 and its size, and throws if it is not to be kept.
  * @throws CacheError `storage`, or what `body` or `describe` throws
  */
 export async function storeBody(
   { scratch, store }: Pick<Storage, 'scratch' | 'store'>,
   body: AsyncIterable<Buffer> | Iterable<Buffer>,
-  describe: (sha256: Buffer) => Described,
+  describe: (sha256: Buffer, size: number) => Described,
   options: PutOptions,
 ): Promise<'stored' | 'exists'> {
   const spool = scratch.spool();
@@ -30,7 +30,7 @@ export async function storeBody(
     }
     const digest = hash.digest();
     const meta = {
-      ...describe(digest),
+      ...describe(digest, size),
       storedAt: new Date(),
       size,
       sha256: digest.toString('hex'),

@@ -2,7 +2,7 @@
 // uploads come together.
 
 import { CacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import type { Emit } from '../events.ts';
 import type { NarInfos } from '../narinfos/narinfos.ts';
 import { isContentAddressed } from '../nix/content-address.ts';
 import { sameContent, withoutNeedlessSize } from '../nix/fits.ts';
@@ -29,7 +29,7 @@ interface PushedNarInfosOptions {
   readonly storage: Pick<Storage, 'scratch' | 'store'>;
   readonly narInfos: NarInfos;
   readonly storeDir: string;
-  readonly log: Log;
+  readonly emit: Emit;
 }
 
 /** Of one upload. */
@@ -80,7 +80,7 @@ export class PushedNarInfos {
     written: NarName,
     { alone, keys, signal }: Circumstances & { readonly keys: Keys },
   ): Promise<void> {
-    const { log, narInfos, storage, storeDir } = this.#options;
+    const { emit, narInfos, storage, storeDir } = this.#options;
     const { store } = storage;
     // The client may have got the narinfo from here a moment ago, while it was still on its way into the store.
     await narInfos.settled(info.hashPart);
@@ -89,9 +89,7 @@ export class PushedNarInfos {
     const stays =
       found !== undefined && (found.origin === 'push' ? isVouchedFor(found.info, keys, storeDir) : !alone);
     if (existing === undefined && stays) {
-      log.info(
-        `${info.storePath} is already here with another content, which stays (NarHash ${found.info.narHash})`,
-      );
+      emit({ kind: 'upload-ignored', storePath: info.storePath, narHash: found.info.narHash });
       return;
     }
     // A client that sends back a narinfo we served has our address of the NAR in it, or a former one.

@@ -4,7 +4,7 @@
 import { atMost, collect } from '../bytes/streams.ts';
 import { isFull } from '../disk/files.ts';
 import { CacheError, isCacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import type { Emit } from '../events.ts';
 import type { NarInfos } from '../narinfos/narinfos.ts';
 import { type Sha256, sha256FromBytes } from '../nix/hash.ts';
 import { MAX_NARINFO_BYTES } from '../nix/narinfo.ts';
@@ -21,7 +21,7 @@ interface UploadsOptions {
   readonly narInfos: NarInfos;
   readonly misses: { forget(path: string): void };
   readonly storeDir: string;
-  readonly log: Log;
+  readonly emit: Emit;
   readonly rules: PushRules;
 }
 
@@ -104,13 +104,16 @@ export class Uploads {
     const most = this.#mostOf(name);
     if (name.kind === 'narinfo') {
       const text = await collect(body, most, () => tooLarge(most, 'more'));
-      return this.#narInfos.put(name.hash, text.toString(), this.#trustedKeys, circumstances);
+      await this.#narInfos.put(name.hash, text.toString(), this.#trustedKeys, circumstances);
+      this.#told(name, text.length);
+      return;
     }
     if (isRealisation(name)) {
       const bytes = await collect(body, Math.min(most, MAX_REALISATION_BYTES), () => tooLarge(most, 'more'));
       const manner = { keys: this.#trustedKeys, options: PUSHED };
       await putRealisation(this.#options, name, bytes, manner);
       this.#options.misses.forget(pathOf(name));
+      this.#told(name, bytes.length);
       return;
     }
     await this.#putFile(body, (sha256) => {
@@ -142,13 +145,20 @@ export class Uploads {
     const most = this.#maxBytes;
     const bounded = atMost(body, most, () => tooLarge(most, 'more'));
     let name!: N;
-    const describe = (digest: Buffer) => {
+    let bytes = 0;
+    const describe = (digest: Buffer, size: number) => {
       name = nameOf(sha256FromBytes(digest));
+      bytes = size;
       return { path: pathOf(name), kind: name.kind, origin: 'push' };
     };
     await storeBody(storage, bounded, describe, PUSHED);
     misses.forget(pathOf(name));
+    this.#told(name, bytes);
     return name;
+  }
+
+  #told(name: ObjectName, bytes: number): void {
+    this.#options.emit({ kind: 'uploaded', path: pathOf(name), bytes });
   }
 }
 
