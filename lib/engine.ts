@@ -50,7 +50,7 @@ export async function createEngine(
   const { storeDir } = config;
   const emit = logSink(log);
   const upstreams = await createUpstreams(config, { emit, signal, now, resolver });
-  const storage = given ?? openFolder(config.cacheDir, log, { ...config, quiet });
+  const storage = given ?? openFolder(config.cacheDir, emit, { ...config, quiet });
   const { scratch, store, upkeep } = storage;
   const options = {
     scratch,
@@ -103,12 +103,12 @@ type FolderConfig = Pick<Config, 'cacheDir' | 'durability'>;
  * @throws CacheError `startup` if there is no such folder
  */
 export async function openStorage(config: FolderConfig, log: Log): Promise<CacheStorage> {
-  const folder = openFolder(config.cacheDir, log, config);
+  const folder = openFolder(config.cacheDir, logSink(log), config);
   await folder.check();
   return folder;
 }
 
 /** Runs a command that changes much of the store, so that a service beside it counts again. */
 export function changing<T>(config: FolderConfig, log: Log, run: () => Promise<T>): Promise<T> {
-  return openFolder(config.cacheDir, log, config).upkeep.changing(run);
+  return openFolder(config.cacheDir, logSink(log), config).upkeep.changing(run);
 }

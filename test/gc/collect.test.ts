@@ -31,10 +31,7 @@ const said: string[] = [];
 const emit = logSink(createLog((line) => said.push(line)));
 
 function collectIn(dir: string, gc: Partial<GcConfig>, dryRun = false) {
-  const storage = openFolder(
-    dir,
-    createLog(() => {}),
-  );
+  const storage = openFolder(dir, () => {});
   return collect({ storage, storeDir: '/nix/store', gc: { ...GC, ...gc }, emit, signal, dryRun });
 }
 
@@ -132,10 +129,7 @@ test('what was used since the plan was made stays; also a NAR that is opened at 
   const service = await startTestService(t, { upstreams: [upstream.url] });
   const read = await fetched(service, upstream, 'read', 100);
   const late = await fetched(service, upstream, 'late', 100);
-  const storage = openFolder(
-    service.dir,
-    createLog(() => {}),
-  );
+  const storage = openFolder(service.dir, () => {});
   const gc = { ...GC, maxAgeMs: HOUR };
   const onUnits = async (units: readonly Unit[]) => {
     assert.equal(units.length, 2);

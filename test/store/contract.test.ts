@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { logSink } from '../../lib/event-log.ts';
 import { fileOf } from '../../lib/store/folder/files.ts';
 import { openFolder } from '../../lib/store/folder/folder.ts';
 import { idOf } from '../../lib/store/object-id.ts';
@@ -14,12 +15,12 @@ import { field, makePackage } from '../fixtures/nar.ts';
 import { startUpstream, whole } from '../fixtures/upstream.ts';
 import { storeContract } from './contract.ts';
 
-const LOG = { info: () => {}, warn: () => {}, error: () => {} };
+const SILENT = () => {};
 
 storeContract('folder', async (t) => {
   const dir = join(await temporaryFolder(t, 'contract'), 'cache');
   const again = async () => {
-    const storage = openFolder(dir, LOG);
+    const storage = openFolder(dir, SILENT);
     await storage.scratch.prepare(true);
     return storage;
   };
@@ -42,8 +43,8 @@ storeContract('folder', async (t) => {
 storeContract('memory', async () => {
   const memory = new Memory();
   return {
-    storage: memory.open(LOG),
-    again: async () => memory.open(LOG),
+    storage: memory.open(SILENT),
+    again: async () => memory.open(SILENT),
     spoil: async (path) => {
       const { body } = memory.objects.get(idOf(path)) ?? {};
       body?.writeUInt8(body.readUInt8(body.length - 1) ^ 1, body.length - 1);
@@ -63,7 +64,7 @@ test('the whole service runs on a store in memory: pulls, pushes, and all of it 
   const memory = new Memory();
   const service = await startTestService(t, {
     upstreams: [upstream.url],
-    storage: (_, log) => memory.open(log),
+    storage: (_, log) => memory.open(logSink(log)),
   });
   await push(service.url, pushed);
   const check = async () => {

@@ -4,8 +4,8 @@ import { access, open, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isFull } from '../../disk/files.ts';
 import { remove, rename, unlink } from '../../disk/writing.ts';
-import { describe, isErrno } from '../../errors.ts';
-import { type Log, warnSeldom } from '../../log.ts';
+import { isErrno } from '../../errors.ts';
+import type { Emit } from '../../events.ts';
 import { idOf } from '../object-id.ts';
 import type { Beginning } from '../scratch.ts';
 import { HEADER_BYTES } from './header.ts';
@@ -17,14 +17,12 @@ const MAX_AGE_MS = 7 * 24 * 3600_000;
 
 export class Beginnings {
   readonly #folder: string;
-  readonly #log: Log;
+  readonly #emit: Emit;
   /** Of what every download meets while the disk is not as it should be. */
-  readonly #warn: ReturnType<typeof warnSeldom>;
 
-  constructor(folder: string, log: Log) {
+  constructor(folder: string, emit: Emit) {
     this.#folder = folder;
-    this.#log = log;
-    this.#warn = warnSeldom(log);
+    this.#emit = emit;
   }
 
   /** Takes over what a service that was killed had noted of itself in these files of `tmp`, unless the disk is full. */
@@ -70,7 +68,7 @@ export class Beginnings {
     const header = Buffer.alloc(HEADER_BYTES, ' ');
     header.write(`${JSON.stringify({ partial: 1, ...beginning })}\n`);
     await spool.writeHeader(header).catch((error) => {
-      this.#log.warn(`what has come of ${beginning.path} is not noted: ${describe(error)}`);
+      this.#emit({ kind: 'beginning-lost', path: beginning.path, step: 'note', error });
     });
   }
 
@@ -81,7 +79,7 @@ export class Beginnings {
       await this.note(spool, beginning);
       await spool.moveTo(join(this.#folder, idOf(beginning.path)));
     } catch (error) {
-      this.#log.warn(`what has come of ${beginning.path} is not kept: ${describe(error)}`);
+      this.#emit({ kind: 'beginning-lost', path: beginning.path, step: 'keep', error });
     }
     // Too many beginnings are harmless, and the next one tries to prune again.
     await this.prune().catch(() => {});
@@ -110,7 +108,7 @@ export class Beginnings {
       if (found !== undefined && fits) return { spool: await adopt(target), length: found.length };
     } catch (error) {
       if (isErrno(error, 'ENOENT')) return undefined;
-      this.#warn('take', `the beginning of ${wanted.path} can't be used: ${describe(error)}`);
+      this.#emit({ kind: 'beginning-lost', path: wanted.path, step: 'take', error });
     }
     await unlink(target).catch(() => {});
     return undefined;

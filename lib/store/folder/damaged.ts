@@ -1,22 +1,20 @@
 // What turned out damaged while it was read: set aside, or, where the disk lets nobody do that, known not to be served again.
 import { isCacheError } from '../../errors.ts';
-import { type Log, warnSeldom } from '../../log.ts';
+import type { Emit } from '../../events.ts';
 import { quarantine } from './quarantine.ts';
 import type { Tally } from './tally.ts';
 
 export class Damaged {
   readonly #folder: string;
   readonly #tally: Tally;
-  readonly #log: Log;
-  readonly #warn: ReturnType<typeof warnSeldom>;
+  readonly #emit: Emit;
   /** By file: what is damaged and still there, and why. A start finds it out again. */
   readonly #left = new Map<string, { readonly version: string; readonly reason: string }>();
 
-  constructor(folder: string, tally: Tally, log: Log) {
+  constructor(folder: string, tally: Tally, emit: Emit) {
     this.#folder = folder;
     this.#tally = tally;
-    this.#log = log;
-    this.#warn = warnSeldom(log);
+    this.#emit = emit;
   }
 
   /** What is wrong with this version of the file, which is still there; undefined if nothing is known to be. */
@@ -30,7 +28,7 @@ export class Damaged {
    * @throws CacheError `storage`
    */
   async setAside(path: string, file: string, version: string, reason: string): Promise<boolean> {
-    const bytes = await quarantine(this.#folder, path, file, version, reason, this.#log);
+    const bytes = await quarantine(this.#folder, path, file, version, reason, this.#emit);
     this.#left.delete(file);
     if (bytes !== undefined) this.#tally.changed(-1, -bytes);
     return bytes !== undefined;
@@ -43,7 +41,7 @@ export class Damaged {
     } catch (error) {
       if (!isCacheError(error, 'storage')) throw error;
       this.#left.set(file, { version, reason });
-      this.#warn(path, `${error.message}; it is not served`);
+      this.#emit({ kind: 'not-set-aside', path, error });
     }
   }
 }

@@ -7,7 +7,7 @@ import { type FileHandle, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { openForReading, sizeOf, storageError, syncFolder } from '../../disk/files.ts';
 import { CacheError, describe, isCacheError, isErrno } from '../../errors.ts';
-import type { Log } from '../../log.ts';
+import type { Emit } from '../../events.ts';
 import { Exclusive } from '../../sync/exclusive.ts';
 import type { Spool } from '../scratch.ts';
 import type { ListedObject, ObjectMeta, PutOptions, Store } from '../store.ts';
@@ -22,14 +22,14 @@ import { TempFile } from './temp-file.ts';
 interface FolderStoreOptions extends FilesOptions {
   readonly scratch: FolderScratch;
   readonly durability: 'full' | 'relaxed';
-  readonly log: Log;
+  readonly emit: Emit;
 }
 
 export class FolderStore extends ObjectFiles implements Store {
   readonly #folder: string;
   readonly #scratch: FolderScratch;
   readonly #tally: Tally;
-  readonly #log: Log;
+  readonly #emit: Emit;
   readonly #durability: 'full' | 'relaxed';
   /** Who changes an object has the version for which it was asked to all alone. */
   readonly #changing = new Exclusive();
@@ -41,7 +41,7 @@ export class FolderStore extends ObjectFiles implements Store {
     this.#folder = options.folder;
     this.#scratch = options.scratch;
     this.#tally = options.tally;
-    this.#log = options.log;
+    this.#emit = options.emit;
     this.#durability = options.durability;
   }
 
@@ -118,7 +118,7 @@ export class FolderStore extends ObjectFiles implements Store {
     for (const one of folders) {
       const folder = join(this.#folder, one);
       const names = await readdir(folder).catch((error) => {
-        this.#log.warn(`${folder} can't be listed: ${describe(error)}`);
+        this.#warn(`${folder} can't be listed: ${describe(error)}`);
         return [];
       });
       for (const name of names.sort()) {
@@ -137,10 +137,14 @@ export class FolderStore extends ObjectFiles implements Store {
       const { meta } = await readHeader(handle);
       return { ...meta, lastUse: (await handle.stat()).mtime };
     } catch (error) {
-      this.#log.warn(`${file} is not a cache object: ${describe(error)}`);
+      this.#warn(`${file} is not a cache object: ${describe(error)}`);
       return undefined;
     } finally {
       await handle?.close();
     }
+  }
+
+  #warn(text: string): void {
+    this.#emit({ kind: 'notice', level: 'warn', text });
   }
 }

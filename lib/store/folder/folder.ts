@@ -1,7 +1,7 @@
 // The cache folder, put together: one folder on one disk is the store, its scratch space and its upkeep.
 import { mkdir, readdir, realpath } from 'node:fs/promises';
 import { CacheError, describe } from '../../errors.ts';
-import type { Log } from '../../log.ts';
+import type { Emit } from '../../events.ts';
 import type { CacheStorage, PushNetrc } from '../storage.ts';
 import { Damaged } from './damaged.ts';
 import { FlatFiles } from './flat-files.ts';
@@ -27,15 +27,15 @@ export interface Folder extends CacheStorage {
 /** Nothing is read of it, and nothing written. */
 export function openFolder(
   folder: string,
-  log: Log,
+  emit: Emit,
   { durability = 'full', quiet = false }: FolderOptions = {},
 ): Folder {
   const tally = new Tally();
-  const scratch = new FolderScratch(folder, tally, log);
-  const damaged = new Damaged(folder, tally, log);
+  const scratch = new FolderScratch(folder, tally, emit);
+  const damaged = new Damaged(folder, tally, emit);
   const files = { folder, damaged, tally, quiet };
   // What the Go service left in the folder lies under what is ours.
-  const store = new Overlay(new FolderStore({ ...files, scratch, durability, log }), new FlatFiles(files));
+  const store = new Overlay(new FolderStore({ ...files, scratch, durability, emit }), new FlatFiles(files));
   return {
     label: folder,
     store,
@@ -43,7 +43,7 @@ export function openFolder(
     upkeep: new FolderUpkeep(folder, damaged, tally),
     pushNetrc: pushNetrcOf(folder),
     take: async (onForget) => {
-      const hold = await Hold.take(folder, { log, onForget });
+      const hold = await Hold.take(folder, { emit, onForget });
       try {
         await scratch.prepare(hold.isSole);
         await hold.settle();

@@ -10,7 +10,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isFull } from '../../disk/files.ts';
 import { link, rename, unlink, writing } from '../../disk/writing.ts';
 import { CacheError, describe, isErrno } from '../../errors.ts';
-import { type Log, printable } from '../../log.ts';
+import type { Emit } from '../../events.ts';
+import { printable } from '../../log.ts';
 import { give, makeFolderIn } from './own.ts';
 import { type Knocked, knock, type Listening, listenIn, type Talk } from './socket.ts';
 import { OWN } from './writer.ts';
@@ -34,7 +35,7 @@ const CHECK_MS = 10_000;
 const FORGET_MS = 5000;
 
 interface HoldOptions {
-  readonly log: Log;
+  readonly emit: Emit;
   /** Commands have taken something out of the folder: nothing in memory is to be believed any more. */
   readonly onForget: () => void;
   readonly waitMs?: number;
@@ -91,7 +92,7 @@ export class Hold {
   }
 
   async #wait(): Promise<void> {
-    const { log, waitMs = WAIT_MS } = this.#options;
+    const { waitMs = WAIT_MS } = this.#options;
     const until = performance.now() + waitMs;
     for (let looks = 0; ; looks++) {
       const tried = await this.#try();
@@ -110,7 +111,10 @@ export class Hold {
         );
       }
       if (looks === 0)
-        log.info(`${tried.by} has the cache folder; waiting for its end, for at most ${waitMs / 1000} s`);
+        this.#say(
+          'info',
+          `${tried.by} has the cache folder; waiting for its end, for at most ${waitMs / 1000} s`,
+        );
       await delay(LOOK_MS);
     }
   }
@@ -122,10 +126,15 @@ export class Hold {
     if (tried.kind === 'held') this.#held = tried;
     else {
       const why = tried.kind === 'unknown' ? tried.why : `${tried.by} has come meanwhile`;
-      this.#options.log.warn(
+      this.#say(
+        'warn',
         `whether another service has the cache folder ${this.#folder} can't be told (${why}): see to it that none has`,
       );
     }
+  }
+
+  #say(level: 'info' | 'warn' | 'error', text: string): void {
+    this.#options.emit({ kind: 'notice', level, text });
   }
 
   /** What comes of it later, because the disk hangs, is undone. */
@@ -248,9 +257,7 @@ export class Hold {
       this.#held = undefined;
       this.#isShared = true;
       await held?.listening.close();
-      this.#options.log.error(
-        `${tried.by} has the cache folder ${this.#folder} now, too: end one of the two`,
-      );
+      this.#say('error', `${tried.by} has the cache folder ${this.#folder} now, too: end one of the two`);
     }
   }
 

@@ -6,27 +6,24 @@ import { dirname, join } from 'node:path';
 import { isFull } from '../../disk/files.ts';
 import { openToWrite, remove, writing } from '../../disk/writing.ts';
 import { CacheError, describe, isErrno } from '../../errors.ts';
-import type { Log } from '../../log.ts';
+import type { Emit } from '../../events.ts';
 import type { Beginnings } from './beginnings.ts';
 import { fileInTrash, trashFolder } from './files.ts';
 import { makeFolderIn } from './own.ts';
 import { putBack } from './put-back.ts';
 import { isSomebodys } from './writer.ts';
 
-const CONSEQUENCE =
-  'what it holds is served, uploads are refused, and what is fetched is passed on without being kept';
-
 export class Preparation {
   readonly #folder: string;
   readonly #beginnings: Beginnings;
-  readonly #log: Log;
+  readonly #emit: Emit;
   readonly #left: { tmp: string[]; trash: string[] } = { tmp: [], trash: [] };
   #state: 'done' | 'due' | 'under way' = 'done';
 
-  constructor(folder: string, beginnings: Beginnings, log: Log) {
+  constructor(folder: string, beginnings: Beginnings, emit: Emit) {
     this.#folder = folder;
     this.#beginnings = beginnings;
-    this.#log = log;
+    this.#emit = emit;
   }
 
   /**
@@ -50,9 +47,7 @@ export class Preparation {
     } catch (error) {
       if (!isFull(error) && !isErrno(error, 'EROFS')) throw this.#unusable(error);
       this.#state = 'due';
-      this.#log.warn(
-        `the cache folder ${this.#folder} takes no writes now (${reason(error)}): ${CONSEQUENCE}`,
-      );
+      this.#emit({ kind: 'writable', folder: this.#folder, why: reason(error) });
     }
   }
 
@@ -63,7 +58,7 @@ export class Preparation {
     try {
       await this.#prepare();
       this.#state = 'done';
-      this.#log.info(`the cache folder ${this.#folder} takes writes again`);
+      this.#emit({ kind: 'writable', folder: this.#folder, why: undefined });
     } catch {
       this.#state = 'due';
     }

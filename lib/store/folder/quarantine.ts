@@ -5,8 +5,8 @@ import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { openForReading, storageError } from '../../disk/files.ts';
 import { rename, unlink, writing } from '../../disk/writing.ts';
-import { describe, isCacheError, isErrno } from '../../errors.ts';
-import type { Log } from '../../log.ts';
+import { isCacheError, isErrno } from '../../errors.ts';
+import type { Emit } from '../../events.ts';
 import { hashPartIn, MAX_NARINFO_BYTES } from '../../nix/narinfo.ts';
 import { pathOf } from '../../nix/object-name.ts';
 import { idOf, isId } from '../object-id.ts';
@@ -137,7 +137,7 @@ export async function quarantine(
   file: string,
   version: string,
   reason: string,
-  log: Log,
+  emit: Emit,
 ): Promise<number | undefined> {
   const bytes = await bytesOf(file, version);
   if (bytes === undefined) return undefined;
@@ -153,9 +153,7 @@ export async function quarantine(
       if (isErrno(again, 'ENOENT')) return;
       throw storageError(`${path} is damaged (${reason}) and can't be moved or deleted`, again);
     });
-    log.error(
-      `${path} is damaged (${reason}); deleted, as it can't be moved to ${target}: ${describe(error)}`,
-    );
+    emit({ kind: 'set-aside', path, reason, to: target, error });
     return bytes;
   }
   if ((await bytesOf(target, version)) === undefined) {
@@ -171,7 +169,7 @@ export async function quarantine(
     () => give(folder, note),
     () => {},
   );
-  log.warn(`${path} is damaged (${reason}); moved to ${target}`);
+  emit({ kind: 'set-aside', path, reason, to: target, error: undefined });
   return bytes;
 }
 

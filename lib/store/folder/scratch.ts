@@ -1,6 +1,6 @@
 // Scratch space in the folder: `tmp/` for bodies on their way, `partial/` for beginnings that a stop left.
 import { join } from 'node:path';
-import type { Log } from '../../log.ts';
+import type { Emit } from '../../events.ts';
 import { UnderWay } from '../../sync/under-way.ts';
 import type { Beginning, Room, Scratch, Spool } from '../scratch.ts';
 import { Beginnings } from './beginnings.ts';
@@ -23,16 +23,16 @@ export class FolderScratch implements Scratch {
   readonly #spools = new UnderWay();
   readonly #watch: TempFileWatch;
 
-  constructor(folder: string, tally: Tally, log: Log) {
+  constructor(folder: string, tally: Tally, emit: Emit) {
     this.#folder = folder;
     this.#tmp = join(folder, 'tmp');
     this.#tally = tally;
-    this.#beginnings = new Beginnings(join(folder, 'partial'), log);
-    this.#preparation = new Preparation(folder, this.#beginnings, log);
+    this.#beginnings = new Beginnings(join(folder, 'partial'), emit);
+    this.#preparation = new Preparation(folder, this.#beginnings, emit);
     this.#watch = {
       closed: () => this.#spools.end(),
       full: () => this.#full(),
-      left: (error) => log.warn(error.message),
+      left: (error) => emit({ kind: 'notice', level: 'warn', text: error.message }),
     };
   }
 

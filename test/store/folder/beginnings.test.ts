@@ -21,7 +21,7 @@ const { length: _, ...WANTED } = ONE;
 
 async function setUp(t: Owner): Promise<{ scratch: FolderScratch; folder: string; partial: string }> {
   const folder = join(await temporaryFolder(t), 'cache');
-  const scratch = new FolderScratch(folder, new Tally(), { info: () => {}, warn: () => {}, error: () => {} });
+  const scratch = new FolderScratch(folder, new Tally(), () => {});
   await scratch.prepare(false);
   return { scratch, folder, partial: join(folder, 'partial') };
 }
@@ -138,7 +138,7 @@ test('what is too much goes when the disk has a turn for it', async (t) => {
     goOn = resolve;
   });
   const others = Array.from({ length: 8 }, () => writing(() => busy));
-  const pruned = new Beginnings(partial, { info: () => {}, warn: () => {}, error: () => {} }).prune();
+  const pruned = new Beginnings(partial, () => {}).prune();
   await delay(100);
   assert.deepEqual(await readdir(partial), [file]);
   goOn();
@@ -185,7 +185,7 @@ test('no more are kept while it runs than over a start', async (t) => {
 
 test('they all go when the disk is full', async (t) => {
   const folder = join(await temporaryFolder(t), 'partial');
-  const partials = new Beginnings(folder, { info: () => {}, warn: () => {}, error: () => {} });
+  const partials = new Beginnings(folder, () => {});
   await partials.clear();
   await mkdir(folder);
   await writeFile(join(folder, 'one'), BODY);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { logSink } from '../../../lib/event-log.ts';
 import { Damaged } from '../../../lib/store/folder/damaged.ts';
 import { versionOf } from '../../../lib/store/folder/files.ts';
 import { Tally } from '../../../lib/store/folder/tally.ts';
@@ -15,7 +16,7 @@ async function setUp(t: Owner) {
   const note = (line: string) => said.push(line);
   const tally = new Tally();
   tally.counting()({ objects: 5, bytes: 100 });
-  const damaged = new Damaged(folder, tally, { info: note, warn: note, error: note });
+  const damaged = new Damaged(folder, tally, logSink({ info: note, warn: note, error: note }));
   const file = join(folder, 'object');
   await writeFile(file, 'damaged');
   return { folder, file, damaged, tally, said, version: versionOf(await stat(file)) };

@@ -19,6 +19,7 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { writing } from '../../../lib/disk/writing.ts';
 import { isCacheError } from '../../../lib/errors.ts';
+import { logSink } from '../../../lib/event-log.ts';
 import { createLog } from '../../../lib/log.ts';
 import { sha256FromBytes } from '../../../lib/nix/hash.ts';
 import { type Folder, openFolder } from '../../../lib/store/folder/folder.ts';
@@ -37,10 +38,7 @@ const PATH = `/${H}.narinfo`;
 async function setUp(t: Owner): Promise<Folder & { folder: string; log: string[] }> {
   const folder = join(await temporaryFolder(t, 'store'), 'cache');
   const log: string[] = [];
-  const opened = openFolder(
-    folder,
-    createLog((line) => log.push(line)),
-  );
+  const opened = openFolder(folder, logSink(createLog((line) => log.push(line))));
   await opened.scratch.prepare(true);
   return { ...opened, folder, log };
 }
@@ -94,10 +92,7 @@ test('what is stored is read back, whole and in parts, and survives a new start'
   const { folder } = opened;
   const body = Buffer.alloc(700_000, 'abcdefghij');
   await put(opened, PATH, body);
-  const { scratch, store: again } = openFolder(
-    folder,
-    createLog(() => {}),
-  );
+  const { scratch, store: again } = openFolder(folder, () => {});
   await scratch.prepare(true);
   for (const [start, end] of [
     [0, body.length],
@@ -256,10 +251,7 @@ test('list names what is stored, and of the Go service what narinfos explain', a
 test('a folder that can not be used is said in one startup error', async (t) => {
   const home = await temporaryFolder(t, 'store');
   await writeFile(join(home, 'file'), '');
-  const { scratch } = openFolder(
-    join(home, 'file', 'cache'),
-    createLog(() => {}),
-  );
+  const { scratch } = openFolder(join(home, 'file', 'cache'), () => {});
   await assert.rejects(
     scratch.prepare(true),
     (error) => isCacheError(error, 'startup') && error.message.includes(home),
@@ -303,10 +295,7 @@ test('what fails the second time, when its folder has been made, says so once', 
 test('what a start has left undone is done a few things at a time, like all that changes the disk', async (t) => {
   const folder = join(await temporaryFolder(t, 'store'), 'cache');
   const said: string[] = [];
-  const { scratch } = openFolder(
-    folder,
-    createLog((line) => said.push(line)),
-  );
+  const { scratch } = openFolder(folder, logSink(createLog((line) => said.push(line))));
   const left = join(folder, 'tmp', 'left');
   await mkdir(left, { recursive: true });
   const handle = await fs.open(folder);

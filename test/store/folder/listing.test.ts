@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { rename, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { logSink } from '../../../lib/event-log.ts';
 import { openFolder } from '../../../lib/store/folder/folder.ts';
 import { Holdings, idOf } from '../../fixtures/holdings.ts';
 import { makePackage } from '../../fixtures/nar.ts';
@@ -20,7 +21,7 @@ test('what can not be listed, or is no object, is told of, and the others are li
   const warnings: string[] = [];
   const log = { info: () => {}, warn: (message: string) => warnings.push(message), error: () => {} };
   const paths: (string | undefined)[] = [];
-  for await (const { path } of openFolder(holdings.dir, log).store.list()) paths.push(path);
+  for await (const { path } of openFolder(holdings.dir, logSink(log)).store.list()) paths.push(path);
   assert.deepEqual(paths.sort(), [one.narInfoPath, two.narInfoPath, two.narPath].sort());
   assert.equal(warnings.length, 3);
   assert.ok(warnings.some((line) => line.startsWith(`${loop} `) && line.includes('ELOOP')));
@@ -34,7 +35,7 @@ test('a file that vanishes while the folder is listed is no object, and no reaso
   const warnings: string[] = [];
   const log = { info: () => {}, warn: (message: string) => warnings.push(message), error: () => {} };
   let count = 0;
-  for await (const { path = '' } of openFolder(holdings.dir, log).store.list()) {
+  for await (const { path = '' } of openFolder(holdings.dir, logSink(log)).store.list()) {
     if (count++ > 0) continue;
     for (const name of ['one', 'two', 'three'])
       for (const other of [makePackage(name).narPath, makePackage(name).narInfoPath])

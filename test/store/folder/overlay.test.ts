@@ -15,7 +15,7 @@ const [LOWER, UPPER] = [Buffer.from('what the Go service left'), Buffer.from('wh
 async function setUp(t: Owner) {
   const holdings = await Holdings.create(t);
   await holdings.flat(PATH, LOWER);
-  const { scratch, store } = openFolder(holdings.dir, { info: () => {}, warn: () => {}, error: () => {} });
+  const { scratch, store } = openFolder(holdings.dir, () => {});
   await scratch.prepare(true);
   const put = (when: PutOptions['when'], body = UPPER) =>
     store.put(body, metaOf(body), { when, durable: true });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { writing } from '../../../lib/disk/writing.ts';
+import { logSink } from '../../../lib/event-log.ts';
 import { versionOf } from '../../../lib/store/folder/files.ts';
 import { dropQuarantined, quarantine } from '../../../lib/store/folder/quarantine.ts';
 import { type Owner, temporaryFolder } from '../../fixtures/defer.ts';
@@ -16,12 +17,9 @@ async function setUp(t: Owner) {
   await writeFile(file, 'damaged');
   const version = versionOf(await stat(file));
   const said: string[] = [];
-  const log = {
-    info: () => {},
-    warn: (line: string) => said.push(line),
-    error: (line: string) => said.push(line),
-  };
-  const aside = () => quarantine(folder, PATH, file, version, 'a reason', log);
+  const say = (line: string) => void said.push(line);
+  const emit = logSink({ info: () => {}, warn: say, error: say });
+  const aside = () => quarantine(folder, PATH, file, version, 'a reason', emit);
   return { aside, file, folder, said };
 }
 
