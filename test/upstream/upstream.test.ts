@@ -276,7 +276,7 @@ test('an upstream that is silent before or within an answer is given up in time'
   const origin = await serve(t, (req, res) => {
     if (req.url === '/body') res.write('some');
   });
-  const upstream = upstreamAt(t, origin.url, {}, SOON);
+  const upstream = upstreamAt(t, origin.url, {}, { ...SOON, firstByteMs: 1000 });
   await assert.rejects(get(upstream, 'head'), (error) => isCacheError(error, 'timeout'));
   const answer = await get(upstream, 'body');
   await assert.rejects(
@@ -287,13 +287,14 @@ test('an upstream that is silent before or within an answer is given up in time'
 
 test('a reader that takes its time is no stall', async (t) => {
   const origin = await serve(t, (_, res) => res.end(Buffer.alloc(3 << 20, 'x')));
-  const answer = await get(upstreamAt(t, origin.url, {}, { ...SOON, stallMs: 50 }), 'x');
+  const deadlines = { ...SOON, firstByteMs: 20_000, stallMs: 500 };
+  const answer = await get(upstreamAt(t, origin.url, {}, deadlines), 'x');
   assert.ok(answer);
   let size = 0;
   let paused = false;
   for await (const chunk of answer.body) {
     size += chunk.length;
-    if (!paused) await new Promise((resolve) => setTimeout(resolve, 120));
+    if (!paused) await new Promise((resolve) => setTimeout(resolve, 1200));
     paused = true;
   }
   assert.equal(size, 3 << 20);
