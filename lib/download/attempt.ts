@@ -115,7 +115,7 @@ export class Attempt {
   #judged(error: unknown, end: number): Failed {
     if (!isCacheError(error, 'invalid')) return { kind: 'broken', error };
     const { expected, path } = this.#task;
-    // Without a hash of the file it shows only now that a body without a length was cut.
+    // Without a FileHash, it shows only now that a body of unknown length was cut.
     const { fileHash, said = 0 } = expected;
     if (end >= said || fileHash !== undefined) return { kind: 'wrong', error };
     const cut = new CacheError('upstream', `${path}: ended at byte ${end}, expected ${said}`, error);

@@ -81,7 +81,7 @@ export class Attempts {
     if (had.kind === 'right') return had;
     if (had.kind === 'wrong') this.#verdict = 'wrong';
     else for (const source of attempt.givers) reputation.gave(source);
-    // What has passed through memory is gone, so nobody could say what its readers have seen.
+    // A body that passed through memory is gone, so it can't be compared with what its readers have seen.
     if (!this.#mayBeElsewhere(had) || growing.isPassing) return had;
     return await this.#fetchElsewhere(attempt, had);
   }
@@ -89,7 +89,7 @@ export class Attempts {
   /** Whether others may have it though those it was fetched from could not give it. */
   #mayBeElsewhere({ error, kind }: Failed): boolean {
     if (kind === 'wrong') return true;
-    // Else all of them have been asked for the rest.
+    // Otherwise all sources have been asked for the rest already.
     return (
       !this.#isOneFile &&
       isCacheError(error) &&
@@ -140,7 +140,7 @@ export class Attempts {
       task.log.warn(`${from.map(({ label }) => label).join(' and ')}: sent wrong bytes: ${error.message}`);
     if (culprit !== undefined) reputation.blame(culprit);
     const others = sources.filter((source) => !from.includes(source));
-    // What has only broken off may come as a whole the next time.
+    // A source that only broke off may give the whole the next time.
     const again = culprit === undefined ? from : [];
     const why = error instanceof Error ? error.message : describe(error);
     const found = await this.#fetchAlone(others, again, why, () => true);
@@ -163,7 +163,7 @@ export class Attempts {
       log.warn(`${why}; trying ${source.label}`);
       const spool = this.#options.spool();
       const growing = new Growing(spool, { size, isJudged: true });
-      // In one answer, so that it is of one file.
+      // Asked for in one answer, so that all bytes are of one file.
       const manner = { returnMs, whole: again.includes(source) };
       const attempt = new Attempt(growing, [source], task, manner);
       this.#attempt = attempt;

@@ -49,7 +49,7 @@ class Crew {
     const onAbort = () => this.#fail(signal.reason);
     signal.addEventListener('abort', onAbort);
     if (signal.aborted) onAbort();
-    // Before the others, who would find nobody busy and take that for the end.
+    // The first worker starts before the others, which would find nobody busy and stop.
     const lead = this.#work(first && this.#begin(first));
     await Promise.all([lead, ...Array.from({ length: connections - 1 }, () => this.#work())]);
     signal.removeEventListener('abort', onAbort);
@@ -78,14 +78,14 @@ class Crew {
     const { ranges, sources } = this.#task;
     while (this.#failure === undefined && !ranges.complete) {
       const state = sources.pick();
-      // Others may have to wait for it: whoever takes few connections is asked anew only by those who had none.
+      // A worker whose source has just delivered goes on at once; others wait until a source that takes few connections may be asked again.
       const waitMs = state === good ? 0 : (state?.notBefore ?? 0) - performance.now();
       if (state !== undefined && waitMs <= 0) {
         const claim = ranges.claim(this.#length(state)) ?? ranges.split((one) => this.#needsHelp(one, state));
         if (claim !== undefined) return this.#begin({ state, claim });
       }
       if (this.#busy === 0 && (state === undefined || ranges.unclaimed === 0)) return undefined;
-      // The others may be busy for long, or wait for this one.
+      // The other workers may be busy for long, or wait for this one.
       await this.#changes.next({ ms: waitMs > 0 ? waitMs : LOOK_MS });
     }
     return undefined;
@@ -99,7 +99,7 @@ class Crew {
 
   #length(state: SourceState): number {
     const { hashKnown } = this.#task;
-    // Without a hash the answers must be of one file, and that shows in the first, or never.
+    // Without a hash, all answers must be of one file; only the first answer can show that.
     const joins = hashKnown || state.identity.isTold;
     if (state.answersRanges === false || state.asksWhole || !joins) return Number.POSITIVE_INFINITY;
     const { bytesPerMs } = state.source.upstream.pace;
@@ -129,7 +129,7 @@ class Crew {
     const { at } = claim;
     const pace = (bytesPerMs: number) => {
       this.#paces.set(claim, bytesPerMs);
-      // Those who have nothing to do looked before this was so.
+      // Idle workers looked before this claim became slow: wake them to split it.
       if (this.#needsHelp(claim, state)) this.#changes.tell();
     };
     try {

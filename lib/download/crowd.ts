@@ -72,7 +72,7 @@ export class Crowd<T> {
   ): Promise<{ value: T; joined: boolean }> {
     const { graceMs, signal } = this.#options;
     const before = this.#audiences.get(key);
-    // A flight that is being given up is not joined by those who come now: they wait for its end, and begin anew.
+    // New clients do not join a flight that is being given up: they wait for its end and begin anew.
     const audience = before === undefined || before.signal.aborted ? new Audience(graceMs, signal) : before;
     if (!this.#flights.has(key)) this.#audiences.set(key, audience);
     const leave = audience.join(gone);

@@ -92,11 +92,12 @@ export class Fetcher {
   ): Promise<{ value: Fetched; joined: boolean }> {
     let name = asked;
     for (;;) {
-      // Whoever came another way may be waiting for what we answer, unless it is on its way from elsewhere already.
+      // A download for a request through other caches may wait for this very answer, so only those that came the same way are joined;
+      // one that was begun for a client of our own waits for nobody.
       const key = viaKey(pathOf(name), via);
       const running = this.#crowd.has(key) ? undefined : this.#crowd.fromOutside(pathOf(name));
       if (running !== undefined) return { value: running, joined: true };
-      // Who began it may have known less than we do: only a NAR's store hash leads to its narinfo.
+      // The download may have been begun with less knowledge: only a NAR's store hash leads to its narinfo.
       const mayKnowMore = name.kind === 'nar' && name.hash !== undefined && this.#crowd.has(key);
       try {
         const begin = (wanted: AbortSignal) => this.#begin(name, via, wanted);
@@ -104,7 +105,7 @@ export class Fetcher {
         if (name.kind === 'nar' && isElsewhere(value)) name = { ...name, name: value.name };
         else if (!isElsewhere(value) && (value !== undefined || !mayKnowMore)) return { value, joined };
       } catch (error) {
-        // All others had left just when this one came.
+        // All other clients had left just when this one came.
         const wasLeft = isCacheError(error, 'aborted') && gone !== undefined && !gone.aborted;
         if (!(mayKnowMore || wasLeft) || this.#options.signal.aborted) throw error;
       }
@@ -113,7 +114,7 @@ export class Fetcher {
 
   async #begin(name: FileName, via: Via, wanted: AbortSignal): Promise<Flight<Fetched | Elsewhere>> {
     const ended = Promise.resolve();
-    // What the one before has got is kept by then.
+    // Wait until the download before has kept what it got.
     await this.#crowd.over(pathOf(name));
     // A download that ended since the caller looked has stored it.
     if (await this.#isStored(name)) return { value: 'stored', ended };

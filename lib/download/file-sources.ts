@@ -20,7 +20,7 @@ const HEAD_BYTES = 64;
 export function fileSource(source: Source, kind: ObjectKind): Source {
   return {
     ...source,
-    // Never a part: where a coding is undone here, its bytes are not those of the whole.
+    // Parts are never asked for: once a coding is undone, offsets are not those of the whole.
     ask: async (signal, _part, need) => {
       const answer = await source.ask(signal, undefined, need);
       if (answer === undefined) return undefined;
@@ -52,7 +52,7 @@ async function looked(answer: Answer, kind: ObjectKind, label: string): Promise<
   return {
     ...answer,
     ...{ size, start: 0, end: size, partial: false },
-    // A JSON text that is whole has come to its end.
+    // A JSON text that parses is complete.
     delimited: answer.delimited || (plain.whole && isJson(kind) && !isPacked),
     coding: isPacked ? coding : undefined,
     body: { destroy: (error) => answer.body.destroy(error), [Symbol.asyncIterator]: () => plain.all() },

@@ -51,7 +51,7 @@ export async function firstAnswer(asked: Asked, context: Context): Promise<First
     return { kind: 'failed' as const, error };
   });
   if (first.kind !== 'found' && unfit.size > 0 && !context.signal.aborted) {
-    // The size is what a narinfo says of it that nobody has checked; but nothing tells sooner that what somebody has is something else.
+    // The narinfo's FileSize is not checked by anybody; but nothing else tells so early that a source has another file.
     const mayBeRight = expected.fileSize !== undefined && canTell(expected);
     const other = mayBeRight ? await askOtherwise(asked, context, [...unfit]) : undefined;
     if (other !== undefined) return other;
@@ -89,7 +89,7 @@ async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<
     const { guess, label } = source;
     const answer = await source.ask(over, part, { insist, patient: isNar }).catch((error) => {
       if (guess === undefined || over.aborted || lacksDescriptors(error)) throw error;
-      // It was not even asked.
+      // The source was not even asked.
       if (error instanceof Postponement && !insist) throw error;
       if (guess === 'settled') log.warn(`${describe(error)}; its own narinfo will tell`);
       else if (isCacheError(error, 'not-found')) strange.push(error);
@@ -130,10 +130,10 @@ async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<
   const isSure = first.kind === 'missing' && askedAll;
   const required = sources.some(({ upstream }) => upstream.required);
   if (unfits.length > 0) {
-    // Nobody has it right. While somebody was not asked, that is no more than a failure of those who were.
+    // No source has it right. While one was not asked, that is only a failure of the others.
     return isSure ? { kind: 'unsure' } : upstreams.fail(unfits, required);
   }
-  // Somebody must have said no, or nobody knows.
+  // A miss needs at least one source that said no.
   const [error] = strange;
   if (error !== undefined && !saysNo) {
     upstreams.fail([new CacheError('upstream', error.message, error)], required);
@@ -144,7 +144,7 @@ async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<
 /** What can be said against a body before its first byte. */
 function problemOf(answer: Answer, isNar: boolean, { fileSize }: Expected): string | undefined {
   const size = answer.size ?? fileSize;
-  // Nothing of an empty body could be held back until its hash is known to be wrong.
+  // An empty body has no last piece to hold back until its hash is checked.
   const isEmpty = isNar && size === 0;
   if (!isEmpty && (fileSize === undefined || size === fileSize)) return undefined;
   const wanted = fileSize === undefined ? 'a NAR' : `${fileSize} bytes as its narinfo says`;

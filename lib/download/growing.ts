@@ -136,8 +136,8 @@ export class Growing {
     if (front <= this.#front) return;
     this.#front = front;
     const { isJudged, size } = this.#options;
-    // What completes the file waits for the verdict, so that a wrong body that came at once is never seen at all.
-    // Any piece may be that one where nobody has told the size.
+    // The piece that completes the file waits for the verdict, so that a wrong body that came at once is never seen at all.
+    // If the size is not known, any piece may be the last.
     const mayBeLast = front === size || (size === undefined && isJudged);
     this.#visible = Math.max(this.#visible, mayBeLast ? front - LAST_BYTES : front);
     this.#changes.tell();
@@ -208,7 +208,7 @@ export class Growing {
         return lent.bytes;
       },
       close: () => {
-        // What was lent last is not taken back: it may be on its way to a client who has just gone.
+        // The last lent piece is not taken back: it may still be on its way to a client that has just left.
         this.#cursors.delete(place);
         this.#passed();
       },

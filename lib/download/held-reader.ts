@@ -25,7 +25,7 @@ export class HeldReader implements Reader {
   }
 
   async read(): Promise<Buffer | undefined> {
-    // It stops at its known end, and does not wait for what becomes of the file after that.
+    // The reader stops at its known end, and does not wait for what becomes of the file after that.
     while (this.#isOpen && this.#cursor.at !== this.#end) {
       const isComplete = this.#isComplete();
       const visible = Math.min(this.#growing.visible, this.#end ?? Number.POSITIVE_INFINITY);

@@ -32,7 +32,7 @@ export class Identity {
       return this.#problem(`has ${answer.size} bytes, expected ${size}`, true);
     }
     if (this.isSeen && answer.validator !== this.#validator && !this.#varies) {
-      // It has another file, or several machines of which each has its own: others come first, and then a hash tells.
+      // The source has another file, or several machines with different ones: others are asked first, and the hash decides.
       this.#varies = hashKnown;
       return this.#problem('has another ETag or date than before', !hashKnown);
     }

@@ -37,7 +37,7 @@ export class NarSources {
     const paths = pathsOf(name.kind === 'log' ? await this.#wholeName(name, via) : name);
     const sources = this.#upstreams.all.flatMap((upstream) =>
       paths.map((path) => {
-        // The one character of our names that a URL would take for something else.
+        // `?` is the one character of our names that a URL would read as something else.
         const url = upstream.resolve(path.slice(1).replaceAll('?', '%3F'));
         return fileSource(source(upstream, url, { packed: true, via }), name.kind);
       }),
@@ -64,20 +64,20 @@ export class NarSources {
       upstreams.map((upstream) =>
         source(upstream, upstream.resolve(`nar/${nixNarName(one)}`), { large: true, guess, via }),
       );
-    // All that is known is the name.
+    // So far only the name is known.
     const [plain] = namesFor(name, hash);
     const packing = partsOfAddress(name)?.compression;
     const isHash = hashInNarName(plain) !== undefined;
     const expected = isHash ? { ...NOTHING, named: { name: plain, packing } } : NOTHING;
-    // Another cache of this kind knows it by its address, and so does nix-serve.
+    // Another cache of this kind knows the NAR by its address, and so does nix-serve.
     const inAddress = packing === undefined ? (`${hash}-${plain}` as NarName) : name;
     const addressed = hash === undefined || !isHash ? [] : guesses(inAddress, 'settled');
-    // Whoever asks for it by its plain name takes it packed as well.
+    // A client that asks by the plain name accepts a packed NAR as well.
     const asked = packing === 'none' ? name : plain;
     const byName = { name: asked, sources: [...addressed, ...guesses(plain, 'alone')], expected };
     if (hash === undefined) return byName;
     const known = await this.#narInfos.find(hash, via).catch((error) => {
-      // Without it, only the name can say what the bytes must be, and not every name does.
+      // Without the narinfo, only a name that is a hash can say what the bytes must be.
       if (byName.expected.named === undefined || lacksDescriptors(error)) throw error;
       this.#log.warn(`narinfo of ${hash} can't be had, trying its NAR by path: ${describe(error)}`);
       return 'unknown' as const;
@@ -85,15 +85,15 @@ export class NarSources {
     if (known === undefined) return byName;
     if (known === 'unknown' || !isNameOf(name, known.known)) {
       // A client may remember a narinfo that we have forgotten, and that can't be had now, or another one has come in
-      // its place. That an upstream lacks the path proves nothing while its own narinfo may call the NAR otherwise.
+      // its place. An upstream's 404 for this path proves nothing: its own narinfo may give the NAR another name.
       const byOwn = this.#byOwnNarInfo(hash, (own) => isNameOf(name, own), via);
       return { ...byName, sources: [...addressed, ...guesses(plain, 'settled'), ...byOwn] };
     }
     const { info, narName, origin } = known.known;
     const from = this.#upstreams.byOrigin(origin);
     const own = from === undefined ? [] : this.#own(from, info.url, via);
-    // Only a name that is a hash means the same bytes everywhere. Where the narinfo came from it is called as that says: asked
-    // for by another name there, its "no" would be taken for the true one.
+    // Only a name that is a hash means the same bytes everywhere. The upstream of the narinfo is asked by the name in it:
+    // asked by another name, its 404 would count as a real one.
     const elsewhere = this.#upstreams.all.filter((upstream) => own.length === 0 || upstream !== from);
     const others =
       hashInNarName(narName) === undefined && own.length > 0 ? [] : guesses(narName, 'settled', elsewhere);
@@ -132,7 +132,7 @@ export class NarSources {
           url ??= this.#narInfos.ask(upstream, hash, signal, need?.insist, via).then(
             (own) => (own !== undefined && isSame(own) ? upstream.resolve(own.info.url) : undefined),
             (error) => {
-              // It may answer the next time, or the signal have been that of another attempt.
+              // Asked again the next time: the upstream may answer then, or the signal was that of another attempt.
               url = undefined;
               throw error;
             },

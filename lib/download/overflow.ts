@@ -112,7 +112,7 @@ export class Overflow implements Omit<Spool, 'ready'> {
     if (index < 0) return;
     this.#pieces.splice(index, 1);
     this.#held -= piece.bytes.length;
-    // It may have come late to a disk that was believed to hang.
+    // The write may have come late to a disk that was believed to hang.
     this.#changes.tell();
   }
 
@@ -134,7 +134,7 @@ export class Overflow implements Omit<Spool, 'ready'> {
     if (at >= this.#gone.from && at < this.#gone.to) {
       throw new CacheError('storage', 'its beginning was not kept, because the disk is full');
     }
-    // Up to where memory begins, or began: there the file may have a hole. It has bytes behind that too, of workers who
+    // Up to where memory begins, or began: there the file may have a hole. Behind it the file has bytes of workers that
     // were ahead when the disk refused.
     const borders = [this.#gone.from, ...this.#pieces.map((one) => one.at)].filter((border) => border > at);
     return this.#file.read(

@@ -37,7 +37,7 @@ export class Pieces {
   }
 
   #load(spool: Pick<Spool, 'read'>, at: number, end: number): Piece {
-    // Up to the next of the same borders for all, where readers who were apart come together again.
+    // Up to the next border, which is the same for all readers, so that readers who were apart meet again.
     const border = (Math.floor(at / PIECE_BYTES) + 1) * PIECE_BYTES;
     const wanted = Math.min(border, end) - at;
     const buffer = takeBuffer(wanted);
@@ -61,7 +61,7 @@ export class Pieces {
 
 function leave(piece: Piece): void {
   piece.users--;
-  // Until it is filled, the disk may still write to it.
+  // Until the piece is filled, a read from the disk may still write to it.
   if (piece.users === 0)
     piece.length.then(
       () => giveBuffer(piece.buffer),

@@ -58,7 +58,7 @@ export async function getRange(
   const answer = given ?? (await state.source.ask(signal, partOf(task, job, request)));
   if (answer === undefined) throw new CacheError('not-found', `${label}: says that it has no such thing`);
   request.answered = true;
-  // The first answer was asked for before there was a download that could end.
+  // The first answer was requested before the download existed, so this signal has to cut it.
   const cut = () => answer.body.destroy();
   signal.addEventListener('abort', cut);
   try {
@@ -71,7 +71,7 @@ export async function getRange(
       );
     }
     if (ranges.endless && answer.size !== undefined) ranges.endsAt(answer.size);
-    // A whole body says nothing where it was asked for.
+    // A whole body says nothing about ranges if the whole was asked for.
     if (answer.partial || (given === undefined && !request.whole)) state.answersRanges = answer.partial;
     listener.answered();
     await write(task, job, answer, listener);
@@ -80,10 +80,10 @@ export async function getRange(
     answer.body.destroy();
   }
   if (claim.at >= claim.end) return;
-  // Less than was asked for will do, if it is all that was announced and not so little that there would be no end of it.
+  // A shorter part will do, if it is all that was announced and not so small that the download would never end.
   if (answer.partial && claim.at - from >= PROGRESS_BYTES && claim.at === answer.end) return;
   const isWhole = claim.end === Number.POSITIVE_INFINITY && !answer.partial;
-  // Some proxies give a body without a length that was cut a clean end.
+  // Some proxies end a cut body of unknown length cleanly.
   if (isWhole && (claim.at >= task.said || (await task.isAll()) !== false)) ranges.endsAt(claim.at);
   else {
     const expected = isWhole ? task.said : claim.end;
@@ -93,7 +93,7 @@ export async function getRange(
 
 /** What to ask for; undefined for all of it. */
 function partOf({ ranges }: Task, { state, claim }: Job, { whole }: RangeRequest): Part | undefined {
-  // Where nobody knows the end it may be just here, and behind it there is nothing to ask for.
+  // If the end is not known it may be just here, and a range behind it would be refused.
   const start = ranges.endless ? Math.max(claim.at - 1, 0) : claim.at;
   const toTheEnd = whole || claim.end === Number.POSITIVE_INFINITY || state.answersRanges === false;
   return { start, end: toTheEnd ? undefined : claim.end, whole };
@@ -116,7 +116,7 @@ async function write(task: Task, { state, claim }: Job, answer: Answer, listener
     } while (claim.at >= claim.end && !answer.partial && ranges.extend(claim));
     at += chunk.length;
     meter.note(chunk.length);
-    // Somebody else took the rest. An answer that ends here anyway is read to its end, which keeps its connection.
+    // Another worker took the rest. An answer that ends here anyway is read to its end, which keeps its connection.
     if (claim.at >= claim.end && at < (answer.end ?? Number.POSITIVE_INFINITY)) break;
     leaveIfCrawling(sources, state, meter);
   }
@@ -125,7 +125,7 @@ async function write(task: Task, { state, claim }: Job, answer: Answer, listener
 
 function leaveIfCrawling(sources: Sources, state: SourceState, { lately }: Meter): void {
   const other = sources.paceBeside(state);
-  // Several connections share one link, while the other may have been measured alone on it.
+  // Several connections share one link, while the other source may have been measured alone on it.
   if (other === undefined || lately === undefined || lately * state.workers > other * CRAWL) return;
   state.slow = true;
   throw new CacheError('upstream', `${state.source.label}: far slower than another source`);

@@ -103,7 +103,7 @@ export class SourceState {
   /** Whether one more worker can be of use to it. */
   get free(): boolean {
     if (this.workers === 0) return true;
-    // Those who are at work for parts may be waiting, at a full disk, for what only the whole will bring.
+    // At a full disk, workers for parts may wait for bytes that only the whole will bring.
     if (this.#wholes.state === 'wanted')
       return !this.isDelivering && performance.now() - this.#begunAt > DELIVERING_MS;
     return this.answersRanges === true && this.#wholes.state !== 'asked';
@@ -143,9 +143,9 @@ export class SourceState {
     const brought = bytes >= PROGRESS_BYTES;
     if (brought) this.failures = Math.min(this.failures, 1);
     if (whole) this.#wholes.broke(answered);
-    // Another service gives all parts in the order in which it gets them: those ahead wait, and nothing is wrong with them.
+    // Another cache of this kind gives parts in the order in which it gets them: parts ahead wait, which is no failure.
     else if (answered && !this.isDelivering) this.#wholes.partBroke(bytes);
-    // What was under way when it failed for others has failed with them.
+    // Requests that were under way when the source failed for others count as the same failure.
     if (isNews) {
       this.#counted = this.#requests;
       this.#pauses = brought ? 1 : this.#pauses + 1;
@@ -157,7 +157,7 @@ export class SourceState {
       const waitMs = this.#pauses < 2 ? 0 : BACKOFF_MS * 2 ** (this.#pauses - 2);
       this.notBefore = performance.now() + Math.min(waitMs, MAX_BACKOFF_MS);
     }
-    // Whoever gives parts, or may, and is only away is not asked for what is here already, unless nothing else is left to try.
+    // A source that gives parts, or may, and is only away is not asked for bytes that are here, unless nothing else is left.
     const isLast = this.answersRanges !== true && awayMs >= this.#returnMs * LAST_RESORT;
     const isAway = !answered && (this.answersRanges === true || this.identity.isSeen) && !isLast;
     this.#wholes.consider(this.failures >= MAX_FAILURES - 1 && !isAway);
@@ -187,7 +187,7 @@ export class SourceState {
   succeeded({ number, whole }: RangeRequest): void {
     this.#wholes.succeeded(whole, this.answersRanges === true, this.source.upstream.parts);
     this.failures = 0;
-    // What began before it failed for others proves nothing to them.
+    // A request that began before the source failed for others proves nothing about it now.
     if (number <= this.#counted) return;
     this.#pauses = 0;
     this.notBefore = 0;

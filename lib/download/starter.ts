@@ -96,7 +96,7 @@ export class Starter {
     if (isSuspect) await putBack();
     const wanted = {
       expected: isSuspect ? { ...expected, fileSize: undefined } : sizedBy(here.answer, expected),
-      // Another may have it packed otherwise.
+      // Another source may have the body in another coding.
       sources: here.answer.coding === undefined ? sources : [here.source],
     };
     const inParts = mayBeInParts && !isSuspect;

@@ -21,7 +21,7 @@ export class Turns {
   /** Waits for a turn, and for room; what is answered gives both back. */
   async take({ fileSize, nar }: Expected, signal: AbortSignal): Promise<() => void> {
     const leave = await this.#slots.acquire(signal);
-    // Asked for later, it would keep an upstream waiting, which has a right to give up.
+    // Room is taken before the upstream is asked: waiting afterwards would make it give up.
     const leaveRoom = await this.#room.acquire(signal, fileSize ?? nar?.narSize ?? 0).catch((error) => {
       leave();
       throw error;

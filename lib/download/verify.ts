@@ -93,7 +93,7 @@ export async function verify(
   if (nar !== undefined && isDecodable(nar.compression)) {
     await checkUnpacked(label, nar, chunks);
   }
-  // All of it where nothing was unpacked; else it is at its end already.
+  // Reads everything if nothing was unpacked; otherwise the chunks are at their end already.
   for await (const _ of chunks);
   compare(label, 'size', expected.fileSize, file.size);
   const digest = file.end();
@@ -139,7 +139,7 @@ async function* follow(
   const cursor = growing.cursor(0);
   try {
     for (;;) {
-      // Before the front is looked at, which does not move after the end.
+      // Read before the front: after the end the front does not move.
       const { kind } = growing.state;
       if (kind === 'broken' || kind === 'failed')
         throw new CacheError('aborted', `${label}: there is no more of it`);

@@ -43,7 +43,7 @@ export class Yielding {
   look(): void {
     if (this.#isMakingWay || this.#next === undefined) return;
     this.#isMakingWay = true;
-    // Later, when whoever waits now has perhaps been served.
+    // Looked at again later, when the present waiters may have been served.
     this.#makeWay().finally(() => {
       this.#isMakingWay = false;
     });
@@ -52,7 +52,7 @@ export class Yielding {
   /** The one to be stopped now, if any: the last, which has the least to lose. */
   get #next(): Stoppable | undefined {
     const all = [...this.#running];
-    // Those that nobody reads also wait for each other: that is no reason.
+    // Downloads without readers also wait for each other, which is no reason to stop one.
     const isWanted = this.#starting > 0 || all.some(({ isAbandoned }) => !isAbandoned);
     if (!isWanted || !this.#crowds.some(({ isCrowded }) => isCrowded)) return undefined;
     return all.reverse().find(({ isAbandoned }) => isAbandoned);
