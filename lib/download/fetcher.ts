@@ -93,7 +93,7 @@ export class Fetcher {
     let name = asked;
     for (;;) {
       // A download for a request through other caches may wait for this very answer, so only those that came the same way are joined;
-      // one that was begun for a client of our own waits for nobody.
+      // a download that waits for no cache of our kind is joined by all.
       const key = viaKey(pathOf(name), via);
       const running = this.#crowd.has(key) ? undefined : this.#crowd.fromOutside(pathOf(name));
       if (running !== undefined) return { value: running, joined: true };
