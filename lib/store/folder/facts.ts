@@ -1,7 +1,7 @@
 // What one file of the folder tells of itself in as few reads as possible: for whoever looks at all of them. Synchronous,
 // because a million of them are read by a thread that does nothing else (see scan-thread.ts), or by a command.
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { isUnreadable, QUIETLY, TO_READ } from '../../disk/files.ts';
+import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { isUnreadable, QUIETLY, storageError, TO_READ } from '../../disk/files.ts';
 import { describe, isCacheError, isErrno } from '../../errors.ts';
 import { beginsLikeNarInfo, MAX_NARINFO_BYTES, parseNarInfo, storeDirIn } from '../../nix/narinfo.ts';
 import { pathOf } from '../../nix/object-name.ts';
@@ -10,7 +10,7 @@ import { factsOf, narRef } from '../facts.ts';
 import { idOf } from '../object-id.ts';
 import type { Facts } from '../upkeep.ts';
 import { isBare } from './files.ts';
-import { decodeHeader, MAX_HEADER_BYTES } from './header.ts';
+import { decodeHeader, HEADER_BYTES, MAX_HEADER_BYTES } from './header.ts';
 import type { FolderFile } from './walk.ts';
 
 /** What the file tells; undefined if it is gone, no object, or can't be read, which `unreadable` is told of. */
@@ -69,6 +69,36 @@ export function readReferences({ file }: Pick<FolderFile, 'file'>, storeDir: str
   } catch (error) {
     if (isCacheError(error, 'damaged') || isCacheError(error, 'invalid') || isUnreadable(error)) return [];
     throw error;
+  }
+}
+
+/** The small body of what is neither narinfo nor NAR; undefined for anything else, and for what can't be read. */
+export function readSmall(
+  { file, place }: FolderFile,
+  mostBytes: number,
+): { readonly path: string; readonly body: Buffer } | undefined {
+  if (isBare(place)) return undefined;
+  try {
+    const stats = statSync(file, { throwIfNoEntry: false });
+    if (stats?.isFile() !== true || stats.size > HEADER_BYTES + mostBytes) return undefined;
+    const bytes = readQuietly(file);
+    if (bytes === undefined) return undefined;
+    const { length, meta } = decodeHeader(bytes);
+    const { kind, path } = meta;
+    return kind === 'narinfo' || kind === 'nar' ? undefined : { path, body: bytes.subarray(length) };
+  } catch (error) {
+    if (isCacheError(error, 'damaged') || isUnreadable(error)) return undefined;
+    throw storageError(`can't read ${file}`, error);
+  }
+}
+
+function readQuietly(file: string): Buffer | undefined {
+  const fd = openQuietly(file);
+  if (fd === undefined) return undefined;
+  try {
+    return readFileSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }
 

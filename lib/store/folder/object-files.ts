@@ -11,8 +11,12 @@ import type { Damaged } from './damaged.ts';
 import { fileAt, trashOf, versionOf } from './files.ts';
 import { FRESH_MS, isStale, noteUse } from './last-use.ts';
 import { OpenFile, type OpenFileOptions } from './open-file.ts';
-import { ReadLately } from './read-lately.ts';
 import type { Tally } from './tally.ts';
+
+/** Bits on a disk decay over months. */
+const TRUSTED_MS = 24 * 3600_000;
+/** So many are remembered to be right: each takes some hundred bytes. */
+const MOST_TRUSTED = 20_000;
 
 export interface FilesOptions {
   readonly folder: string;
@@ -138,5 +142,26 @@ export abstract class ObjectFiles {
       if (isErrno(error, 'ENOENT')) return false;
       throw storageError(`can't delete ${file}`, error);
     }
+  }
+}
+
+/**
+ * Which files were read to the end and found right a short while ago: to hash them again at every hit would cost more than to send
+ * them, and what was right a moment ago is in the kernel's memory.
+ */
+export class ReadLately {
+  /** By path: the version that was right, and until when that is believed. */
+  readonly #right = new Map<string, { readonly version: string; readonly until: number }>();
+
+  has(path: string, version: string): boolean {
+    const right = this.#right.get(path);
+    return right !== undefined && right.version === version && performance.now() < right.until;
+  }
+
+  add(path: string, version: string): void {
+    this.#right.delete(path);
+    this.#right.set(path, { version, until: performance.now() + TRUSTED_MS });
+    const [oldest] = this.#right.keys();
+    if (this.#right.size > MOST_TRUSTED && oldest !== undefined) this.#right.delete(oldest);
   }
 }

@@ -10,7 +10,7 @@ import { writing } from '../../disk/writing.ts';
 import { CacheError, describe } from '../../errors.ts';
 import { give, makeFolderIn } from './own.ts';
 import { putBack } from './put-back.ts';
-import { tempName } from './temp-name.ts';
+import { tempName } from './writer.ts';
 
 /** How clients call the machine they run on; curl wants IPv6 addresses without brackets here. */
 const THIS_MACHINE = ['localhost', '127.0.0.1', '::1'];

@@ -6,11 +6,11 @@ import { readdirSync, renameSync, statSync, unlinkSync, utimesSync } from 'node:
 import { dirname, join } from 'node:path';
 import { isErrno } from '../../errors.ts';
 import type { Removal, Unit } from '../plan.ts';
-import { breathing, sleep } from './breath.ts';
 import { fileAt, fileInTrash, placesOf, trashFolder, trashOf } from './files.ts';
 import { FRESH_MS } from './last-use.ts';
 import { makeFolderInSync } from './own.ts';
 import { putBackSync } from './put-back.ts';
+import { breathing, sleep } from './walk.ts';
 
 /** A service that nobody tells believes for so long that a narinfo in its memory is on the disk, and its timers are not exact. */
 export const FORGOTTEN_MS = FRESH_MS + 500;

@@ -7,12 +7,11 @@ import { isUnreadable } from '../../disk/files.ts';
 import { describe, isErrno } from '../../errors.ts';
 import { Catalogue } from '../catalogue.ts';
 import { astray, type Limits, planRemovals, type Unit } from '../plan.ts';
-import { breathing, sleep } from './breath.ts';
 import { readFacts, readReferences } from './facts.ts';
 import { barePlaceOf, fileAt, isBare, placeOf } from './files.ts';
 import { putBackLeft, removeUnits } from './removal.ts';
 import type { Reply, Task } from './scan.ts';
-import { walkFolderSync } from './walk.ts';
+import { breathing, sleep, walkFolderSync } from './walk.ts';
 
 const BATCH = 5000;
 const BREATH_FILES = 100;

@@ -10,8 +10,7 @@ import type { ObjectMeta } from '../store.ts';
 import { encodeHeader, HEADER_BYTES } from './header.ts';
 import { give, makeFolderIn } from './own.ts';
 import { lacksLinks } from './put-back.ts';
-import { tempName } from './temp-name.ts';
-import { isLeft } from './writer.ts';
+import { isLeft, tempName } from './writer.ts';
 
 /** Who is told how a temporary file fares. */
 export interface TempFileWatch {

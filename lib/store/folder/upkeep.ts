@@ -22,7 +22,7 @@ import type {
 } from '../upkeep.ts';
 import { changing, heeded, lastChange } from './changed-beside.ts';
 import type { Damaged } from './damaged.ts';
-import { readFacts } from './facts.ts';
+import { readFacts, readSmall } from './facts.ts';
 import { fileAt, placeOf, placesOf, trashFolder, trashOf } from './files.ts';
 import { inspectFile } from './inspect.ts';
 import { give } from './own.ts';
@@ -31,7 +31,6 @@ import { putBack } from './put-back.ts';
 import { dropQuarantined, listQuarantined, readQuarantined, wholeFile } from './quarantine.ts';
 import { removeNar } from './removal.ts';
 import { countFolder, planFolder } from './scan.ts';
-import { readSmall } from './small.ts';
 import type { Tally } from './tally.ts';
 import { walkFolder, walkFolderSync } from './walk.ts';
 import { forgetWithdrawn, readWithdrawn, withdraw } from './withdrawn.ts';
@@ -133,12 +132,12 @@ export class FolderUpkeep implements Upkeep {
     looked: (objects: number) => void,
   ): AsyncGenerator<{ readonly path: string; readonly body: Buffer }> {
     let objects = 0;
-    for (const { file, place } of walkFolderSync(this.#folder)) {
+    for (const source of walkFolderSync(this.#folder)) {
       if (++objects % BATCH === 0) {
         looked(objects);
         await turn();
       }
-      const found = readSmall(file, place, mostBytes);
+      const found = readSmall(source, mostBytes);
       if (found !== undefined) yield found;
     }
   }

@@ -10,6 +10,9 @@ import { isId } from '../object-id.ts';
 import type { Place } from '../upkeep.ts';
 import { barePlaceOf, isBare } from './files.ts';
 
+/** How long a thread that looks at many files pauses: others need the disk too, and have somebody waiting for them. */
+const PAUSE_MS = 1;
+
 /** A file that may be an object. */
 export interface FolderFile {
   readonly place: Place;
@@ -79,4 +82,18 @@ function namesSync(shelf: Shelf): string[] {
 function unlessMissing({ folder, prefix }: Shelf, error: unknown): string[] {
   if (prefix !== undefined && isErrno(error, 'ENOENT', 'ENOTDIR')) return [];
   throw storageError(`can't read ${folder}`, error);
+}
+
+/** All of them, with a pause after every so many. */
+export function* breathing<T>(all: Iterable<T>, every: number): Generator<T> {
+  let count = 0;
+  for (const one of all) {
+    yield one;
+    if (++count % every === 0) sleep(PAUSE_MS);
+  }
+}
+
+/** Has the thread do nothing for so long. */
+export function sleep(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }

@@ -1,7 +1,7 @@
 // Which process a file in `tmp/` is of, and whether that still lives. A number alone does not tell: containers have their own, and
 // after a while another program has it. So what this process writes is named after its number, its start, and where both count;
 // and a command listens on a socket beside its files for as long as it lives, which holds from one container to the other.
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -27,6 +27,11 @@ interface Writer {
 
 /** What the names of all temporary files of this process begin with. */
 export const OWN = `${process.pid}.${startOf(statOf())}.${placeHere()}`;
+
+/** A name of its own for a temporary file of this process. */
+export function tempName(): string {
+  return `${OWN}-${randomBytes(12).toString('hex')}`;
+}
 
 function statOf(): string {
   try {

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { isCacheError } from '../../../lib/errors.ts';
 import { barePlaceOf, placeOf } from '../../../lib/store/folder/files.ts';
-import { walkFolder, walkFolderSync } from '../../../lib/store/folder/walk.ts';
+import { breathing, walkFolder, walkFolderSync } from '../../../lib/store/folder/walk.ts';
 import type { Place } from '../../../lib/store/upkeep.ts';
 import { temporaryFolder } from '../../fixtures/defer.ts';
 import { idOf } from '../../fixtures/holdings.ts';
@@ -53,4 +53,14 @@ test('a folder that is not there is no empty one', async (t) => {
   const isStorage = (error: unknown) => isCacheError(error, 'storage');
   await assert.rejects(walked(missing), isStorage);
   assert.throws(() => [...walkFolderSync(missing)], isStorage);
+});
+
+test('all of them come, with a pause after every so many', (t) => {
+  const deeds: string[] = [];
+  t.mock.method(Atomics, 'wait', (_: Int32Array, __: number, ___: number, ms: number) => {
+    deeds.push(`${ms} ms`);
+    return 'timed-out';
+  });
+  for (const one of breathing(['a', 'b', 'c', 'd', 'e'], 2)) deeds.push(one);
+  assert.deepEqual(deeds, ['a', 'b', '1 ms', 'c', 'd', '1 ms', 'e']);
 });

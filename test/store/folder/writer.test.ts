@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { open, readdir, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { isLeft, isSomebodys, OWN } from '../../../lib/store/folder/writer.ts';
+import { isLeft, isSomebodys, OWN, tempName } from '../../../lib/store/folder/writer.ts';
 import { defer } from '../../fixtures/defer.ts';
 import { until } from '../../fixtures/patience.ts';
 import { projectRoot } from '../../fixtures/project.ts';
@@ -104,4 +104,10 @@ test("what is our own, or tells of no process, is nobody's when a service starts
     assert.equal(await isSomebodys(tmp, name, true), false, name);
     assert.equal(await isLeft(tmp, name, true), false, name);
   }
+});
+
+test('each temporary file has a name of its own, which tells whose it is', () => {
+  const names = Array.from({ length: 100 }, () => tempName());
+  assert.equal(new Set(names).size, 100);
+  for (const name of names) assert.ok(name.startsWith(`${OWN}-`) && /^[\w.-]+$/.test(name), name);
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ReadLately } from '../../../lib/store/folder/read-lately.ts';
+import { ReadLately } from '../../../lib/store/folder/object-files.ts';
 
 const DAY_MS = 24 * 3_600_000;
 
