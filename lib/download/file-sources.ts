@@ -37,15 +37,15 @@ export function fileSource(source: Source, kind: ObjectKind): Source {
 /** @throws CacheError `upstream`, or what reading it throws */
 async function looked(answer: Answer, kind: ObjectKind, label: string): Promise<Answer> {
   const tooLong = () => new CacheError('upstream', `${label}: is longer than ${MAX_BYTES} bytes`);
-  const raw = await begin(atMost(answer.body, MAX_BYTES, tooLong), HEAD_BYTES);
+  const raw = await open(atMost(answer.body, MAX_BYTES, tooLong), HEAD_BYTES);
   const coding = answer.coding ?? (kind === 'packed-listing' ? undefined : sniffCoding(raw.head));
   const undone = coding !== undefined && answer.coding === undefined && isDecodable(coding);
   const chunks = undone ? atMost(unpacked(coding, raw.all(), label), MAX_BYTES, tooLong) : raw.all();
   const isPacked = coding !== undefined && !undone;
-  const plain = await begin(chunks, isJson(kind) && !isPacked ? WHOLE_BYTES : HEAD_BYTES);
+  const plain = await open(chunks, isJson(kind) && !isPacked ? WHOLE_BYTES : HEAD_BYTES);
   const problem = plain.head.length === 0 ? 'is empty' : isPacked ? undefined : fileProblem(kind, plain);
   if (problem !== undefined) {
-    await plain.leave();
+    await plain.close();
     throw new CacheError('upstream', `${label}: ${problem}`);
   }
   const size = plain.whole ? plain.head.length : undone ? undefined : answer.size;
@@ -59,17 +59,18 @@ async function looked(answer: Answer, kind: ObjectKind, label: string): Promise<
   };
 }
 
-interface Begun {
+interface Opening {
   readonly head: Buffer;
   /** Whether there is no more. */
   readonly whole: boolean;
   /** The head and what is behind it; once. */
   all(): AsyncGenerator<Buffer>;
-  leave(): Promise<unknown>;
+  /** Lets go of what is behind the head. */
+  close(): Promise<unknown>;
 }
 
 /** Reads until `bytes` are there, or all. */
-async function begin(chunks: AsyncGenerator<Buffer>, bytes: number): Promise<Begun> {
+async function open(chunks: AsyncGenerator<Buffer>, bytes: number): Promise<Opening> {
   const pieces: Buffer[] = [];
   let size = 0;
   let whole = false;
@@ -89,7 +90,7 @@ async function begin(chunks: AsyncGenerator<Buffer>, bytes: number): Promise<Beg
       await chunks.return(undefined);
     }
   }
-  return { head, whole, all, leave: () => chunks.return(undefined) };
+  return { head, whole, all, close: () => chunks.return(undefined) };
 }
 
 /** What cannot be unpacked is the upstream's failure. */

@@ -33,7 +33,7 @@ export class Pieces {
     const piece = this.#recent.get(at) ?? this.#load(spool, at, end);
     piece.users++;
     const length = Math.min(await piece.length, end - at);
-    return { bytes: piece.buffer.subarray(0, length), done: () => leave(piece) };
+    return { bytes: piece.buffer.subarray(0, length), done: () => giveBack(piece) };
   }
 
   #load(spool: Pick<Spool, 'read'>, at: number, end: number): Piece {
@@ -47,19 +47,19 @@ export class Pieces {
     const [oldest] = this.#recent;
     if (this.#recent.size > PIECES && oldest !== undefined) {
       this.#recent.delete(oldest[0]);
-      leave(oldest[1]);
+      giveBack(oldest[1]);
     }
     return piece;
   }
 
   /** Lets go of all: they are of another file, or nobody reads any more. */
   forget(): void {
-    for (const piece of this.#recent.values()) leave(piece);
+    for (const piece of this.#recent.values()) giveBack(piece);
     this.#recent.clear();
   }
 }
 
-function leave(piece: Piece): void {
+function giveBack(piece: Piece): void {
   piece.users--;
   // Until the piece is filled, a read from the disk may still write to it.
   if (piece.users === 0)

@@ -118,12 +118,12 @@ async function write(task: Task, { state, claim }: Job, answer: Answer, listener
     meter.note(chunk.length);
     // Another worker took the rest. An answer that ends here anyway is read to its end, which keeps its connection.
     if (claim.at >= claim.end && at < (answer.end ?? Number.POSITIVE_INFINITY)) break;
-    leaveIfCrawling(sources, state, meter);
+    abandonIfCrawling(sources, state, meter);
   }
   meter.end();
 }
 
-function leaveIfCrawling(sources: Sources, state: SourceState, { lately }: Meter): void {
+function abandonIfCrawling(sources: Sources, state: SourceState, { lately }: Meter): void {
   const other = sources.paceBeside(state);
   // Several connections share one link, while the other source may have been measured alone on it.
   if (other === undefined || lately === undefined || lately * state.workers > other * CRAWL) return;

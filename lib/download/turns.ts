@@ -20,15 +20,15 @@ export class Turns {
 
   /** Waits for a turn, and for room; what is answered gives both back. */
   async take({ fileSize, nar }: Expected, signal: AbortSignal): Promise<() => void> {
-    const leave = await this.#slots.acquire(signal);
+    const release = await this.#slots.acquire(signal);
     // Room is taken before the upstream is asked: waiting afterwards would make it give up.
-    const leaveRoom = await this.#room.acquire(signal, fileSize ?? nar?.narSize ?? 0).catch((error) => {
-      leave();
+    const releaseRoom = await this.#room.acquire(signal, fileSize ?? nar?.narSize ?? 0).catch((error) => {
+      release();
       throw error;
     });
     return () => {
-      leave();
-      leaveRoom();
+      release();
+      releaseRoom();
     };
   }
 }

@@ -30,21 +30,21 @@ export class Slots {
     if (this.#waiting.length === 0 && taken <= this.#free) this.#free -= taken;
     else await this.#wait(signal, taken);
     let held = true;
-    const leave = () => {
+    const release = () => {
       if (!held) return;
       held = false;
       this.#free += taken;
       this.#grant();
     };
-    if (this.#outer === undefined) return leave;
+    if (this.#outer === undefined) return release;
     try {
-      const leaveOuter = await this.#outer.acquire(signal, weight);
+      const releaseOuter = await this.#outer.acquire(signal, weight);
       return () => {
-        leave();
-        leaveOuter();
+        release();
+        releaseOuter();
       };
     } catch (error) {
-      leave();
+      release();
       throw error;
     }
   }

@@ -130,7 +130,7 @@ export class Sender {
     const { throttle } = party.standing;
     const admit = () => this.parties.admit(url, way, () => this.#peek(url));
     admit();
-    const leave = way.looking ? () => {} : await this.#turn(throttle, heldMs, url, signal);
+    const release = way.looking ? () => {} : await this.#turn(throttle, heldMs, url, signal);
     const sent = { at: undefined as number | undefined, connected: false };
     const { firstByteMs } = this.#deadlines;
     try {
@@ -164,7 +164,7 @@ export class Sender {
         this.parties.failed(error, url, party, way, { ...sent, ms: this.#now() - sent.at });
       throw error;
     } finally {
-      leave();
+      release();
     }
   }
 
@@ -176,12 +176,12 @@ export class Sender {
   }
 
   async #turn(throttle: Throttle, ms: number, url: URL, signal: AbortSignal): Promise<() => void> {
-    const leave = await throttle.turn(ms, signal).catch((cause) => {
+    const release = await throttle.turn(ms, signal).catch((cause) => {
       throw new CacheError('aborted', `${shown(url)}: no longer wanted`, cause);
     });
     const name = `${shown(url)}${this.through}`;
-    if (leave === undefined) throw new Postponement(`${name} is not asked now: too many requests`);
-    return leave;
+    if (release === undefined) throw new Postponement(`${name} is not asked now: too many requests`);
+    return release;
   }
 
   #headers(own: boolean, { part, via }: Way): Record<string, string> {
