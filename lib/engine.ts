@@ -3,8 +3,7 @@ import { Cache } from './cache.ts';
 import type { Config } from './config/config.ts';
 import type { Secrets } from './config/secrets.ts';
 import { Fetcher } from './download/fetcher.ts';
-import { logSink } from './event-log.ts';
-import type { Log } from './log.ts';
+import type { Emit } from './events.ts';
 import { NarInfos } from './narinfos/narinfos.ts';
 import type { Signing } from './narinfos/served-narinfos.ts';
 import { openFolder } from './store/folder/folder.ts';
@@ -44,11 +43,10 @@ interface EngineContext {
 export async function createEngine(
   config: Config,
   secrets: Secrets,
-  log: Log,
+  emit: Emit,
   { signal, now, quiet = false, resolver, storage: given }: EngineContext,
 ): Promise<Engine> {
   const { storeDir } = config;
-  const emit = logSink(log);
   const upstreams = await createUpstreams(config, { emit, signal, now, resolver });
   const storage = given ?? openFolder(config.cacheDir, emit, { ...config, quiet });
   const { scratch, store, upkeep } = storage;
@@ -57,7 +55,7 @@ export async function createEngine(
     store,
     upstreams,
     storeDir,
-    log,
+    emit,
     now,
     signing: signingOf(config, secrets),
     signal,
@@ -102,13 +100,13 @@ type FolderConfig = Pick<Config, 'cacheDir' | 'durability'>;
  * What is stored, for a command that needs no more than that.
  * @throws CacheError `startup` if there is no such folder
  */
-export async function openStorage(config: FolderConfig, log: Log): Promise<CacheStorage> {
-  const folder = openFolder(config.cacheDir, logSink(log), config);
+export async function openStorage(config: FolderConfig, emit: Emit): Promise<CacheStorage> {
+  const folder = openFolder(config.cacheDir, emit, config);
   await folder.check();
   return folder;
 }
 
 /** Runs a command that changes much of the store, so that a service beside it counts again. */
-export function changing<T>(config: FolderConfig, log: Log, run: () => Promise<T>): Promise<T> {
-  return openFolder(config.cacheDir, logSink(log), config).upkeep.changing(run);
+export function changing<T>(config: FolderConfig, emit: Emit, run: () => Promise<T>): Promise<T> {
+  return openFolder(config.cacheDir, emit, config).upkeep.changing(run);
 }

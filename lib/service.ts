@@ -60,7 +60,7 @@ export async function startService(
   const stopping = new AbortController();
   // Everything under way listens to this signal: that is no leak.
   setMaxListeners(0, stopping.signal);
-  const engine = await createEngine(config, secrets, log, {
+  const engine = await createEngine(config, secrets, emit, {
     signal: stopping.signal,
     now,
     resolver,

@@ -9,9 +9,9 @@ import { temporaryFolder } from './fixtures/defer.ts';
 test('it is not closed before every body that was on its way into the store has come to its end', async (t) => {
   const config = parseConfig('upstreams = []', { file: join(await temporaryFolder(t), 'cache.toml') });
   const secrets = { tokens: [], signers: [], tls: undefined };
-  const log = { info: () => {}, warn: () => {}, error: () => {} };
+  const emit = () => {};
   const { signal } = new AbortController();
-  const engine = await createEngine(config, secrets, log, { signal, now: () => 0 });
+  const engine = await createEngine(config, secrets, emit, { signal, now: () => 0 });
   const spool = engine.scratch.spool();
   await spool.ready();
   let closed = false;

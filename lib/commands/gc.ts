@@ -15,7 +15,8 @@ import type { Upkeep } from '../store/upkeep.ts';
  * @throws CacheError `startup` or `storage`
  */
 export async function gc(config: Config, dryRun: boolean, out: Writable, log: Log): Promise<void> {
-  const storage = await openStorage(config, log);
+  const emit = logSink(log);
+  const storage = await openStorage(config, emit);
   const { upkeep } = storage;
   const onUnits = async (units: readonly Unit[]) => {
     for (const unit of units) out.write(`${await line(upkeep, unit)}\n`);
@@ -27,7 +28,7 @@ export async function gc(config: Config, dryRun: boolean, out: Writable, log: Lo
     storage,
     storeDir,
     gc,
-    emit: logSink(log),
+    emit,
     signal,
     onUnits,
     dryRun,

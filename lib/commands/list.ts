@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import type { Config } from '../config/config.ts';
 import { openStorage } from '../engine.ts';
+import { logSink } from '../event-log.ts';
 import { formatAge, formatBytes } from '../format.ts';
 import { type Log, printable } from '../log.ts';
 import type { ListedObject } from '../store/store.ts';
@@ -16,7 +17,7 @@ const COLUMNS = ['SIZE', 'AGE', 'LAST USE', 'ORIGIN', 'PATH'] as const;
  */
 export async function list(config: Config, json: boolean, out: Writable, log: Log): Promise<void> {
   const now = Date.now();
-  const { store } = await openStorage(config, log);
+  const { store } = await openStorage(config, logSink(log));
   if (!json) await write(out, row(...COLUMNS));
   for await (const object of store.list()) {
     await write(out, json ? JSON.stringify(record(object)) : tableRow(object, now));

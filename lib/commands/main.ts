@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { type Config, loadConfig } from '../config/config.ts';
 import { changing } from '../engine.ts';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
+import { logSink } from '../event-log.ts';
 import { createLog, printable } from '../log.ts';
 import { HELP, parseArguments } from './arguments.ts';
 import { exportPaths } from './export.ts';
@@ -58,7 +59,7 @@ export async function main(args: readonly string[]): Promise<number> {
       });
     const changes = async <T>(run: (config: Config) => Promise<T>): Promise<T> => {
       const config = await load();
-      return changing(config, log, () => run(config));
+      return changing(config, logSink(log), () => run(config));
     };
     switch (command) {
       case 'list':

@@ -4,6 +4,7 @@ import type { Writable } from 'node:stream';
 import type { Config } from '../config/config.ts';
 import { openStorage } from '../engine.ts';
 import { CacheError } from '../errors.ts';
+import { logSink } from '../event-log.ts';
 import { closureOf } from '../gc/closure.ts';
 import type { Log } from '../log.ts';
 import { hashOperand } from './operands.ts';
@@ -19,7 +20,7 @@ export async function pin(
   out: Writable,
   log: Log,
 ): Promise<void> {
-  const { store, upkeep } = await openStorage(config, log);
+  const { store, upkeep } = await openStorage(config, logSink(log));
   const hash = hashOperand(storePath, config);
   const { infos, missing } = await closureOf(store, config.storeDir, [hash]);
   const info = infos.get(hash);
@@ -41,7 +42,7 @@ export async function pin(
  * @throws CacheError `config` if there is none, `startup` or `storage`
  */
 export async function unpin(config: Config, pinOrPath: string, out: Writable, log: Log): Promise<void> {
-  const { upkeep } = await openStorage(config, log);
+  const { upkeep } = await openStorage(config, logSink(log));
   const found = (await upkeep.pins()).filter(
     ({ name, storePath }) => name === pinOrPath || storePath === pinOrPath,
   );
@@ -55,6 +56,6 @@ export async function unpin(config: Config, pinOrPath: string, out: Writable, lo
 
 /** @throws CacheError `startup` or `storage` */
 export async function listPins(config: Config, out: Writable, log: Log): Promise<void> {
-  const { upkeep } = await openStorage(config, log);
+  const { upkeep } = await openStorage(config, logSink(log));
   for (const { name, storePath } of await upkeep.pins()) out.write(`${name}  ${storePath}\n`);
 }

@@ -4,6 +4,7 @@ import { narsOf } from '../check/nars-of.ts';
 import type { Config } from '../config/config.ts';
 import { openStorage } from '../engine.ts';
 import { CacheError } from '../errors.ts';
+import { logSink } from '../event-log.ts';
 import { formatBytes } from '../format.ts';
 import type { Log } from '../log.ts';
 import { type NarName, pathOf } from '../nix/object-name.ts';
@@ -18,7 +19,7 @@ import { hashOperand } from './operands.ts';
  * @throws CacheError `config`, `startup` or `storage`
  */
 export async function rm(config: Config, storePath: string, out: Writable, log: Log): Promise<void> {
-  const storage = await openStorage(config, log);
+  const storage = await openStorage(config, logSink(log));
   const { store, upkeep } = storage;
   const { storeDir } = config;
   const hash = hashOperand(storePath, config);

@@ -5,6 +5,7 @@ import { createRepairer } from '../check/repair.ts';
 import type { Config } from '../config/config.ts';
 import { createEngine, type Engine, openStorage } from '../engine.ts';
 import { CacheError } from '../errors.ts';
+import { logSink } from '../event-log.ts';
 import { formatAge, formatBytes } from '../format.ts';
 import { type Log, printable } from '../log.ts';
 import type { CacheStorage } from '../store/storage.ts';
@@ -33,7 +34,7 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
   const { log, out } = command;
   const share = command.sample === undefined ? 1 : parseSample(command.sample);
   const line = new ProgressLine(command.progress);
-  const storage = await openStorage(config, quiet(log, line));
+  const storage = await openStorage(config, logSink(quiet(log, line)));
   const { upkeep } = storage;
   const stop = new AbortController();
   const interrupt = () => stop.abort(new CacheError('aborted', 'interrupted'));
@@ -132,5 +133,5 @@ function aside(log: Log, line: ProgressLine): Log {
 function engineFor(config: Config, log: Log, storage: CacheStorage, signal: AbortSignal): Promise<Engine> {
   const nothing = { tokens: [], signers: [], tls: undefined };
   const now = () => performance.now();
-  return createEngine({ ...config, signing: undefined }, nothing, log, { signal, now, storage });
+  return createEngine({ ...config, signing: undefined }, nothing, logSink(log), { signal, now, storage });
 }

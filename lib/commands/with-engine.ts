@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts';
 import { loadSecrets } from '../config/secrets.ts';
 import { createEngine, type Engine } from '../engine.ts';
 import { CacheError } from '../errors.ts';
+import { logSink } from '../event-log.ts';
 import type { Output } from './progress.ts';
 import { TransferProgress } from './transfer-progress.ts';
 
@@ -30,7 +31,7 @@ export async function withEngine<T>(
   const { signal } = ending;
   const progress = new TransferProgress(stderr);
   const context = { quiet, signal, now: () => performance.now() };
-  const engine = await createEngine(config, secrets, progress.log, context);
+  const engine = await createEngine(config, secrets, logSink(progress.log), context);
   await (create ? engine.storage.create() : engine.storage.check());
   const writer = await engine.scratch.show();
   const interrupt = () => ending.abort(new CacheError('aborted', 'interrupted; run it again to go on'));

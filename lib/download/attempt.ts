@@ -3,7 +3,7 @@
 // verdict.
 import { setMaxListeners } from 'node:events';
 import { CacheError, isCacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import type { Emit } from '../events.ts';
 import { fetchAll } from './crew.ts';
 import type { Here } from './first-answer.ts';
 import type { Growing } from './growing.ts';
@@ -22,7 +22,7 @@ export interface AttemptTask {
   readonly connections: number;
   /** Called when bytes have been written. Throws to end the attempt. */
   readonly written: (growing: Growing) => void;
-  readonly log: Log;
+  readonly emit: Emit;
   readonly signal: AbortSignal;
 }
 
@@ -63,7 +63,7 @@ export class Attempt {
   /** `first`: what one of the sources has answered already. `from`: where what is in the file already ends. Never rejects. */
   async run(first?: Here, from = 0): Promise<Result> {
     const { growing } = this;
-    const { connections, expected, log, path, signal, size } = this.#task;
+    const { connections, emit, expected, path, signal, size } = this.#task;
     this.#from = from;
     const ranges = new Ranges(size ?? Number.POSITIVE_INFINITY, from);
     growing.advance(from);
@@ -76,7 +76,7 @@ export class Attempt {
     if (signal.aborted) onAbort();
     const hashKnown = canTell(expected) || expected.named !== undefined;
     const task = {
-      ...{ ranges, sources: this.#sources, connections, log, size, hashKnown, signal: stop.signal },
+      ...{ ranges, sources: this.#sources, connections, emit, size, hashKnown, signal: stop.signal },
       write: async (chunk: Buffer, at: number) => {
         await growing.write(chunk, at);
         this.#task.written(growing);

@@ -136,8 +136,13 @@ export class Attempts {
     const isWrong = kind === 'wrong';
     const from = isWrong ? attempt.givers : attempt.sources;
     const culprit = isWrong ? attempt.culprit : undefined;
-    if (isWrong)
-      task.log.warn(`${from.map(({ label }) => label).join(' and ')}: sent wrong bytes: ${error.message}`);
+    if (kind === 'wrong')
+      task.emit({
+        kind: 'download-rejected',
+        path: task.path,
+        from: from.map(({ label }) => label),
+        error,
+      });
     if (culprit !== undefined) reputation.blame(culprit);
     const others = sources.filter((source) => !from.includes(source));
     // A source that only broke off may give the whole the next time.
@@ -157,10 +162,10 @@ export class Attempts {
     fits: (arrived: Arrived) => boolean,
   ): Promise<Right | Broken | Nobody> {
     const { reputation, returnMs, task } = this.#options;
-    const { log, path, size } = task;
+    const { emit, path, size } = task;
     let isSure = true;
     for (const source of [...sources, ...again]) {
-      log.warn(`${why}; trying ${source.label}`);
+      emit({ kind: 'failover', path, to: source.label, why });
       const spool = this.#options.spool();
       const growing = new Growing(spool, { size, isJudged: true });
       // Asked for in one answer, so that all bytes are of one file.
@@ -176,7 +181,7 @@ export class Attempts {
       if (had.kind === 'wrong') reputation.blame(source);
       else if (isCacheError(error, 'aborted') || isCacheError(error, 'storage')) return had;
       else if (!attempt.isAnswered(error)) isSure = false;
-      log.warn(`${path}: not from ${source.label} either: ${describe(error)}`);
+      emit({ kind: 'failover-failed', path, to: source.label, error });
     }
     return { kind: 'nobody', isSure };
   }

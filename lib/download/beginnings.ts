@@ -1,6 +1,6 @@
 // The beginning of a body that did not arrive in full: noted in the spool while it grows, should this service be killed; kept when
 // the download ends; and taken by whoever begins anew, to go on from where a hash will tell whether that was right.
-import type { Log } from '../log.ts';
+import type { Emit } from '../events.ts';
 import { sha256ToHex } from '../nix/hash.ts';
 import type { Beginning, Scratch, Spool } from '../store/scratch.ts';
 import type { Growing } from './growing.ts';
@@ -23,11 +23,11 @@ const NOTE_BYTES = 4 << 20;
 /** Those that earlier downloads left. */
 export class Beginnings {
   readonly #store: BeginningStore & Pick<Scratch, 'takeBeginning'>;
-  readonly #log: Log;
+  readonly #emit: Emit;
 
-  constructor(store: BeginningStore & Pick<Scratch, 'takeBeginning'>, log: Log) {
+  constructor(store: BeginningStore & Pick<Scratch, 'takeBeginning'>, emit: Emit) {
     this.#store = store;
-    this.#log = log;
+    this.#emit = emit;
   }
 
   /** What is left of it, if anything. */
@@ -36,7 +36,7 @@ export class Beginnings {
     if (whole === undefined) return undefined;
     const taken = await this.#store.takeBeginning(whole);
     if (taken !== undefined)
-      this.#log.info(`${path} is continued from byte ${taken.length} of ${whole.size}`);
+      this.#emit({ kind: 'download-resumed', path, at: taken.length, bytes: whole.size });
     return taken;
   }
 

@@ -1,8 +1,8 @@
 // The workers of a download. Each takes the next missing range to the best source and writes what comes at its offset.
 // One that fails puts the rest back, and whoever is next takes it elsewhere: resume, failover and parallel connections
 // are this one rule.
-import { CacheError, describe, isCacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { CacheError, isCacheError } from '../errors.ts';
+import type { Emit } from '../events.ts';
 import { Changes } from '../sync/changes.ts';
 import { MIN_RANGE, RANGE_MS, rangeLength } from './range-length.ts';
 import { getRange, type Job, type Task } from './range-request.ts';
@@ -11,7 +11,7 @@ import type { RangeRequest, Source, SourceState } from './sources.ts';
 
 export interface CrewTask extends Task {
   readonly connections: number;
-  readonly log: Log;
+  readonly emit: Emit;
   /** Ends what the other workers are doing. */
   abort(reason: unknown): void;
 }
@@ -117,14 +117,12 @@ class Crew {
   #inOrder({ source }: SourceState): void {
     if (this.#ordered.has(source)) return;
     this.#ordered.add(source);
-    this.#task.log.info(
-      `${source.label}: gives its parts one after the other; those ahead are asked for again`,
-    );
+    this.#task.emit({ kind: 'parts-in-order', source: source.label });
   }
 
   /** Whether it succeeded. Never rejects. */
   async #do(job: Assigned): Promise<boolean> {
-    const { hashKnown, log, ranges, signal, sources } = this.#task;
+    const { emit, hashKnown, ranges, signal, sources } = this.#task;
     const { claim, request, state } = job;
     const { at } = claim;
     const pace = (bytesPerMs: number) => {
@@ -149,7 +147,7 @@ class Crew {
       const isOut = state.out !== undefined;
       if (!isOut && waited && state.isDelivering) this.#inOrder(state);
       else if (isNews || isOut !== wasOut) {
-        log.warn(`${describe(error)}; ${isOut ? 'not asking it again' : 'asking it again'}`);
+        emit({ kind: 'part-failed', error, again: !isOut });
       }
       if (sources.allOut) this.#fail(error);
       return false;

@@ -1,6 +1,6 @@
 // Where the body of one name goes: into the store if it is right, and back to its narinfo, as a doubt, if nobody has it right.
 import { describe } from '../errors.ts';
-import { type Log, warnSeldom } from '../log.ts';
+import type { Emit } from '../events.ts';
 import type { NarInfos } from '../narinfos/narinfos.ts';
 import { namesFor } from '../nix/nar-names.ts';
 import { hashInNarName, type ObjectName, pathOf } from '../nix/object-name.ts';
@@ -13,8 +13,6 @@ import type { Arrived, Expected } from './verify.ts';
 export interface Destination {
   /** Gets the finished body; readers do not wait for it. The spool is closed afterwards. */
   keep(spool: Spool, arrived: Arrived, origin: string): Promise<void>;
-  /** The disk has refused it; every other download may say so at the same time, for the same reason. */
-  notKept(message: string): void;
   /** Nobody had what was expected. Never rejects. */
   unfit(): Promise<void>;
   /** Readers have seen wrong bytes, and have not heard of it yet. */
@@ -33,7 +31,7 @@ interface Coming {
 interface DestinationsOptions {
   readonly store: Pick<Store, 'put'>;
   readonly narInfos: Pick<NarInfos, 'doubt' | 'resize'>;
-  readonly log: Log;
+  readonly emit: Emit;
   /** Milliseconds from anywhere. */
   readonly now: () => number;
 }
@@ -44,21 +42,17 @@ const MISLED_MS = 60_000;
 /** Those of all that is fetched. */
 export class Destinations {
   readonly #options: DestinationsOptions;
-  readonly #notKept: (message: string) => void;
   /** Paths of which readers have seen wrong bytes. */
   readonly #misled: Until;
 
   constructor(options: DestinationsOptions) {
     this.#options = options;
-    const warnDisk = warnSeldom(options.log);
-    this.#notKept = (message) => warnDisk('disk', message);
     this.#misled = new Until(options.now, MISLED_MS);
   }
 
   of(name: ObjectName, coming: Coming): Destination {
     return {
       keep: (spool, arrived, origin) => this.#keep(name, coming, spool, arrived, origin),
-      notKept: this.#notKept,
       unfit: () => this.unfit(name),
       misled: () => this.#misled.add(pathOf(name)),
     };
@@ -67,8 +61,10 @@ export class Destinations {
   /** Nobody has the body as its narinfo, if it has one, describes it. Never rejects. */
   async unfit(name: ObjectName): Promise<void> {
     if (name.kind !== 'nar' || name.hash === undefined) return;
-    const { log, narInfos } = this.#options;
-    await narInfos.doubt(name.hash, name.name).catch((error) => log.warn(describe(error)));
+    const { emit, narInfos } = this.#options;
+    await narInfos
+      .doubt(name.hash, name.name)
+      .catch((error) => emit({ kind: 'notice', level: 'warn', text: describe(error) }));
   }
 
   /** Whether clients have lately seen wrong bytes of it, so that what they ask for now may be meant to go behind those. */

@@ -3,7 +3,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Deadlines } from '../config/config.ts';
 import { CacheError, describe, isCacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import type { Emit } from '../events.ts';
 import { sha256ToHex } from '../nix/hash.ts';
 import type { Scratch } from '../store/scratch.ts';
 import { Attempts } from './attempts.ts';
@@ -32,7 +32,7 @@ export interface DownloadOptions {
   readonly reputation: Pick<Reputation, 'blame' | 'gave'>;
   /** Among the downloads that are under way. */
   readonly place: Place;
-  readonly log: Log;
+  readonly emit: Emit;
   readonly signal: AbortSignal;
 }
 
@@ -60,10 +60,11 @@ export class Download {
   /** Ends it: the service stops, or nobody reads it. */
   readonly #over = new AbortController();
   #isStopped = false;
+  readonly #begunAt = performance.now();
 
   /** Takes over the first answer and `spool`, in which `length` bytes of the body are already. */
   constructor(options: DownloadOptions, { length, spool }: TakenBeginning) {
-    const { connections, first, log, path, place, wanted } = options;
+    const { connections, emit, first, path, place, wanted } = options;
     const { expected } = wanted;
     this.size = first.answer.size ?? expected.fileSize;
     this.coding = first.answer.coding;
@@ -79,7 +80,7 @@ export class Download {
       size: this.size,
       isJudged: canTell(expected) || expected.named !== undefined,
       onFull: (reason) => {
-        options.destination.notKept(`${path} is passed on without being kept: ${reason}`);
+        emit({ kind: 'body-unkept', path, why: reason, passing: true });
         place.close();
         passes();
       },
@@ -91,11 +92,12 @@ export class Download {
     const written = (growing: Growing) => this.#written(growing);
     const { destination, reputation, returnMs, scratch } = options;
     this.#attempts = new Attempts({
-      task: { path, size: this.size, expected, connections, written, log, signal },
+      task: { path, size: this.size, expected, connections, written, emit, signal },
       growing: this.#growing,
       ...{ sources: wanted.sources, first, returnMs, destination, reputation },
       spool: () => scratch.spool(),
     });
+    emit({ kind: 'download-begun', path, from: first.source.upstream.url, bytes: this.size });
     this.ended = this.#run(length).finally(() => this.#growing.done());
   }
 
@@ -142,19 +144,26 @@ export class Download {
     return this.#growing.isAbandoned;
   }
 
-  async #run(from: number): Promise<void> {
-    const { destination, path, signal } = this.#options;
+  /** How long it has been going on. */
+  get #ms(): number {
+    return performance.now() - this.#begunAt;
+  }
+
+  async #run(start: number): Promise<void> {
+    const { destination, emit, path, signal } = this.#options;
     const onAbort = () => this.#over.abort(signal.reason);
     signal.addEventListener('abort', onAbort);
     if (signal.aborted) onAbort();
     try {
-      const result = await this.#attempts.run(from);
+      const result = await this.#attempts.run(start);
       if (result.kind !== 'right') return await this.#giveUp(result.error);
+      const from = this.origin as string;
+      emit({ kind: 'download-ended', path, from, bytes: result.arrived.size, ms: this.#ms });
       const file = await this.#growing.file();
       if (file === undefined) return;
       await this.#beginning.settled();
-      await destination.keep(file, result.arrived, this.origin as string).catch((error) => {
-        destination.notKept(`${path} was not kept: ${describe(error)}`);
+      await destination.keep(file, result.arrived, from).catch((error) => {
+        emit({ kind: 'body-unkept', path, why: describe(error), passing: false });
       });
     } catch (error) {
       await this.#giveUp(error);
@@ -165,9 +174,8 @@ export class Download {
 
   /** Tells readers, and keeps what has come for whoever asks next, unless it is wrong. */
   async #giveUp(error: unknown): Promise<void> {
-    const { destination, log, path, place } = this.#options;
-    if (this.#isStopped) log.info(`${describe(error)}; it goes on when it is asked for`);
-    else log.warn(`${path} could not be had: ${describe(error)}`);
+    const { destination, emit, path, place } = this.#options;
+    emit({ kind: 'download-failed', path, error, stopped: this.#isStopped, ms: this.#ms });
     if (isCacheError(error, 'invalid')) await destination.unfit();
     const isWrong = this.#attempts.verdict !== 'none';
     if (isWrong && this.#growing.shown > 0) destination.misled();

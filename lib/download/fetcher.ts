@@ -3,7 +3,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config, Deadlines } from '../config/config.ts';
 import { describe, isCacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import type { Emit } from '../events.ts';
 import type { NarInfos } from '../narinfos/narinfos.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
@@ -35,7 +35,7 @@ export interface FetcherOptions {
   readonly scratch: Scratch;
   readonly upstreams: Upstreams;
   readonly narInfos: NarInfos;
-  readonly log: Log;
+  readonly emit: Emit;
   /** Ends downloads when the service stops. */
   readonly signal: AbortSignal;
   /** Milliseconds from anywhere. */
@@ -62,7 +62,7 @@ export class Fetcher {
   readonly #there: Until;
 
   constructor(options: FetcherOptions) {
-    const { connections, deadlines, log, narInfos, now, scratch, signal, store, upstreams } = options;
+    const { connections, deadlines, emit, narInfos, now, scratch, signal, store, upstreams } = options;
     this.#options = options;
     this.#there = new Until(now, THERE_MS);
     this.#turns = new Turns(options.maxDownloads, options.maxSpoolBytes);
@@ -71,11 +71,11 @@ export class Fetcher {
       signal,
       shared: [...this.#turns.all, ...upstreams.all.map(({ largeSlots }) => largeSlots)],
     });
-    this.#narSources = new NarSources(upstreams, narInfos, log);
-    this.#destinations = new Destinations({ store, narInfos, log, now });
+    this.#narSources = new NarSources(upstreams, narInfos, emit);
+    this.#destinations = new Destinations({ store, narInfos, emit, now });
     this.#starter = new Starter({
       ...{ upstreams, scratch, destinations: this.#destinations, reputation: new Reputation(now) },
-      ...{ log, signal, connections, returnMs: deadlines.returnMs },
+      ...{ emit, signal, connections, returnMs: deadlines.returnMs },
     });
   }
 
@@ -96,20 +96,26 @@ export class Fetcher {
       // a download that waits for no cache of our kind is joined by all.
       const key = viaKey(pathOf(name), via);
       const running = this.#crowd.has(key) ? undefined : this.#crowd.fromOutside(pathOf(name));
-      if (running !== undefined) return { value: running, joined: true };
+      if (running !== undefined) return this.#joined(pathOf(name), running);
       // The download may have been begun with less knowledge: only a NAR's store hash leads to its narinfo.
       const mayKnowMore = name.kind === 'nar' && name.hash !== undefined && this.#crowd.has(key);
       try {
         const begin = (wanted: AbortSignal) => this.#begin(name, via, wanted);
         const { joined, value } = await this.#crowd.join(key, gone, begin);
         if (name.kind === 'nar' && isElsewhere(value)) name = { ...name, name: value.name };
-        else if (!isElsewhere(value) && (value !== undefined || !mayKnowMore)) return { value, joined };
+        else if (!isElsewhere(value) && (value !== undefined || !mayKnowMore))
+          return joined ? this.#joined(pathOf(name), value) : { value, joined };
       } catch (error) {
         // All other clients had left just when this one came.
         const wasLeft = isCacheError(error, 'aborted') && gone !== undefined && !gone.aborted;
         if (!(mayKnowMore || wasLeft) || this.#options.signal.aborted) throw error;
       }
     }
+  }
+
+  #joined(path: string, value: Fetched): { value: Fetched; joined: boolean } {
+    if (value instanceof Download) this.#options.emit({ kind: 'download-joined', path });
+    return { value, joined: true };
   }
 
   async #begin(name: FileName, via: Via, wanted: AbortSignal): Promise<Flight<Fetched | Elsewhere>> {
@@ -197,8 +203,10 @@ export class Fetcher {
 
   /** It is missing all the same if its narinfo can't be dropped. */
   async #lose(hash: StoreHash, narName: NarName): Promise<void> {
-    const { log, narInfos } = this.#options;
-    await narInfos.lose(hash, narName).catch((error) => log.warn(describe(error)));
+    const { emit, narInfos } = this.#options;
+    await narInfos
+      .lose(hash, narName)
+      .catch((error) => emit({ kind: 'notice', level: 'warn', text: describe(error) }));
   }
 
   /**

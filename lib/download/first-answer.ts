@@ -1,7 +1,7 @@
 // The first question to those who may have a body, and what all that they say comes to: one has it, all lack it, or it can't
 // be told.
-import { CacheError, describe, isCacheError, lacksDescriptors } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { CacheError, isCacheError, lacksDescriptors } from '../errors.ts';
+import type { Emit } from '../events.ts';
 import type { Answer, Part } from '../upstream/answer.ts';
 import { Postponement } from '../upstream/standing.ts';
 import type { First, Upstreams } from '../upstream/upstreams.ts';
@@ -37,7 +37,7 @@ export type FirstAnswer = First<Here>;
 interface Context {
   readonly upstreams: Upstreams;
   readonly reputation: Pick<Reputation, 'hasGiven'>;
-  readonly log: Log;
+  readonly emit: Emit;
   readonly signal: AbortSignal;
   /** Told that somebody has another body than was expected, and nobody has the right one. */
   readonly unfit: () => Promise<void>;
@@ -78,7 +78,7 @@ async function askOtherwise(
 async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<FirstAnswer> {
   const { expected, isNar, part, path, sources, via } = asked;
   const askedAll = via.length === 0;
-  const { log, signal, upstreams } = context;
+  const { emit, signal, upstreams } = context;
   /** Of those that have another file than the narinfo describes. */
   const unfits: CacheError[] = [];
   let saysNo = false;
@@ -91,7 +91,7 @@ async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<
       if (guess === undefined || over.aborted || lacksDescriptors(error)) throw error;
       // The source was not even asked.
       if (error instanceof Postponement && !insist) throw error;
-      if (guess === 'settled') log.warn(`${describe(error)}; its own narinfo will tell`);
+      if (guess === 'settled') emit({ kind: 'guess-failed', error });
       else if (isCacheError(error, 'not-found')) strange.push(error);
       else throw error;
       return 'strange' as const;
@@ -110,7 +110,7 @@ async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<
       unfit.add(source);
       unfits.push(new CacheError('upstream', `${label}: ${problem}`));
     }
-    log.warn(`${label}: ${problem}`);
+    emit({ kind: 'source-unfit', source: label, problem });
     return undefined;
   };
   const candidates = sources.map((source) => ({

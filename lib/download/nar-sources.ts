@@ -1,6 +1,6 @@
 // Who may supply a body, in the order in which they are asked.
 import { describe, lacksDescriptors } from '../errors.ts';
-import type { Log } from '../log.ts';
+import type { Emit } from '../events.ts';
 import type { NarInfos } from '../narinfos/narinfos.ts';
 import type { KnownNarInfo } from '../narinfos/served-narinfos.ts';
 import { isNameOf, namesFor, nixNarName, partsOfAddress } from '../nix/nar-names.ts';
@@ -24,12 +24,12 @@ const NOTHING: Expected = { fileHash: undefined, fileSize: undefined, nar: undef
 export class NarSources {
   readonly #upstreams: Upstreams;
   readonly #narInfos: NarInfos;
-  readonly #log: Log;
+  readonly #emit: Emit;
 
-  constructor(upstreams: Upstreams, narInfos: NarInfos, log: Log) {
+  constructor(upstreams: Upstreams, narInfos: NarInfos, emit: Emit) {
     this.#upstreams = upstreams;
     this.#narInfos = narInfos;
-    this.#log = log;
+    this.#emit = emit;
   }
 
   /** Of any object but a NAR: the same paths at every upstream. */
@@ -79,7 +79,7 @@ export class NarSources {
     const known = await this.#narInfos.find(hash, via).catch((error) => {
       // Without the narinfo, only a name that is a hash can say what the bytes must be.
       if (byName.expected.named === undefined || lacksDescriptors(error)) throw error;
-      this.#log.warn(`narinfo of ${hash} can't be had, trying its NAR by path: ${describe(error)}`);
+      this.#emit({ kind: 'narinfo-unavailable', hash, error });
       return 'unknown' as const;
     });
     if (known === undefined) return byName;
@@ -109,7 +109,7 @@ export class NarSources {
     try {
       return [source(upstream, upstream.resolve(url), { large: true, certain: true, via })];
     } catch (error) {
-      this.#log.warn(describe(error));
+      this.#emit({ kind: 'notice', level: 'warn', text: describe(error) });
       return [];
     }
   }

@@ -1,7 +1,7 @@
 // Begins one download: asks those who may have the body, goes on from the beginning that an earlier download left, if there is one,
 // and hands over to the download what was answered first.
 import type { Deadlines } from '../config/config.ts';
-import type { Log } from '../log.ts';
+import type { Emit } from '../events.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { Scratch } from '../store/scratch.ts';
 import type { Nobody, Upstreams } from '../upstream/upstreams.ts';
@@ -20,7 +20,7 @@ interface StarterOptions {
   readonly scratch: BeginningStore & Pick<Scratch, 'spool' | 'takeBeginning'>;
   readonly destinations: Destinations;
   readonly reputation: Reputation;
-  readonly log: Log;
+  readonly emit: Emit;
   /** Ends downloads when the service stops. */
   readonly signal: AbortSignal;
   /** Connections for one NAR. */
@@ -56,7 +56,7 @@ export class Starter {
 
   constructor(options: StarterOptions) {
     this.#options = options;
-    this.#beginnings = new Beginnings(options.scratch, options.log);
+    this.#beginnings = new Beginnings(options.scratch, options.emit);
   }
 
   /** @throws CacheError of the upstream that could not be asked, if none has it */
@@ -114,14 +114,14 @@ export class Starter {
     place: Place,
     { beginning, connections, saidSize }: Manner,
   ): Download {
-    const { destinations, log, reputation, returnMs, scratch, signal } = this.#options;
+    const { destinations, emit, reputation, returnMs, scratch, signal } = this.#options;
     const { expected } = wanted;
     const isWhole = first.answer.delimited || expected.fileSize !== undefined || canTell(expected);
     const destination = destinations.of(name, { expected, isWhole, saidSize });
     return new Download(
       {
         ...{ path: pathOf(name), wanted, first, connections, returnMs },
-        ...{ scratch, destination, reputation, place, log, signal },
+        ...{ scratch, destination, reputation, place, emit, signal },
       },
       beginning ?? { spool: scratch.spool(), length: 0 },
     );
@@ -137,8 +137,8 @@ export class Starter {
   }
 
   #ask(asked: Asked, signal: AbortSignal, unfit = async () => {}): Promise<FirstAnswer> {
-    const { log, reputation, upstreams } = this.#options;
-    return firstAnswer(asked, { upstreams, reputation, log, signal, unfit });
+    const { emit, reputation, upstreams } = this.#options;
+    return firstAnswer(asked, { upstreams, reputation, emit, signal, unfit });
   }
 }
 

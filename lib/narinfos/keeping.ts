@@ -1,6 +1,6 @@
 // Narinfos on their way from an upstream into the store. Whoever asked for one has it already.
 import { describe, isCacheError } from '../errors.ts';
-import { type Log, warnSeldom } from '../log.ts';
+import type { Emit } from '../events.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { PutOptions, Store } from '../store/store.ts';
@@ -11,12 +11,12 @@ const MOST = 5000;
 
 export class Keeping {
   readonly #store: Store;
-  readonly #warn: ReturnType<typeof warnSeldom>;
+  readonly #emit: Emit;
   #underWay = 0;
 
-  constructor(store: Store, log: Log) {
+  constructor(store: Store, emit: Emit) {
     this.#store = store;
-    this.#warn = warnSeldom(log);
+    this.#emit = emit;
   }
 
   /** Stores it, unless it is to replace nothing and something of its name is there, which may have been pushed while the upstream was asked. Never rejects. */
@@ -27,8 +27,7 @@ export class Keeping {
     when: PutOptions['when'] = 'absent',
   ): Promise<void> {
     const name: ObjectName = { kind: 'narinfo', hash };
-    const refused = (why: string) =>
-      this.#warn('disk', `${pathOf(name)} is served without being kept: ${why}`);
+    const refused = (why: string) => this.#emit({ kind: 'narinfo-unkept', path: pathOf(name), why });
     if (this.#underWay === MOST) return refused(`${MOST} others wait for the disk`);
     this.#underWay++;
     try {

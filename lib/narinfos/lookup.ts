@@ -1,7 +1,7 @@
 // What upstreams say to the question for a narinfo, and whether that is believed: it must be well formed, fit the question, be signed
 // where that is wanted, and name a NAR that was not missing everywhere a moment ago.
 import { CacheError, describe, isCacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import type { Emit } from '../events.ts';
 import { type NarName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Store } from '../store/store.ts';
@@ -18,7 +18,7 @@ interface LookupOptions {
   readonly upstreams: Upstreams;
   readonly storeDir: string;
   readonly served: ServedNarInfos;
-  readonly log: Log;
+  readonly emit: Emit;
   /** Milliseconds from anywhere. */
   readonly now: () => number;
 }
@@ -84,14 +84,14 @@ export class Lookup {
    * @throws CacheError `invalid`
    */
   #knowWellFormed(hash: StoreHash, text: string, url: URL, upstream: Upstream): KnownNarInfo | undefined {
-    const { log, served } = this.#options;
+    const { emit, served } = this.#options;
     try {
       const known = served.know(hash, text, { origin: upstream.url });
       this.#malformed.forget(url.href);
       return known;
     } catch (error) {
       if (!isCacheError(error, 'invalid') || !this.#malformed.again(url.href)) throw error;
-      log.warn(`${url.href}: ${describe(error)}; it is so again, and counts as missing there`);
+      emit({ kind: 'narinfo-malformed', url: url.href, error });
       return undefined;
     }
   }

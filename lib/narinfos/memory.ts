@@ -1,8 +1,8 @@
 // Narinfos that are in the store, ready to be served from memory. What is in memory is believed to be still in the store for as long as
 // the store says: others may change it there, as the command line does.
 import { ByteLru } from '../bytes/byte-lru.ts';
-import { describe, isCacheError } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { isCacheError } from '../errors.ts';
+import type { Emit } from '../events.ts';
 import { pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Store } from '../store/store.ts';
@@ -21,7 +21,7 @@ interface Ready {
 interface MemoryOptions {
   readonly store: Pick<Store, 'open' | 'version' | 'used'>;
   readonly served: ServedNarInfos;
-  readonly log: Log;
+  readonly emit: Emit;
   /** Milliseconds from anywhere. */
   readonly now: () => number;
 }
@@ -62,7 +62,7 @@ export class Memory {
   }
 
   async #load(hash: StoreHash, path: string): Promise<KnownNarInfo | undefined> {
-    const { log, now, served, store } = this.#options;
+    const { emit, now, served, store } = this.#options;
     const changes = this.#changes;
     const object = await store.open(path);
     if (object === undefined) return undefined;
@@ -80,7 +80,7 @@ export class Memory {
     } catch (error) {
       if (!isCacheError(error, 'damaged') && !isCacheError(error, 'invalid')) throw error;
       // An upstream may have a good one. One of unknown origin, which nobody checked, may have been wrong from the start.
-      log.warn(`${path} in the store is not usable: ${describe(error)}`);
+      emit({ kind: 'narinfo-unusable', path, error });
       return undefined;
     }
   }

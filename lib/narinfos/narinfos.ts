@@ -2,7 +2,7 @@
 // was received and served with its URL replaced by an address of ours that carries the store hash, so that a NAR
 // request always leads back to its narinfo, and by that to its upstream and its hashes.
 
-import type { Log } from '../log.ts';
+import type { Emit } from '../events.ts';
 import { withFileSize } from '../nix/narinfo.ts';
 import { type NarName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
@@ -21,7 +21,7 @@ interface NarInfosOptions {
   readonly store: Store;
   readonly upstreams: Upstreams;
   readonly storeDir: string;
-  readonly log: Log;
+  readonly emit: Emit;
   readonly signing: Signing;
   /** Ends lookups when the service stops. */
   readonly signal: AbortSignal;
@@ -41,7 +41,7 @@ export class NarInfos {
 
   constructor(options: NarInfosOptions) {
     this.#options = options;
-    this.#keeping = new Keeping(options.store, options.log);
+    this.#keeping = new Keeping(options.store, options.emit);
     this.served = new ServedNarInfos(options);
     const { served } = this;
     this.#memory = new Memory({ ...options, served });
@@ -175,7 +175,7 @@ export class NarInfos {
       const path = pathOf({ kind: 'narinfo', hash });
       await this.#options.store.delete(path);
       this.forget(hash);
-      this.#options.log.warn(`${path} is dropped; of nar/${narName}, ${why}`);
+      this.#options.emit({ kind: 'narinfo-dropped', path, nar: narName, why });
     });
   }
 

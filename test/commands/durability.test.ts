@@ -8,7 +8,7 @@ import type { Storage } from '../../lib/store/storage.ts';
 import { storeBody } from '../../lib/store/store-body.ts';
 import { temporaryFolder } from '../fixtures/defer.ts';
 
-const log = { info: () => {}, warn: () => {}, error: () => {} };
+const emit = () => {};
 const PUSHED = { when: 'always', durable: true } as const;
 
 for (const durability of ['full', 'relaxed'] as const) {
@@ -27,10 +27,10 @@ for (const durability of ['full', 'relaxed'] as const) {
       await storage.scratch.idle();
       return sync.mock.callCount() > before;
     };
-    assert.equal(await isSynced(await openStorage(config, log)), durability === 'full', 'verify, rm, pin');
+    assert.equal(await isSynced(await openStorage(config, emit)), durability === 'full', 'verify, rm, pin');
     const secrets = { tokens: [], signers: [], tls: undefined };
     const { signal } = new AbortController();
-    const engine = await createEngine(config, secrets, log, { signal, now: () => 0 });
+    const engine = await createEngine(config, secrets, emit, { signal, now: () => 0 });
     assert.equal(await isSynced(engine), durability === 'full', 'import, export, serve');
     await engine.close();
   });

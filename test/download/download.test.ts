@@ -380,6 +380,43 @@ test('wrong bytes are had elsewhere; readers who saw none of them do not notice'
   assert.equal(kept.length, 1);
 });
 
+test('events tell from whom a download began, who was wrong, who had it in the end, and how much', async (t) => {
+  const wrong = Buffer.from(BODY);
+  wrong[49_999] = (wrong[49_999] as number) ^ 1;
+  const expected = { ...NOTHING, fileHash: hashOf(BODY), fileSize: BODY.length };
+  const { download, events } = await start(t, [fakeSource('bad', wrong), fakeSource('good', BODY)], expected);
+  await download.ended;
+  const path = '/nar/x.nar';
+  const told = events.map((event) => ('ms' in event ? { ...event, ms: 0 } : event));
+  assert.deepEqual(
+    told.map(({ kind }) => kind),
+    ['download-begun', 'download-rejected', 'failover', 'download-ended'],
+  );
+  assert.deepEqual(told[0], { kind: 'download-begun', path, from: 'http://bad', bytes: BODY.length });
+  assert.deepEqual(told[3], { kind: 'download-ended', path, from: 'http://good', bytes: BODY.length, ms: 0 });
+  const [, rejected, failover] = events;
+  assert.ok(rejected?.kind === 'download-rejected' && failover?.kind === 'failover');
+  assert.deepEqual(rejected.from, ['bad']);
+  assert.equal(failover.to, 'good');
+});
+
+test('how a download that fails ended is told with its cause', async (t) => {
+  const broken = new CacheError('refused', 'answered 403');
+  const asked = (ask: number) => {
+    if (ask > 1) throw broken;
+    return true;
+  };
+  const before = (at: number) => {
+    if (at > 0) throw broken;
+  };
+  const { download, events } = await start(t, [fakeSource('one', BODY, { asked, before })]);
+  await download.ended;
+  const last = events.at(-1);
+  assert.ok(last?.kind === 'download-failed');
+  assert.equal(last.stopped, false);
+  assert.match(String(last.error), /answered 403/);
+});
+
 test('nor does anybody notice that the temporary file of the wrong ones does not go', async (t) => {
   const wrong = Buffer.from(BODY);
   wrong[49_999] = (wrong[49_999] as number) ^ 1;

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { piecesOf } from '../../lib/bytes/streams.ts';
 import { Fetcher } from '../../lib/download/fetcher.ts';
 import { CacheError } from '../../lib/errors.ts';
+import type { CacheEvent } from '../../lib/events.ts';
 import { NarInfos } from '../../lib/narinfos/narinfos.ts';
 import type { NarName, ObjectName } from '../../lib/nix/object-name.ts';
 import type { StoreHash } from '../../lib/nix/store-path.ts';
@@ -17,6 +18,7 @@ import { createWorld } from '../fixtures/upstreams.ts';
 async function fetching(t: Owner, ...urls: string[]) {
   const { scratch, store } = (await Holdings.create(t)).storage;
   const world = createWorld(t);
+  const events: CacheEvent[] = [];
   const shared = {
     ...{
       scratch,
@@ -24,7 +26,8 @@ async function fetching(t: Owner, ...urls: string[]) {
       upstreams: world.upstreams(urls.map((url) => world.upstream(url))),
       storeDir: '/nix/store',
     },
-    ...{ log: { info: () => {}, warn: () => {}, error: () => {} }, signing: undefined },
+    emit: (event: CacheEvent) => void events.push(event),
+    signing: undefined,
     ...{ signal: world.stopping.signal, now: world.breakers.clock.now },
   };
   const narInfos = new NarInfos(shared);
@@ -39,7 +42,7 @@ async function fetching(t: Owner, ...urls: string[]) {
     await Promise.all([fetcher.idle(), narInfos.idle()]);
     await scratch.idle();
   };
-  return { fetcher, idle, pass: world.pass, store };
+  return { fetcher, idle, pass: world.pass, store, events };
 }
 
 const nar = (one: Package, hash?: string): Extract<ObjectName, { kind: 'nar' }> => ({
@@ -109,4 +112,24 @@ test('what every upstream lacks is missing, also where the disk does not let its
   });
   assert.equal((await fetcher.fetch(nar(one, one.hash))).value, undefined);
   await idle();
+});
+
+test('whoever joins a download is told of, whoever finds the file stored is not', async (t) => {
+  const one = makePackage('joined');
+  const upstream = await startUpstream(t);
+  let answer = () => {};
+  upstream.on(one.narInfoPath, whole(one.narInfo));
+  upstream.on(one.narPath, (request, response) => {
+    answer = () => whole(one.file)(request, response);
+  });
+  const { events, fetcher, idle } = await fetching(t, upstream.url);
+  const first = fetcher.fetch(nar(one, one.hash));
+  await upstream.asked(one.narPath);
+  const second = fetcher.fetch(nar(one, one.hash));
+  answer();
+  await Promise.all([first, second]);
+  await idle();
+  await fetcher.fetch(nar(one, one.hash));
+  const told = events.flatMap((event) => (event.kind.startsWith('download-') ? [event.kind] : []));
+  assert.deepEqual(told, ['download-begun', 'download-joined', 'download-ended']);
 });

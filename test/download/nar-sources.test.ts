@@ -15,7 +15,7 @@ import { createWorld } from '../fixtures/upstreams.ts';
 
 const URLS = ['http://a.test', 'http://b.test'] as const;
 const [A, B] = URLS;
-const SILENT = { info: () => {}, warn: () => {}, error: () => {} };
+const SILENT = () => {};
 const HASH = makePackage('one').hash as StoreHash;
 
 /** What only clients get to see of it. */

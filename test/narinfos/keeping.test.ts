@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { logSink } from '../../lib/event-log.ts';
 import { createLog } from '../../lib/log.ts';
 import { Keeping } from '../../lib/narinfos/keeping.ts';
 import type { StoreHash } from '../../lib/nix/store-path.ts';
@@ -21,10 +22,7 @@ test('on a disk that hangs so many narinfos wait, and no more; when it goes on, 
     },
   };
   const lines: string[] = [];
-  const keeping = new Keeping(
-    store as Store,
-    createLog((line) => lines.push(line)),
-  );
+  const keeping = new Keeping(store as Store, logSink(createLog((line) => lines.push(line))));
   const keep = (n: number) => keeping.keep(`${n}`.padStart(32, '0') as StoreHash, 'text', 'origin');
   const waiting = Array.from({ length: MOST }, (_, n) => keep(n));
   await Promise.all([keep(MOST), keep(MOST + 1)]);

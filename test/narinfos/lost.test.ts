@@ -17,7 +17,7 @@ test('a narinfo whose NAR nobody had is not believed for five seconds; one that 
   const { store } = (await Holdings.create(t)).storage;
   const narInfos = new NarInfos({
     ...{ store, upstreams: world.upstreams([world.upstream(upstream.url)]), storeDir: '/nix/store' },
-    ...{ log: { info: () => {}, warn: () => {}, error: () => {} }, signing: undefined },
+    ...{ emit: () => {}, signing: undefined },
     ...{ signal: world.stopping.signal, now: world.breakers.clock.now },
   });
   const nameOf = async (hash: string) => (await narInfos.find(hash as StoreHash))?.known.narName;
