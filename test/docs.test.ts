@@ -44,6 +44,28 @@ test('files that documents name exist', async () => {
   }
 });
 
+test('what documents name in a file is there', async () => {
+  let named = 0;
+  for (const file of await documents()) {
+    const text = await read(file);
+    const pairs = [
+      ...[...text.matchAll(/`((?:lib|test)\/[\w./-]+\.ts)`,? \(?`(#?\w+)`/g)].map(([, path, name]) => [
+        path,
+        name,
+      ]),
+      ...[...text.matchAll(/`(#?\w+)`\s(?:in|of)\s`((?:lib|test)\/[\w./-]+\.ts)`/g)].map(([, name, path]) => [
+        path,
+        name,
+      ]),
+    ];
+    for (const [path = '', name = ''] of pairs) {
+      assert.match(await read(path), new RegExp(`(?<!\\w)${name}\\b`), `${file} names ${name} in ${path}`);
+      named++;
+    }
+  }
+  assert.ok(named >= 8, `found ${named}`);
+});
+
 test('links between documents lead somewhere', async () => {
   for (const file of await documents()) {
     const text = (await read(file)).replace(/^```.*?^```/gms, '');
