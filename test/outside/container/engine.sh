@@ -3,6 +3,7 @@
 #   engine.sh up DIR    starts it, loads the base image node:24-slim (make-base-image.sh makes it if buildah has none), and
 #                       prints `export DOCKER_HOST=…`
 #   engine.sh down DIR  stops it and what it runs; DIR stays until you delete it
+# What it does to the machine's network stays after `down`: the bridge docker0, its iptables chains, and FORWARD's policy DROP.
 # Needs root and: apt-get install -y --no-install-recommends docker.io docker-compose buildah mmdebstrap iptables
 # (a policy-rc.d that exits 101 keeps the packages from starting anything). Debian 12's docker-compose is version 1.29; the
 # plugin form, `docker compose`, is not in Debian 12.
