@@ -53,7 +53,7 @@ export function createHandler(options: HandlerOptions): Handler {
       throw new CacheError('bad-request', `expected HTTP/1.0 or HTTP/1.1, found HTTP/${req.httpVersion}`);
     const wanted = routeOf(req);
     const { kind } = wanted;
-    record.what = kind === 'object' ? wanted.name.kind : kind;
+    record.what = kind === 'object' ? wanted.name.kind : kind === 'none' ? undefined : kind;
     if (kind === 'health' && req.method !== 'PUT') return sendText(req, res, 200, 'ok');
     const leave = access.check(req, req.method === 'PUT' ? 'push' : 'pull');
     if (leave !== undefined) await leave;
