@@ -11,15 +11,11 @@ interface Limit {
 }
 
 export class Changes {
-  #waiting = new Set<() => void>();
+  readonly #waiting = new Set<() => void>();
 
   /** Has everybody look again who waits now. */
   tell(): void {
-    if (this.#waiting.size === 0) return;
-    const waiting = this.#waiting;
-    // A waiter that looks and waits again waits for the next change.
-    this.#waiting = new Set();
-    for (const wake of waiting) wake();
+    for (const wake of this.#waiting) wake();
   }
 
   /** Resolves at the next {@link tell}, after `ms`, or when the signal is aborted, whichever is first. Never rejects. */
