@@ -93,7 +93,7 @@ test('what is no object, what is nowhere, what fails, and what is pushed', async
     { ...sent, target: '/nix-cache-info', what: 'cache-info', status: 200 },
   ]);
   assert.deepEqual(await told(t, '/../x?y', none), [
-    { ...sent, target: '/../x?y', what: undefined, status: 404 },
+    { ...sent, target: '/../x?y', what: undefined, status: 400 },
   ]);
   const error = new CacheError('upstream', 'all of them are away');
   const failed = await told(t, PATH, () => Promise.reject(error));
