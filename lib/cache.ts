@@ -11,7 +11,7 @@ import type { NarInfos } from './narinfos/narinfos.ts';
 import type { KnownNarInfo } from './narinfos/served-narinfos.ts';
 import { archiveIn, MAX_INDEX_BYTES } from './nix/debug-index.ts';
 import { sha256ToHex } from './nix/hash.ts';
-import { isNameOf, namesFor } from './nix/nar-names.ts';
+import { isNameOf, namesFor, nixNarName } from './nix/nar-names.ts';
 import type { NarInfo } from './nix/narinfo.ts';
 import {
   mimeOf,
@@ -291,7 +291,10 @@ export class Cache {
   async #namesOf({ hash, name }: FileName & { kind: 'nar' }): Promise<[NarName, ...NarName[]]> {
     const known = hash === undefined ? undefined : await this.#narInfos.local(hash);
     const others = namesFor(name, hash);
-    return known !== undefined && isNameOf(name, known) ? [known.narName, ...others] : others;
+    if (known === undefined || !isNameOf(name, known)) return others;
+    // An earlier version stored a packed NAR under the name that Nix gives it, which may not tell that it is packed.
+    const former = nixNarName(known.narName);
+    return former === known.narName ? [former, ...others] : [known.narName, former, ...others];
   }
 
   /** When nothing is being fetched. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { isDecodable } from '../../lib/bytes/codings.ts';
 import { assertNotGood, get, head, push, put } from '../fixtures/client.ts';
+import { Holdings } from '../fixtures/holdings.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { field, makePackage, type Package, sha256 } from '../fixtures/nar.ts';
 import { startUpstream, whole } from '../fixtures/upstream.ts';
@@ -122,4 +123,17 @@ test('a narinfo that we served and that is sent back with a signature more is un
   await push(service.url, one);
   const kept = (await get(service.url, one.narInfoPath)).text;
   assert.ok((await get(service.url, `/${field(kept, 'URL')}`)).body.equals(one.file));
+});
+
+test('a packed NAR that an earlier version stored under the name that Nix gives it is a hit', async (t) => {
+  const upstream = await startUpstream(t);
+  const one = made('gzip');
+  const service = await startTestService(t, {
+    upstreams: [upstream.url],
+    prepare: (dir) => new Holdings(dir).package(one, upstream.url),
+  });
+  await upstream.down();
+  const { text } = await get(service.url, one.narInfoPath);
+  const reply = await get(service.url, `/${field(text, 'URL')}`);
+  assert.ok(reply.complete && reply.body.equals(one.file), reply.text);
 });
