@@ -127,7 +127,7 @@ test('a narinfo that we served and that is sent back with a signature more is un
 
 test('a packed NAR that an earlier version stored under the name that Nix gives it is a hit', async (t) => {
   const upstream = await startUpstream(t);
-  const one = made('gzip');
+  const one = makePackage('former', { compression: 'gzip' });
   const service = await startTestService(t, {
     upstreams: [upstream.url],
     prepare: (dir) => new Holdings(dir).package(one, upstream.url),
