@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { appendFile, cp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { push } from './fixtures/client.ts';
-import { temporaryFolder } from './fixtures/defer.ts';
-import { makePackage } from './fixtures/nar.ts';
-import { projectRoot } from './fixtures/project.ts';
-import { type Outcome, run } from './fixtures/run.ts';
-import { startService } from './fixtures/service.ts';
+import { push } from '../../fixtures/client.ts';
+import { temporaryFolder } from '../../fixtures/defer.ts';
+import { makePackage } from '../../fixtures/nar.ts';
+import { projectRoot } from '../../fixtures/project.ts';
+import { type Outcome, run } from '../../fixtures/run.ts';
+import { startService } from '../../fixtures/service.ts';
 
 /** A checkout without the tests. */
 async function checkout(t: TestContext): Promise<string> {

@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { createLog } from '../../lib/log.ts';
-import { get, open } from '../fixtures/client.ts';
-import { startTestService, type TestServiceOptions } from '../fixtures/in-process.ts';
-import { makePackage } from '../fixtures/nar.ts';
-import { assertClean, rawConnect, requestText } from '../fixtures/raw-client.ts';
-import { type Handler, raw, startUpstream, whole } from '../fixtures/upstream.ts';
+import { createLog } from '../../../lib/log.ts';
+import { get, open } from '../../fixtures/client.ts';
+import { startTestService, type TestServiceOptions } from '../../fixtures/in-process.ts';
+import { makePackage } from '../../fixtures/nar.ts';
+import { assertClean, rawConnect, requestText } from '../../fixtures/raw-client.ts';
+import { type Handler, raw, startUpstream, whole } from '../../fixtures/upstream.ts';
 
 const one = makePackage('of-an-enemy', { size: 50_000 });
 const LOG = `/log/${one.base}.drv`;
