@@ -5,15 +5,15 @@ import { once } from 'node:events';
 import { readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { progressText } from '../../lib/commands/verify.ts';
-import { defer, temporaryFolder } from '../fixtures/defer.ts';
-import { Holdings } from '../fixtures/holdings.ts';
-import { makePackage } from '../fixtures/nar.ts';
-import { patiently, until } from '../fixtures/patience.ts';
-import { program, projectRoot } from '../fixtures/project.ts';
-import { type Outcome, run } from '../fixtures/run.ts';
-import { startService } from '../fixtures/service.ts';
-import { gated, startUpstream, whole } from '../fixtures/upstream.ts';
+import { progressText } from '../../../lib/commands/verify.ts';
+import { defer, temporaryFolder } from '../../fixtures/defer.ts';
+import { Holdings } from '../../fixtures/holdings.ts';
+import { makePackage } from '../../fixtures/nar.ts';
+import { patiently, until } from '../../fixtures/patience.ts';
+import { program, projectRoot } from '../../fixtures/project.ts';
+import { type Outcome, run } from '../../fixtures/run.ts';
+import { startService } from '../../fixtures/service.ts';
+import { gated, startUpstream, whole } from '../../fixtures/upstream.ts';
 
 const HEADER_BYTES = 1024;
 const flip = (bytes: Buffer) => {
