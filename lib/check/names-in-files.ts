@@ -10,7 +10,7 @@ export function nameOfNarInfo(text: string, id: string): ObjectName | undefined 
   return name !== undefined && idOf(pathOf(name)) === id ? name : undefined;
 }
 
-/** Whether the narinfo is about a path, but of another store folder. */
+/** Whether the narinfo is about a path, but of another `store_dir`. */
 export function isOfOtherStore(text: string, storeDir: string): boolean {
   return (storeDirIn(text) ?? storeDir) !== storeDir;
 }
