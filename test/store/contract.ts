@@ -82,6 +82,22 @@ async function placeOf(storage: CacheStorage, path: string): Promise<Place> {
   return found.place;
 }
 
+/** What was not used for an hour goes. */
+function limitsNow(): Limits {
+  const now = Date.now();
+  return {
+    freeBytes: 0,
+    mostBytes: Number.POSITIVE_INFINITY,
+    expireBeforeMs: now - HOUR_MS,
+    keepSinceMs: now - HOUR_MS,
+    alsoKeep: [],
+    nowMs: now,
+    keepPushed: false,
+    orphanBeforeMs: 0,
+    pinned: new Set<string>(),
+  };
+}
+
 export function storeContract(name: string, open: (t: Owner) => Promise<TestStorage>): void {
   const promise = (sentence: string, check: (world: TestStorage) => Promise<void>) =>
     test(`${name}: ${sentence}`, async (t) => check(await open(t)));
@@ -423,12 +439,7 @@ export function storeContract(name: string, open: (t: Owner) => Promise<TestStor
       const [old, young] = [makePackage('old'), makePackage('young')];
       for (const one of [old, young]) await putPackage(storage, one);
       for (const path of [old.narPath, old.narInfoPath]) await world.age(path, 9 * HOUR_MS);
-      const now = Date.now();
-      const limits: Limits = {
-        ...{ freeBytes: 0, mostBytes: Number.POSITIVE_INFINITY, expireBeforeMs: now - HOUR_MS },
-        ...{ keepSinceMs: now - HOUR_MS, alsoKeep: [], nowMs: now, keepPushed: false },
-        ...{ orphanBeforeMs: 0, pinned: new Set<string>() },
-      };
+      const limits = limitsNow();
       const run = (remove: boolean): Promise<Step[]> =>
         all(storage.upkeep.collect(limits, { ...STORE, remove, tell: true }, signal));
       const planned = await run(false);
@@ -446,6 +457,51 @@ export function storeContract(name: string, open: (t: Owner) => Promise<TestStor
       for (const path of [old.narPath, old.narInfoPath])
         assert.equal(await storage.store.version(path), undefined);
       for (const path of [young.narPath, young.narInfoPath]) assert.ok(await storage.store.version(path));
+    },
+  );
+
+  promise('a pushed path that was used lately keeps the pushed paths that it refers to', async (world) => {
+    const { storage } = world;
+    const base = makePackage('base');
+    const user = makePackage('user', { references: [base.base] });
+    for (const one of [base, user]) await putPackage(storage, one);
+    for (const path of [base.narPath, base.narInfoPath]) await world.age(path, 9 * HOUR_MS);
+    const steps = await all(
+      storage.upkeep.collect(limitsNow(), { ...STORE, remove: true, tell: false }, signal),
+    );
+    assert.deepEqual(
+      steps.flatMap((step) => (step.kind === 'removed' ? step.objects : [])).filter((objects) => objects > 0),
+      [],
+    );
+    for (const one of [base, user]) assert.ok(await storage.store.version(one.narPath), one.storePath);
+  });
+
+  promise('what is put to be durable, or made so, is there for whoever starts again', async (world) => {
+    const { store } = world.storage;
+    await put(world.storage, PATH, BODY, { when: 'absent', durable: true });
+    await put(world.storage, `${PATH}-2`, BODY);
+    await store.sync(`${PATH}-2`);
+    await store.sync('/log/00000000000000000000000000000000-nothing.drv');
+    const again = await world.again();
+    for (const path of [PATH, `${PATH}-2`]) assert.ok((await bodyOf(again, path))?.equals(BODY), path);
+  });
+
+  promise(
+    'there is room, a small body fits, and what is seen may be believed for a while',
+    async ({ storage }) => {
+      const { free, total } = await storage.scratch.room();
+      assert.ok(free > 0 && total >= free);
+      await storage.scratch.checkRoom(1000);
+      await storage.scratch.checkRoom(undefined);
+      await put(storage, PATH, BODY);
+      const seen = await storage.store.version(PATH);
+      assert.ok(seen !== undefined && seen.freshForMs > 0);
+      let isHeeded = false;
+      const before = performance.now();
+      await storage.upkeep.heeded().then(() => {
+        isHeeded = true;
+      });
+      assert.ok(isHeeded && performance.now() - before >= seen.freshForMs - 5, 'nobody believes it any more');
     },
   );
 
