@@ -10,7 +10,7 @@ import { assertRight } from './life.ts';
 const HEADER_BYTES = 1024;
 const HOUR_MS = 3_600_000;
 const KNOWN =
-  /^(?:[0-9a-f]{2}|tmp|trash|partial|pins|quarantine|changed|push\.netrc|service\.sock(?:\.turn)?)$/;
+  /^(?:[0-9a-f]{2}|tmp|trash|partial|pins|quarantine|removing|changed|push\.netrc|service\.sock(?:\.turn)?)$/;
 /** As many as are kept. */
 const MOST_PARTIALS = 32;
 
@@ -39,9 +39,10 @@ export class Disk {
     for (const nar of ledger.nars)
       assertRight(there.has(idOf(nar.path)) || !ledger.mustHave(nar), `${nar.path} is lost`);
     const removed = new Set(ledger.entries.filter((one) => one.doomed).map((one) => idOf(one.narInfoPath)));
-    // What an rm that was killed was removing; nothing is ever damaged.
-    for (const name of await this.names('quarantine'))
-      assertRight(removed.has(name.slice(0, 64)), `${name} in quarantine/`);
+    // Nothing is damaged by a kill: only what a removal has in its hands lies beside the objects.
+    for (const name of await this.names('quarantine')) assertRight(false, `${name} in quarantine/`);
+    for (const name of await this.names('removing'))
+      assertRight(removed.has(name.slice(0, 64)), `${name} in removing/`);
     const partials = await this.names('partial');
     assertRight(partials.length <= MOST_PARTIALS + 8, `${partials.length} files in partial/`);
   }
