@@ -1,5 +1,6 @@
 // Measures what the design promises, beside what it is compared with, and prints a line for each figure. Arguments are
 // the benchmarks to run, all by default. Exit code 1 if a goal is missed, 2 if something could not be measured.
+import { cold, coldLines, coldSlow } from './cold.ts';
 import { connections } from './connections.ts';
 import { crowd } from './crowd.ts';
 import { type Benchmark, format } from './figure.ts';
@@ -12,6 +13,7 @@ import { scale } from './scale.ts';
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   ...{ connections, crowd, 'first-byte': firstByte },
   ...{ lookup, hits, memory, scale },
+  ...{ cold, 'cold-slow': coldSlow, 'cold-lines': coldLines },
 };
 
 /** What a benchmark has started; ended after it, and when the program is interrupted. */
