@@ -48,25 +48,25 @@ export async function scale(t: Owner): Promise<Figure[]> {
       what: `${what}: start to the first answer`,
       measured: `${startMs.toFixed(0)} ms`,
       beside: `made in ${seconds(fillMs)}`,
-      goal: { text: `< ${START_MS} ms`, reached: startMs < START_MS },
+      goal: { text: `< ${START_MS} ms`, share: START_MS / startMs },
     },
     {
       what: `${what}: start until it is known how much there is`,
       measured: seconds(countedMs),
       beside: `${times.length} requests meanwhile and during the collection`,
-      goal: { text: '< 60 s', reached: countedMs < COUNTED_MS },
+      goal: { text: '< 60 s', share: COUNTED_MS / countedMs },
     },
     {
       what: `${what}: hits during the count and a collection that removed ${removed}, 99 %`,
       measured: milliseconds(p99),
       beside: `median ${milliseconds(times[times.length >> 1] ?? Number.NaN)}, collected ${seconds(collectedMs)} after the start`,
-      goal: { text: `< ${P99_MS} ms`, reached: p99 < P99_MS },
+      goal: { text: `< ${P99_MS} ms`, share: P99_MS / p99 },
     },
     {
       what: `${what}: memory`,
       measured: `${(most / MIB).toFixed(0)} MiB at most`,
       beside: 'all of the process',
-      goal: { text: '< 300 MiB', reached: most < RESIDENT_BYTES },
+      goal: { text: '< 300 MiB', share: RESIDENT_BYTES / most },
     },
   ];
 }
