@@ -30,7 +30,7 @@ interface Looked {
 /** Rejects unless it is alive. */
 export async function look(looked: Looked): Promise<void> {
   const { answer, head, signal } = looked;
-  const manner = { part: undefined, insist: true, patient: false, looking: true };
+  const manner = { part: undefined, ahead: undefined, insist: true, patient: false, looking: true };
   const wayOf = (over: AbortSignal): Way => {
     return { ...manner, large: false, via: NOBODY, excuses: () => false, signal: over };
   };

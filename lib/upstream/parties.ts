@@ -3,6 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Deadlines } from '../config/config.ts';
 import { CacheError, isCacheError } from '../errors.ts';
+import type { Ahead } from '../sync/ahead.ts';
 import { shown } from '../wire/urls.ts';
 import { isContinuation, type Part } from './answer.ts';
 import type { Breakers } from './breaker.ts';
@@ -23,6 +24,8 @@ export interface Way {
   readonly looking: boolean;
   /** Whom the request that needs it has come through. */
   readonly via: Via;
+  /** Set while it is fetched ahead of whoever may want it. */
+  readonly ahead: Ahead | undefined;
   /** Whether a failure before any answer says nothing of whoever is asked. */
   readonly excuses: (error: unknown) => boolean;
   readonly signal: AbortSignal;

@@ -151,6 +151,7 @@ export class Sender {
           ? Math.max(this.#deadlines.narFirstByteMs ?? NAR_FIRST_BYTE_MS, firstByteMs)
           : firstByteMs,
         onlyPublic,
+        ahead: way.ahead,
         signal,
       });
       this.#seen(response, party.own);
@@ -200,8 +201,8 @@ export class Sender {
   async #peek(url: URL): Promise<void> {
     const { signal } = this.#closing;
     const part = { start: 0, end: 1 };
-    const manner = { part, insist: false, patient: false, looking: true, excuses: () => false };
-    const way = { large: false, via: NOBODY, signal, ...manner };
+    const manner = { part, ahead: undefined, insist: false, patient: false, looking: true };
+    const way = { large: false, via: NOBODY, signal, excuses: () => false, ...manner };
     const response = await this.ask(url, way);
     discard(response);
     const { statusCode: status = 0 } = response;

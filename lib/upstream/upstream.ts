@@ -6,6 +6,7 @@ import { CacheError } from '../errors.ts';
 import type { Emit } from '../events.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
 import { checkSigned, type Keys, readKeys, verifyText } from '../nix/signature.ts';
+import type { Ahead } from '../sync/ahead.ts';
 import type { Slots } from '../sync/slots.ts';
 import { names, type Resolver } from '../wire/resolve.ts';
 import { httpUrl } from '../wire/urls.ts';
@@ -57,6 +58,8 @@ export interface Manner extends Need {
   readonly via?: Via | undefined;
   /** Whether it may come packed in what this Node can't undo. */
   readonly packed?: boolean | undefined;
+  /** Set while it is fetched ahead of whoever may want it: then it takes only connections that nobody waits for. */
+  readonly ahead?: Ahead | undefined;
 }
 
 export class Upstream {
@@ -156,14 +159,22 @@ export class Upstream {
     url: URL,
     large: boolean,
     signal: AbortSignal,
-    { part, foreign = false, insist = false, packed = false, patient = false, via = NOBODY }: Manner = {},
+    {
+      ahead,
+      part,
+      foreign = false,
+      insist = false,
+      packed = false,
+      patient = false,
+      via = NOBODY,
+    }: Manner = {},
   ): Promise<Answer | undefined> {
     // That upstream asks us because it lacks the object.
     if (this.instance !== undefined && via.includes(this.instance)) return Promise.resolve(undefined);
     const ask = (asked: Part | undefined) => {
       // The whole is asked for next; its answer tells whether the upstream fails.
       const excuses = (error: unknown) => this.parts.asksAgain(asked, error);
-      const way = { large, signal, part: asked, insist, patient, via, excuses, looking: false };
+      const way = { large, signal, part: asked, insist, patient, via, ahead, excuses, looking: false };
       return this.#get(url, way, { foreign, packed });
     };
     return part === undefined ? ask(undefined) : this.parts.ask(part, ask);

@@ -2,6 +2,7 @@
 // is held until the body has ended, so that no more connections are open than there are slots.
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
+import type { Ahead } from '../sync/ahead.ts';
 import type { Slots } from '../sync/slots.ts';
 import { type DialAgent, type DialArgs, MAX_HEAD } from './agent.ts';
 import { hostOf, shown } from './urls.ts';
@@ -21,6 +22,8 @@ interface RequestOptions {
   readonly firstByteMs: number;
   /** See {@link Target}. */
   readonly onlyPublic: boolean;
+  /** Set while it is fetched ahead of whoever may want it. */
+  readonly ahead: Ahead | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -29,7 +32,7 @@ interface RequestOptions {
  * @throws CacheError `upstream`, `proxy`, `timeout` or `aborted`
  */
 export async function get(url: URL, options: RequestOptions): Promise<IncomingMessage> {
-  const release = await options.slots.acquire(options.signal).catch((cause) => {
+  const release = await options.slots.acquire(options.signal, 1, options.ahead).catch((cause) => {
     throw new CacheError('aborted', `${shown(url)}: no longer wanted`, cause);
   });
   try {

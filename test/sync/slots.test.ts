@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as immediate } from 'node:timers/promises';
+import { Ahead } from '../../lib/sync/ahead.ts';
 import { Slots } from '../../lib/sync/slots.ts';
 
 const never = new AbortController().signal;
@@ -89,4 +91,91 @@ test('who is heavy among a few is as heavy among all', async () => {
   gone.abort(new Error('gone'));
   await assert.rejects(waiting, /gone/);
   leave();
+});
+
+test('who is ahead takes what is idle and leaves a quarter of it, and goes when nobody else waits', async () => {
+  const slots = new Slots(4);
+  const order: string[] = [];
+  const enter = async (name: string, ahead?: Ahead) => {
+    const leave = await slots.acquire(never, 1, ahead);
+    order.push(name);
+    return leave;
+  };
+  const leaves = await Promise.all(['a1', 'a2', 'a3'].map((name) => enter(name, new Ahead())));
+  const fourth = enter('a4', new Ahead());
+  const fifth = enter('a5', new Ahead());
+  (await enter('client'))();
+  assert.deepEqual(order, ['a1', 'a2', 'a3', 'client'], 'one is left for whoever comes');
+  const clients = [await enter('client'), enter('client'), enter('client')] as const;
+  for (const leave of leaves) leave();
+  const [, second, third] = [clients[0], await clients[1], await clients[2]];
+  assert.deepEqual(order.slice(4), ['client', 'client', 'client'], 'those who wait go before');
+  second();
+  (await fourth)();
+  third();
+  (await fifth)();
+  clients[0]();
+});
+
+test('who is ahead is no crowd; once somebody wants it, it waits like anybody', async () => {
+  const slots = new Slots(1);
+  let crowded = 0;
+  slots.whenCrowded(() => crowded++);
+  const order: string[] = [];
+  const leave = await slots.acquire(never);
+  const [one, other] = [new Ahead(), new Ahead()];
+  const enter = async (name: string, ahead?: Ahead) => {
+    const left = await slots.acquire(never, 1, ahead);
+    order.push(name);
+    left();
+  };
+  const all = [enter('one', one), enter('other', other)];
+  assert.deepEqual([crowded, slots.isCrowded], [0, false]);
+  all.push(enter('client'));
+  assert.deepEqual([crowded, slots.isCrowded], [1, true]);
+  other.wanted();
+  await immediate();
+  assert.equal(crowded, 2);
+  all.push(enter('last'));
+  leave();
+  await Promise.all(all);
+  assert.deepEqual(order, ['client', 'other', 'last', 'one']);
+});
+
+test('who is ahead and waits holds nothing that others could have', async () => {
+  const all = new Slots(2);
+  const [one, two] = [new Slots(2, all), new Slots(2, all)];
+  const leaves = [await two.acquire(never), await two.acquire(never)];
+  const ahead = one.acquire(never, 1, new Ahead());
+  const gone = new AbortController();
+  const left = one.acquire(gone.signal, 1, new Ahead());
+  const client = one.acquire(never);
+  leaves[0]?.();
+  const leaveClient = await client;
+  gone.abort(new Error('gone'));
+  await assert.rejects(left, /gone/);
+  leaves[1]?.();
+  leaveClient();
+  (await ahead)();
+  (await all.acquire(never, 2))();
+});
+
+test('who is ahead and weighs more than may be taken waits until all is idle', async () => {
+  const room = new Slots(8);
+  const leave = await room.acquire(never, 1);
+  const heavy = room.acquire(never, 100, new Ahead());
+  const light = room.acquire(never, 1, new Ahead());
+  leave();
+  (await heavy)();
+  (await light)();
+});
+
+test('what is idle can be had at once, or not at all', async () => {
+  const slots = new Slots(4);
+  const leaves = [slots.acquireIdle(), slots.acquireIdle(), slots.acquireIdle()];
+  assert.equal(slots.acquireIdle(), undefined, 'one is left for whoever comes');
+  leaves[0]?.();
+  leaves[0]?.();
+  assert.ok(slots.acquireIdle());
+  assert.equal(slots.acquireIdle(), undefined, 'given back twice counts once');
 });
