@@ -2,6 +2,7 @@
 // dead are not asked, unless nobody else is left who could have it.
 import type { Deadlines } from '../config/config.ts';
 import type { CacheError } from '../errors.ts';
+import { type Ahead, isAhead } from '../sync/ahead.ts';
 import { type Ask, race } from './race.ts';
 import { Postponement } from './standing.ts';
 import type { Upstream } from './upstream.ts';
@@ -30,6 +31,8 @@ export interface LookedFor<T> {
   readonly discard?: (answer: T) => void;
   /** Aborted when nobody wants it any more, at the latest with the service's. */
   readonly signal: AbortSignal;
+  /** Of what is fetched ahead: while nobody waits for it, those who are believed dead are left alone. */
+  readonly ahead?: Ahead | undefined;
 }
 
 export interface LookupOptions {
@@ -76,6 +79,9 @@ export class Lookup<T> {
     const passedOver = this.#all.filter(
       (one) => !usable.includes(one) || this.#failed.get(one) instanceof Postponement,
     );
+    const { ahead } = this.#lookedFor;
+    if (passedOver.length > 0 && isAhead(ahead))
+      return { kind: 'failed', failures: passedOver.map((one) => this.#whyNot(one)), required: true };
     const { found: late, unasked } = await this.#askLast(passedOver);
     if (late !== undefined) return { kind: 'found', value: late };
     return this.#settle(unasked);
@@ -92,7 +98,7 @@ export class Lookup<T> {
   }
 
   async #ask(candidates: readonly Candidate<T>[], insist: boolean): Promise<T | undefined> {
-    const { discard, signal } = this.#lookedFor;
+    const { ahead, discard, signal } = this.#lookedFor;
     const rank = ({ upstream: { health } }: Candidate<T>) => Number(!this.#large && health.suspected);
     const order = [...candidates].sort((a, b) => rank(a) - rank(b));
     const asks = order.map((candidate): Ask<T> => {
@@ -103,6 +109,7 @@ export class Lookup<T> {
     const { found, failures } = await race(asks, {
       hedgeDelayMs: (index) => this.#delayOf(order[index] as Candidate<T>),
       signal,
+      ahead,
       insist,
       ...(discard === undefined ? {} : { discard }),
       onFailure: (index, error) => this.#options.warn((order[index] as Candidate<T>).upstream, error),

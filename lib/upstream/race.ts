@@ -1,5 +1,6 @@
 // Asking several in their order of preference, without waiting long for any: the next is asked too when one fails, says no, or
 // lets its delay pass. The first good answer wins, and the others are given up.
+import { type Ahead, isAhead } from '../sync/ahead.ts';
 
 /**
  * Undefined for no; rejects if that can't be told. Ends early, by rejecting, when the signal is aborted, which that of the
@@ -23,6 +24,8 @@ interface RaceOptions<T> {
   /** Milliseconds, or those of each; Infinity for one after the other. */
   readonly hedgeDelayMs: number | ((index: number) => number);
   readonly signal: AbortSignal;
+  /** Of what is fetched ahead: while nobody waits for it, no delay begins. */
+  readonly ahead?: Ahead | undefined;
   /** See {@link Ask}. */
   readonly insist?: boolean;
   /** Told of each failure as it happens. */
@@ -33,7 +36,7 @@ interface RaceOptions<T> {
 
 /** Never rejects. */
 export function race<T>(asks: readonly Ask<T>[], options: RaceOptions<T>): Promise<Outcome<T>> {
-  const { discard, hedgeDelayMs, insist = false, signal, onFailure } = options;
+  const { ahead, discard, hedgeDelayMs, insist = false, signal, onFailure } = options;
   const delayOf = typeof hedgeDelayMs === 'number' ? () => hedgeDelayMs : hedgeDelayMs;
   return new Promise((resolve) => {
     const failures: Failure[] = [];
@@ -41,10 +44,15 @@ export function race<T>(asks: readonly Ask<T>[], options: RaceOptions<T>): Promi
     let asked = 0;
     let over = false;
     let timer: NodeJS.Timeout | undefined;
+    let unhurried = () => {};
+    const settled = () => {
+      clearTimeout(timer);
+      unhurried();
+    };
 
     const finish = (found: T | undefined) => {
       over = true;
-      clearTimeout(timer);
+      settled();
       signal.removeEventListener('abort', giveUp);
       resolve({ found, failures });
       for (const loser of running) loser.abort(new Error('another has answered'));
@@ -53,7 +61,7 @@ export function race<T>(asks: readonly Ask<T>[], options: RaceOptions<T>): Promi
       finish(undefined);
     };
     const next = () => {
-      clearTimeout(timer);
+      settled();
       const ask = asks[asked];
       if (ask === undefined) {
         if (running.size === 0) finish(undefined);
@@ -63,7 +71,13 @@ export function race<T>(asks: readonly Ask<T>[], options: RaceOptions<T>): Promi
       const controller = new AbortController();
       running.add(controller);
       const delayMs = delayOf(index);
-      if (asked < asks.length && delayMs !== Number.POSITIVE_INFINITY) timer = setTimeout(next, delayMs);
+      if (asked < asks.length && delayMs !== Number.POSITIVE_INFINITY) {
+        const hurry = () => {
+          timer = setTimeout(next, delayMs);
+        };
+        if (isAhead(ahead)) unhurried = ahead.whenWanted(hurry);
+        else hurry();
+      }
       const settle = (answer: T | undefined) => {
         if (over) {
           if (answer !== undefined) discard?.(answer);

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Deadlines, UpstreamConfig } from '../config/config.ts';
 import { CacheError } from '../errors.ts';
 import type { Emit } from '../events.ts';
+import { isAhead } from '../sync/ahead.ts';
 import { Slots } from '../sync/slots.ts';
 import { DialAgent } from '../wire/agent.ts';
 import { dial } from '../wire/dial.ts';
@@ -113,7 +114,7 @@ export class Sender {
 
   /** Whoever insists waits, and asks again, for as long as the other side wants to be left alone. */
   async #ask(url: URL, party: Party, way: Way): Promise<IncomingMessage> {
-    const insists = way.insist || isContinuation(way.part);
+    const insists = !isAhead(way.ahead) && (way.insist || isContinuation(way.part));
     const heldMs = insists ? MOST_HELD_MS[way.large ? 'large' : 'small'] : 0;
     const until = this.#now() + heldMs;
     for (;;) {

@@ -46,6 +46,8 @@ export interface Need {
   readonly insist?: boolean | undefined;
   /** Whether minutes may pass before it begins, as whoever asks gives it up when somebody else has answered. */
   readonly patient?: boolean | undefined;
+  /** Set while it is fetched ahead of whoever may want it: then it takes only connections that nobody waits for. */
+  readonly ahead?: Ahead | undefined;
 }
 
 /** How something is asked for. */
@@ -58,8 +60,6 @@ export interface Manner extends Need {
   readonly via?: Via | undefined;
   /** Whether it may come packed in what this Node can't undo. */
   readonly packed?: boolean | undefined;
-  /** Set while it is fetched ahead of whoever may want it: then it takes only connections that nobody waits for. */
-  readonly ahead?: Ahead | undefined;
 }
 
 export class Upstream {

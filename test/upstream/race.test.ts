@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Ahead } from '../../lib/sync/ahead.ts';
 import { type Ask, race } from '../../lib/upstream/race.ts';
 
 /** A question whose answer the test gives, and that notes when it is asked and given up. */
@@ -153,4 +155,25 @@ test('each has a delay of its own', async () => {
   await soon();
   assert.equal(c.state.asked, false);
   stop.abort(new Error('stopping'));
+});
+
+test('what nobody waits for is asked of one at a time, until somebody waits for it', async () => {
+  const ahead = new Ahead();
+  const asked: number[] = [];
+  const waits = (n: number): Ask<string> => {
+    return (signal) => {
+      asked.push(n);
+      return new Promise((resolve, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason));
+        if (n === 1) resolve('second');
+      });
+    };
+  };
+  const { signal } = new AbortController();
+  const over = race([waits(0), waits(1)], { hedgeDelayMs: 1, signal, ahead, onFailure: () => {} });
+  await delay(30);
+  assert.deepEqual(asked, [0]);
+  ahead.wanted();
+  assert.equal((await over).found, 'second');
+  assert.deepEqual(asked, [0, 1]);
 });
