@@ -1,4 +1,5 @@
 // The cache without its HTTP: what the service serves, and what commands beside it read from and write to.
+import { ReadAhead } from './ahead/read-ahead.ts';
 import { Cache } from './cache.ts';
 import type { Config } from './config/config.ts';
 import type { Secrets } from './config/secrets.ts';
@@ -20,6 +21,8 @@ export interface Engine extends Storage {
   readonly fetcher: Fetcher;
   readonly cache: Cache;
   readonly uploads: Uploads;
+  /** Of a service: to be told what clients ask for. */
+  readonly readAhead: ReadAhead;
   /** When nothing of it is under way; what its signal ends must have been told to. Connections are closed then. */
   close(): Promise<void>;
 }
@@ -32,6 +35,8 @@ interface EngineContext {
   readonly resolver?: Resolver | undefined;
   /** Instead of the folder that the configuration names. */
   readonly storage?: CacheStorage | undefined;
+  /** Whether it fetches what nobody has asked for yet, as the configuration has it; a command does not. */
+  readonly readsAhead?: boolean;
   /** Has what is read not count as used. */
   readonly quiet?: boolean;
 }
@@ -44,7 +49,7 @@ export async function createEngine(
   config: Config,
   secrets: Secrets,
   emit: Emit,
-  { signal, now, quiet = false, resolver, storage: given }: EngineContext,
+  { signal, now, quiet = false, readsAhead = false, resolver, storage: given }: EngineContext,
 ): Promise<Engine> {
   const { storeDir } = config;
   const upstreams = await createUpstreams(config, { emit, signal, now, resolver });
@@ -63,6 +68,7 @@ export async function createEngine(
   const narInfos = new NarInfos(options);
   const fetcher = new Fetcher({ ...config, ...options, narInfos });
   const cache = new Cache({ storage, narInfos, fetcher, now });
+  const readAhead = new ReadAhead({ ...options, narInfos, readAhead: readsAhead ? config.readAhead : 'off' });
   const { misses } = upstreams;
   const uploads = new Uploads({
     storage,
@@ -77,7 +83,8 @@ export async function createEngine(
     await scratch.idle();
     upstreams.close();
   };
-  return { storage, scratch, store, upkeep, upstreams, narInfos, fetcher, cache, uploads, close };
+  const layers = { upstreams, narInfos, fetcher, readAhead, cache, uploads };
+  return { storage, scratch, store, upkeep, ...layers, close };
 }
 
 export function signingOf(

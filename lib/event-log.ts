@@ -165,6 +165,8 @@ function lineOf(event: CacheEvent): Line | undefined {
 
     // Only counted: of each request there is a line, and of what fails.
     case 'uploaded':
+    case 'ahead-fetched':
+    case 'ahead-settled':
     case 'download-begun':
     case 'download-joined':
     case 'download-ended':

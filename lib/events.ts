@@ -10,6 +10,7 @@ export type CacheEvent =
   | UploadEvent
   | DownloadEvent
   | NarInfoEvent
+  | AheadEvent
   | UpstreamEvent
   | StoreEvent
   | CollectionEvent
@@ -124,6 +125,17 @@ type NarInfoEvent =
   | { readonly kind: 'narinfo-unkept'; readonly path: string; readonly why: string }
   /** It would have led to a NAR. */
   | { readonly kind: 'narinfo-unavailable'; readonly hash: string; readonly error: unknown };
+
+type AheadEvent =
+  /** Something came that nobody had asked for yet; `bytes` of the body. */
+  | { readonly kind: 'ahead-fetched'; readonly what: 'narinfo' | 'nar'; readonly bytes: number }
+  /** What becomes of that: somebody has asked for it, or nobody for as long as that is remembered. */
+  | {
+      readonly kind: 'ahead-settled';
+      readonly what: 'narinfo' | 'nar';
+      readonly bytes: number;
+      readonly used: boolean;
+    };
 
 type UpstreamEvent =
   /** One request to it, redirects each on their own, when its answer has begun or it has failed. */

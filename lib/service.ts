@@ -63,10 +63,11 @@ export async function startService(
   const engine = await createEngine(config, secrets, emit, {
     signal: stopping.signal,
     now,
+    readsAhead: true,
     resolver,
     storage: given,
   });
-  const { cache, narInfos, storage, upkeep, uploads, upstreams } = engine;
+  const { cache, narInfos, readAhead, storage, upkeep, uploads, upstreams } = engine;
   const hold = await storage.take(() => narInfos.recheck());
   const orLetGo = <T>(work: Promise<T>): Promise<T> =>
     work.catch(async (error) => {
@@ -86,6 +87,7 @@ export async function startService(
   const handler = createHandler({
     cache,
     uploads,
+    readAhead,
     cacheInfo: config,
     emit,
     access,

@@ -44,6 +44,8 @@ const CASES: Cases = {
       'info /nix/store/a is already here with another content, which stays (NarHash sha256:b)',
     ],
   ],
+  'ahead-fetched': [[{ what: 'nar', bytes: 9 }]],
+  'ahead-settled': [[{ what: 'nar', bytes: 9, used: false }]],
   'download-begun': [[{ path: '/nar/a', from: 'http://u', bytes: undefined }]],
   'download-joined': [[{ path: '/nar/a' }]],
   'download-resumed': [[{ path: '/nar/a', at: 5, bytes: 9 }, 'info /nar/a is continued from byte 5 of 9']],

@@ -16,6 +16,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['lib/store', 'lib/upstream'],
   ['lib/narinfos'],
   ['lib/download'],
+  ['lib/ahead'],
   ['lib/upload'],
   ['lib/cache.ts'],
   ['lib/engine.ts'],

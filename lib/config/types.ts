@@ -103,6 +103,8 @@ export interface Config {
   readonly maxDownloads: number;
   /** Bytes of the downloads under way, as far as their sizes are known; more wait in the order they came. */
   readonly maxSpoolBytes: number;
+  /** What is fetched before a client asks for it: narinfos and NARs, or one kind of them, or none. */
+  readonly readAhead: 'all' | 'narinfos' | 'off';
   readonly upstreams: readonly UpstreamConfig[];
   readonly access: AccessConfig;
   /** One of these must have signed what is pushed; if there are none, nobody need have. */

@@ -1,5 +1,6 @@
 // One request: route → auth → find or put → answer → one event. The only place where codes become statuses.
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { ReadAhead } from '../ahead/read-ahead.ts';
 import { collect } from '../bytes/streams.ts';
 import type { Cache } from '../cache.ts';
 import { CacheError, type ErrorCode, isCacheError } from '../errors.ts';
@@ -19,6 +20,8 @@ import { sentenceOf, short } from './sentence.ts';
 interface HandlerOptions {
   readonly cache: Cache;
   readonly uploads: Uploads;
+  /** Told what clients ask for. */
+  readonly readAhead: Pick<ReadAhead, 'asked'>;
   readonly cacheInfo: CacheInfo;
   readonly emit: Emit;
   readonly access: Access;
@@ -37,7 +40,7 @@ type Record = { -readonly [K in keyof Request]: Request[K] };
 const MAX_CACHE_INFO_BYTES = 4096;
 
 export function createHandler(options: HandlerOptions): Handler {
-  const { access, cache, uploads, emit, self } = options;
+  const { access, cache, readAhead, uploads, emit, self } = options;
   const cacheInfo = Buffer.from(formatCacheInfo(options.cacheInfo));
 
   async function answer(
@@ -91,6 +94,7 @@ export function createHandler(options: HandlerOptions): Handler {
     const via = viaOf(req.headers.via);
     // The request has been here before: an upstream has us as its upstream, and waits for this answer.
     const round = isRound(via, self);
+    if (!pushed && !round) readAhead.asked(name);
     const gone = new AbortController();
     res.once('close', () => gone.abort());
     const find = async () => {

@@ -5,10 +5,11 @@ import type { Emit } from '../events.ts';
 import { type NarName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Store } from '../store/store.ts';
+import type { Ahead } from '../sync/ahead.ts';
 import { Until } from '../sync/until.ts';
-import type { Upstream } from '../upstream/upstream.ts';
+import type { Manner, Upstream } from '../upstream/upstream.ts';
 import type { First, Upstreams } from '../upstream/upstreams.ts';
-import { NOBODY, type Via } from '../upstream/via.ts';
+import type { Via } from '../upstream/via.ts';
 import { Malformed } from './malformed.ts';
 import { checkBelievable, readNarInfo } from './narinfo-text.ts';
 import type { KnownNarInfo, ServedNarInfos } from './served-narinfos.ts';
@@ -42,16 +43,22 @@ export class Lookup {
   }
 
   /**
-   * What the upstreams have, in their order. `path`: under which a miss is remembered, if it is to be.
+   * What the upstreams have, in their order. `path`: under which a miss is remembered, if it is to be; `ahead`: of a lookup that nobody
+   * has asked for.
    * @throws CacheError of the upstream that could not be asked, if none has it
    */
-  async first(hash: StoreHash, via: Via, path: string | undefined): Promise<First<KnownNarInfo>> {
+  async first(
+    hash: StoreHash,
+    via: Via,
+    path: string | undefined,
+    ahead?: Ahead,
+  ): Promise<First<KnownNarInfo>> {
     const { upstreams } = this.#options;
     const candidates = upstreams.all.map((upstream) => ({
       upstream,
-      ask: (over: AbortSignal, insist: boolean) => this.ask(upstream, hash, over, insist, via),
+      ask: (over: AbortSignal, insist: boolean) => this.ask(upstream, hash, over, { insist, via, ahead }),
     }));
-    const first = await upstreams.first(candidates, { kind: 'narinfo', path });
+    const first = await upstreams.first(candidates, { kind: 'narinfo', path, ahead });
     // Somebody has it, and is not believed for some seconds: the miss must not outlast them.
     if (first.kind !== 'found' && path !== undefined && this.#lost.has(hash)) upstreams.misses.forget(path);
     return first;
@@ -62,11 +69,10 @@ export class Lookup {
     upstream: Upstream,
     hash: StoreHash,
     signal: AbortSignal,
-    insist = false,
-    via: Via = NOBODY,
+    how: Pick<Manner, 'ahead' | 'insist' | 'via'> = {},
   ): Promise<KnownNarInfo | undefined> {
     const url = upstream.resolve(`${hash}.narinfo`);
-    const answer = await upstream.get(url, false, signal, { insist, via });
+    const answer = await upstream.get(url, false, signal, how);
     if (answer === undefined) return undefined;
     const text = await readNarInfo(answer, url.href);
     try {

@@ -7,6 +7,7 @@ import { withFileSize } from '../nix/narinfo.ts';
 import { type NarName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Store } from '../store/store.ts';
+import type { Ahead } from '../sync/ahead.ts';
 import { Exclusive } from '../sync/exclusive.ts';
 import { type Flight, Flights } from '../sync/flights.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -38,6 +39,9 @@ export class NarInfos {
   readonly #lookup: Lookup;
   readonly #keeping: Keeping;
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
+  /** By key, the lookups that nobody had asked for when they began, until they have an answer. */
+  readonly #aheads = new Map<string, Ahead>();
+  #onFound: (known: KnownNarInfo) => void = () => {};
 
   constructor(options: NarInfosOptions) {
     this.#options = options;
@@ -46,6 +50,11 @@ export class NarInfos {
     const { served } = this;
     this.#memory = new Memory({ ...options, served });
     this.#lookup = new Lookup({ ...options, served });
+  }
+
+  /** Has `onFound` told of each narinfo that an upstream has just answered with and that is believed. */
+  watch(onFound: (known: KnownNarInfo) => void): void {
+    this.#onFound = onFound;
   }
 
   /** From now on other things are signed, or by other keys. */
@@ -70,22 +79,61 @@ export class NarInfos {
   ): Promise<{ known: KnownNarInfo; how: 'hit' | 'miss' | 'joined' } | undefined> {
     const local = await this.local(hash);
     if (local !== undefined) return { known: local, how: 'hit' };
-    const { value, joined } = await this.#lookups.join(viaKey(hash, via), () => this.#begin(hash, via));
+    const { value, joined } = await this.#join(hash, via);
     if (value !== undefined) return { known: value, how: joined ? 'joined' : 'miss' };
     // The object may have been uploaded while the upstreams were asked.
     const late = await this.local(hash);
     return late && { known: late, how: 'hit' };
   }
 
-  async #begin(hash: StoreHash, via: Via): Promise<Flight<KnownNarInfo | undefined>> {
+  async #join(hash: StoreHash, via: Via): Promise<{ value: KnownNarInfo | undefined; joined: boolean }> {
+    const key = viaKey(hash, via);
+    const begin = () => this.#begin(hash, via);
+    const ahead = this.#aheads.get(key);
+    if (ahead === undefined) return this.#lookups.join(key, begin);
+    ahead.wanted();
+    // It may have given up what it would not have given up for somebody who waits.
+    return this.#lookups.join(key, begin).catch((error) => {
+      if (this.#options.signal.aborted) throw error;
+      return this.#lookups.join(key, begin);
+    });
+  }
+
+  /**
+   * Looks it up before anybody asks. Undefined if it is here, on its way, or nobody has it; `kept`: when what was found is in the store.
+   * @throws CacheError if it can't be had now
+   */
+  async findAhead(
+    hash: StoreHash,
+    ahead: Ahead,
+  ): Promise<{ known: KnownNarInfo; kept: Promise<unknown> } | undefined> {
+    const path = pathOf({ kind: 'narinfo', hash });
+    if (this.#lookups.has(hash) || this.#options.upstreams.misses.has(path)) return undefined;
+    let flight: Flight<KnownNarInfo | undefined> | undefined;
+    const begin = async () => {
+      this.#aheads.set(hash, ahead);
+      try {
+        flight = await this.#begin(hash, NOBODY, ahead);
+        return flight;
+      } finally {
+        this.#aheads.delete(hash);
+      }
+    };
+    const { value } = await this.#lookups.join(hash, begin);
+    return value === undefined || flight === undefined ? undefined : { known: value, kept: flight.ended };
+  }
+
+  async #begin(hash: StoreHash, via: Via, ahead?: Ahead): Promise<Flight<KnownNarInfo | undefined>> {
     // A lookup that ended since the caller looked may have stored it.
     const stored = await this.local(hash);
     if (stored !== undefined) return { value: stored, ended: Promise.resolve() };
     // Those that the request came through have said only that they do not have it yet: that is nothing to remember.
     const path = via.length === 0 ? pathOf({ kind: 'narinfo', hash }) : undefined;
-    const first = await this.#lookup.first(hash, via, path);
+    const first = await this.#lookup.first(hash, via, path, ahead);
     if (first.kind !== 'found') return { value: undefined, ended: Promise.resolve() };
     const { value } = first;
+    // A cache that asks us reads ahead itself.
+    if (via.length === 0) this.#onFound(value);
     return { value, ended: this.#keeping.keep(hash, value.text, value.origin) };
   }
 
@@ -97,7 +145,7 @@ export class NarInfos {
     insist?: boolean,
     via?: Via,
   ): Promise<KnownNarInfo | undefined> {
-    return this.#lookup.ask(upstream, hash, signal, insist, via);
+    return this.#lookup.ask(upstream, hash, signal, { insist, via });
   }
 
   /** When a lookup of it that is under way, if there is one, has put into the store what it found. */

@@ -3,12 +3,12 @@
 import type { IncomingMessage } from 'node:http';
 import type { Deadlines } from '../config/config.ts';
 import { CacheError, isCacheError } from '../errors.ts';
-import type { Ahead } from '../sync/ahead.ts';
+import { type Ahead, isAhead } from '../sync/ahead.ts';
 import { shown } from '../wire/urls.ts';
 import { isContinuation, type Part } from './answer.ts';
 import type { Breakers } from './breaker.ts';
 import { type Health, tells } from './health.ts';
-import type { Standing } from './standing.ts';
+import { Postponement, type Standing } from './standing.ts';
 import { Target, Targets } from './targets.ts';
 import type { Via } from './via.ts';
 import type { WayOut } from './way-out.ts';
@@ -109,9 +109,12 @@ export class Parties {
 
   /**
    * `peek` asks whoever is there whether it is alive.
-   * @throws CacheError if whoever is there is believed dead, and nobody insists
+   * @throws CacheError if whoever is there is believed dead, and nobody insists; or wants to be asked less, and nobody waits
    */
-  admit(url: URL, { insist, large, looking, part }: Way, peek: () => Promise<unknown>): void {
+  admit(url: URL, { ahead, insist, large, looking, part }: Way, peek: () => Promise<unknown>): void {
+    const { name, throttle } = this.#tellerAt(url).standing;
+    if (isAhead(ahead) && throttle.isStrict)
+      throw new Postponement(`${name} is not asked ahead: too many requests`);
     if (insist || looking || isContinuation(part)) return;
     const health = this.#health;
     if (this.isOwn(url)) {

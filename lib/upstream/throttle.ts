@@ -28,6 +28,11 @@ export class Throttle {
     return this.leftMs > 0 || this.#busy >= this.#limit;
   }
 
+  /** Whether it has asked lately to be left alone, so that whatever nobody waits for does. */
+  get isStrict(): boolean {
+    return this.#limit !== Number.POSITIVE_INFINITY;
+  }
+
   /** For how long nothing is to be sent. */
   get leftMs(): number {
     return this.#until - this.#clock.now();

@@ -16,6 +16,7 @@ const DEFAULTS = {
   connections: 4,
   maxConnections: 128,
   maxDownloads: 64,
+  readAhead: 'all',
   maxSpoolBytes: 32 * 2 ** 30,
   access: { tokens: [], read: 'anyone', pushFrom: [], ownToken: true, trustedProxies: [] },
   trustedKeys: [],
@@ -75,6 +76,7 @@ test('every key is read', () => {
     connections = 16
     max_connections = 9
     max_downloads = 7
+    read_ahead = "narinfos"
     max_spool_size = "1.5 GB"
     read = "token"
     trusted_proxies = ["10.0.0.1", "fd00::/8"]
@@ -140,6 +142,7 @@ test('every key is read', () => {
       connections: 16,
       maxConnections: 9,
       maxDownloads: 7,
+      readAhead: 'narinfos',
       maxSpoolBytes: 1_500_000_000,
       access: {
         tokens: [
@@ -231,7 +234,7 @@ test('what the shipped cache.toml comments out is valid, and the default where i
     keys.filter((key) => !/^proxy/.test(key)),
   ];
   assert.deepEqual(parseConfig(settings.join('\n'), { file: FILE }), parseConfig('', { file: FILE }));
-  assert.equal(settings.length, 19);
+  assert.equal(settings.length, 20);
   // The examples in the explanation of `proxy` and `url`.
   const examples = text.match(/"(?:https?|socks5):\/\/[^"]*"/g)?.map((example) => example.slice(1, -1)) ?? [];
   const inExamples = examples

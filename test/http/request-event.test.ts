@@ -42,6 +42,7 @@ async function told(
   const handler = createHandler({
     cache: { find, hasMisled: () => false } as Partial<Cache> as Cache,
     uploads: { check: async () => {}, put: async () => {} } as Partial<Uploads> as Uploads,
+    readAhead: { asked: () => {} },
     cacheInfo: config,
     emit: (event) => void events.push(event),
     access: new Access(config.access, [], new AbortController().signal),
