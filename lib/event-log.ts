@@ -2,21 +2,27 @@
 // compiler tells of an event that is forgotten here.
 
 import { describe, isCacheError, lacksDescriptors } from './errors.ts';
-import type { CacheEvent, Collected, Emit } from './events.ts';
+import type { CacheEvent, Collected, Emit, Request } from './events.ts';
 import { formatAge, formatBytes } from './format.ts';
-import { type Log, warnSeldom } from './log.ts';
+import { type Level, type Log, warnSeldom } from './log.ts';
 
 interface Line {
-  readonly level: keyof Log;
+  readonly level: Level;
   readonly text: string;
   /** Of what may come with every request for as long as it lasts, and is told of once a minute. */
   readonly cause?: string;
   readonly next?: Line | undefined;
 }
 
-export function logSink(log: Log): Emit {
+/** `requests`: whether every request has a line; one that fails for a reason of ours has one in any case. */
+export function logSink(log: Log, { requests = true } = {}): Emit {
   const seldom = warnSeldom(log);
+  const often = log.often ?? log.info;
   return (event) => {
+    if (event.kind === 'request') {
+      if (requests) often(requestLine(event));
+      return;
+    }
     for (let line = lineOf(event); line !== undefined; line = line.next) {
       if (line.cause === undefined) log[line.level](line.text);
       else seldom(line.cause, line.text);
@@ -29,15 +35,16 @@ const warn = (text: string): Line => ({ level: 'warn', text });
 const failure = (text: string): Line => ({ level: 'error', text });
 const seldom = (cause: string, text: string): Line => ({ level: 'warn', text, cause });
 
-function lineOf(event: CacheEvent): Line | undefined {
+function requestLine(event: Request): string {
+  const { client, how, method, ms, status, target, whole } = event;
+  return `${client} ${method} ${target} ${status ?? '-'} ${whole ? (how ?? '-') : 'cut'} ${Math.round(ms)} ms`;
+}
+
+function lineOf(event: Exclude<CacheEvent, Request>): Line | undefined {
   switch (event.kind) {
     case 'notice':
       return event;
 
-    case 'request': {
-      const { client, how = '-', method, ms, status = '-', target, whole } = event;
-      return info(`${client} ${method} ${target} ${status} ${whole ? how : 'cut'} ${Math.round(ms)} ms`);
-    }
     case 'request-failed': {
       const { error, method, target } = event;
       const line = `${method} ${target}: ${describe(error)}`;

@@ -56,7 +56,7 @@ export async function startService(
   { now = () => performance.now(), resolver, storage: given }: ServiceContext = {},
 ): Promise<Service> {
   const secrets = await loadSecrets(config);
-  const emit = logSink(log);
+  const emit = logSink(log, { requests: config.accessLog });
   const stopping = new AbortController();
   // Everything under way listens to this signal: that is no leak.
   setMaxListeners(0, stopping.signal);

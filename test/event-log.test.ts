@@ -208,3 +208,12 @@ for (const [kind, cases] of Object.entries(CASES)) {
     }
   });
 }
+
+test('without a line of every request, what fails is still told', () => {
+  const said: string[] = [];
+  const say = (line: string) => void said.push(line);
+  const emit = logSink({ info: say, warn: say, error: say }, { requests: false });
+  emit({ kind: 'request', ...asked, how: 'hit', whole: true });
+  emit({ kind: 'request-failed', method: 'GET', target: '/a', error: broken });
+  assert.deepEqual(said, ['GET /a: answered 500']);
+});

@@ -39,3 +39,27 @@ test('a cause that lasts is told of once a minute, with how often it has come', 
   }
   assert.deepEqual(said, ['a', 'c', 'e (2 more like it before)', 'f']);
 });
+
+test('causes are forgotten again, however many different ones there are', () => {
+  const said: string[] = [];
+  const warn = warnSeldom({ info: () => {}, warn: (line) => said.push(line), error: () => {} });
+  for (let i = 0; i <= 1000; i++) warn(`cause ${i}`, `${i}`);
+  warn('cause 1000', 'known');
+  warn('cause 0', 'forgotten');
+  assert.deepEqual(said.slice(1000), ['1000', 'forgotten']);
+});
+
+test('the time of a line is that at which it was written', (t) => {
+  t.mock.timers.enable({ apis: ['Date'], now: 1 });
+  const lines: string[] = [];
+  const log = createLog((line) => lines.push(line));
+  log.info('a');
+  log.info('b');
+  t.mock.timers.tick(1);
+  log.often?.('c');
+  assert.deepEqual(lines, [
+    '1970-01-01T00:00:00.001Z info a\n',
+    '1970-01-01T00:00:00.001Z info b\n',
+    '1970-01-01T00:00:00.002Z info c\n',
+  ]);
+});

@@ -12,6 +12,7 @@ import { gc } from './gc.ts';
 import { importPaths } from './import.ts';
 import { keygen } from './keygen.ts';
 import { list } from './list.ts';
+import { LogWriter } from './log-writer.ts';
 import { listPins, pin, unpin } from './pins.ts';
 import { rm } from './rm.ts';
 import { serve } from './serve.ts';
@@ -19,7 +20,9 @@ import { verify } from './verify.ts';
 
 /** Runs the command in `args`; resolves to the exit code. Never rejects. */
 export async function main(args: readonly string[]): Promise<number> {
-  const log = createLog((line) => process.stderr.write(line));
+  const writer = new LogWriter(process.stderr);
+  const log = createLog(writer.write, writer.writeSoon);
+  process.on('exit', () => writer.flush());
   // `list | head` closes the pipe, which is no failure.
   process.stdout.on('error', (error) => {
     if (isErrno(error, 'EPIPE')) process.exit(0);

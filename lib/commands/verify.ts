@@ -7,7 +7,7 @@ import { createEngine, type Engine, openStorage } from '../engine.ts';
 import { CacheError } from '../errors.ts';
 import { logSink } from '../event-log.ts';
 import { formatAge, formatBytes } from '../format.ts';
-import { type Log, printable } from '../log.ts';
+import { type Level, type Log, printable } from '../log.ts';
 import type { CacheStorage } from '../store/storage.ts';
 import { ProgressLine, type Terminal } from './progress.ts';
 
@@ -122,7 +122,7 @@ function quiet(log: Log, line: ProgressLine): Log {
 }
 
 function aside(log: Log, line: ProgressLine): Log {
-  const write = (level: keyof Log) => (message: string) => {
+  const write = (level: Level) => (message: string) => {
     line.clear();
     log[level](message);
   };

@@ -88,6 +88,8 @@ export interface Config {
   readonly storeDir: string;
   readonly priority: number;
   readonly wantMassQuery: boolean;
+  /** Whether the log has a line of every request. */
+  readonly accessLog: boolean;
   /** What is answered when no upstream has something and one of them failed: an error, or that it isn't there. */
   readonly onUpstreamError: 'error' | 'miss';
   /** How long an upstream may think about a narinfo before the next is asked too. */

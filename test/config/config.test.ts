@@ -55,6 +55,7 @@ test('an empty file means the defaults', () => {
     storeDir: '/nix/store',
     priority: 30,
     wantMassQuery: true,
+    accessLog: true,
     ...DEFAULTS,
     upstreams: [NIXOS],
   });
@@ -67,6 +68,7 @@ test('every key is read', () => {
     store_dir = "/gnu/store"
     priority = 0
     want_mass_query = false
+    access_log = false
     on_upstream_error = "miss"
     hedge_delay = "0ms"
     negative_ttl = "5m"
@@ -135,6 +137,7 @@ test('every key is read', () => {
       storeDir: '/gnu/store',
       priority: 0,
       wantMassQuery: false,
+      accessLog: false,
       onUpstreamError: 'miss',
       hedgeDelayMs: 0,
       negativeTtlMs: 300_000,
@@ -234,7 +237,7 @@ test('what the shipped cache.toml comments out is valid, and the default where i
     keys.filter((key) => !/^proxy/.test(key)),
   ];
   assert.deepEqual(parseConfig(settings.join('\n'), { file: FILE }), parseConfig('', { file: FILE }));
-  assert.equal(settings.length, 20);
+  assert.equal(settings.length, 21);
   // The examples in the explanation of `proxy` and `url`.
   const examples = text.match(/"(?:https?|socks5):\/\/[^"]*"/g)?.map((example) => example.slice(1, -1)) ?? [];
   const inExamples = examples
