@@ -19,7 +19,7 @@ interface Ready {
 }
 
 interface MemoryOptions {
-  readonly store: Pick<Store, 'open' | 'version' | 'used'>;
+  readonly store: Pick<Store, 'open' | 'version'>;
   readonly served: ServedNarInfos;
   readonly emit: Emit;
   /** Milliseconds from anywhere. */
@@ -50,7 +50,7 @@ export class Memory {
       const checks = this.#checks;
       const seen = await store.version(path);
       if (seen?.version === ready.version) {
-        store.used(path);
+        seen.used();
         ready.freshForMs = seen.freshForMs;
         ready.checkedAt = now();
         ready.checks = checks;

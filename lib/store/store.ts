@@ -31,6 +31,8 @@ export interface Seen {
   readonly version: string;
   /** How long that may be believed without another look: a removal takes longer than that. */
   readonly freshForMs: number;
+  /** Notes, in the background and as far as that can be done, that somebody uses it. */
+  used(): void;
 }
 
 /** A stored object held open: its bytes stay readable even if it is deleted or replaced meanwhile. Close it. */
@@ -79,8 +81,6 @@ export interface Store {
    * @throws CacheError `storage`
    */
   version(path: string): Promise<Seen | undefined>;
-  /** Notes a use of the object, in the background, as far as that can be done. */
-  used(path: string): void;
   /** Whether there is none, not even one that a removal has in its hands and may put back. */
   isGone(path: string): Promise<boolean>;
   /**

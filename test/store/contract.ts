@@ -241,8 +241,8 @@ export function storeContract(name: string, open: (t: Owner) => Promise<TestStor
     await storage.store.version(PATH);
     await (await storage.upkeep.inspect(await placeOf(storage, PATH), () => {}))?.close();
     assert.ok((await ago()) > HOUR_MS - 60_000, 'who only looked is not seen');
-    storage.store.used(PATH);
-    await until(async () => (await ago()) < 60_000, 'the use by its path to be noted');
+    (await storage.store.version(PATH))?.used();
+    await until(async () => (await ago()) < 60_000, 'the use of what was seen to be noted');
     await world.age(PATH, HOUR_MS);
     const object = await storage.store.open(PATH);
     object?.used();

@@ -97,19 +97,11 @@ export abstract class ObjectFiles {
     if (stats?.isFile() !== true) return undefined;
     const version = versionOf(stats);
     const isDamaged = this.#options.damaged.reason(file, version) !== undefined;
-    return isDamaged ? undefined : { version, freshForMs: FRESH_MS };
-  }
-
-  /** Whether there is such an object: then its use is noted. Never rejects. */
-  async noteUse(path: string): Promise<boolean> {
-    const stats = await this.#statsOf(path);
-    if (stats === undefined) return false;
-    if (isStale(stats.mtimeMs)) await this.#note(this.fileOf(path));
-    return true;
-  }
-
-  used(path: string): void {
-    void this.noteUse(path);
+    if (isDamaged) return undefined;
+    const used = () => {
+      if (isStale(stats.mtimeMs)) void this.#note(file);
+    };
+    return { version, freshForMs: FRESH_MS, used };
   }
 
   async isGone(path: string): Promise<boolean> {

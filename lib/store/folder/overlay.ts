@@ -5,18 +5,13 @@ import type { Spool } from '../scratch.ts';
 import type { ListedObject, ObjectMeta, PutOptions, Seen, Store, StoredObject } from '../store.ts';
 
 /** What is asked of both. */
-interface Lower extends Omit<Store, 'put' | 'sync' | 'used'> {
-  /** Whether there is such an object: then its use is noted. Never rejects. */
-  noteUse(path: string): Promise<boolean>;
-}
-
-type Upper = Lower & Store;
+type Lower = Omit<Store, 'put' | 'sync'>;
 
 export class Overlay implements Store {
-  readonly #upper: Upper;
+  readonly #upper: Store;
   readonly #lower: Lower;
 
-  constructor(upper: Upper, lower: Lower) {
+  constructor(upper: Store, lower: Lower) {
     this.#upper = upper;
     this.#lower = lower;
   }
@@ -27,10 +22,6 @@ export class Overlay implements Store {
 
   async version(path: string): Promise<Seen | undefined> {
     return (await this.#upper.version(path)) ?? this.#lower.version(path);
-  }
-
-  used(path: string): void {
-    void this.#upper.noteUse(path).then((found) => found || this.#lower.noteUse(path));
   }
 
   async isGone(path: string): Promise<boolean> {

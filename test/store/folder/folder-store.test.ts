@@ -192,7 +192,7 @@ test('a use is noted in the file time, at most every ten minutes', async (t) => 
     const object = await store.open(PATH);
     object?.used();
     await object?.close();
-    store.used(PATH);
+    (await store.version(PATH))?.used();
   };
   await age(3600);
   const looked = (await stat(file)).mtimeMs;
