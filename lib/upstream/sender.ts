@@ -8,7 +8,7 @@ import { Slots } from '../sync/slots.ts';
 import { DialAgent } from '../wire/agent.ts';
 import { dial } from '../wire/dial.ts';
 import { Whereabouts } from '../wire/reach.ts';
-import { get } from '../wire/request.ts';
+import { get } from '../wire/http1.ts';
 import type { Resolver } from '../wire/resolve.ts';
 import { USER_AGENT } from '../wire/target.ts';
 import { hostOf, redirected, shown } from '../wire/urls.ts';
