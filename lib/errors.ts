@@ -48,6 +48,21 @@ export class CacheError extends Error {
   }
 }
 
+/** Errors that many have as their cause, such as the end of a connection that they share. */
+const shared = new WeakSet<Error>();
+
+/** The same error, of which is known from now on that it counts once, however many fail because of it. */
+export function share<E extends Error>(error: E): E {
+  shared.add(error);
+  return error;
+}
+
+/** The failure that `error` shares with others, if there is one. */
+export function sharedIn(error: unknown): Error | undefined {
+  if (!(error instanceof Error)) return undefined;
+  return shared.has(error) ? error : sharedIn(error.cause);
+}
+
 /** Whether `error` is ours, with this code if one is given. */
 export function isCacheError(error: unknown, code?: ErrorCode): error is CacheError {
   return error instanceof CacheError && (code === undefined || error.code === code);

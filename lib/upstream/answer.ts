@@ -1,6 +1,7 @@
 // What an upstream has under a URL, as its headers tell: RFC 9110, sections 8 and 14.
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import { codingOf, isDecodable } from '../bytes/codings.ts';
+import type { Response } from '../wire/response.ts';
 import type { Incoming } from './body.ts';
 
 /** Something an upstream has, or a part of it. Read the body to its end or destroy it. */
@@ -47,13 +48,14 @@ export function isContinuation(part: Part | undefined): boolean {
 }
 
 /** What the body of a 200 or 206, to a request for `part` or for all, is of the whole; or, in words, why it can't be used. */
-export function extentOf({ headers, statusCode }: IncomingMessage, part?: Part): Extent | string {
+export function extentOf({ headers, httpVersionMajor, statusCode }: Response, part?: Part): Extent | string {
   const transfer = headers['transfer-encoding'];
   // No other transfer coding was asked for, and node:http would read its bytes as the body's.
   if (transfer !== undefined && transfer.trim().toLowerCase() !== 'chunked')
     return `answered with Transfer-Encoding ${JSON.stringify(transfer.slice(0, 100))}`;
   const wanted = part?.whole === true ? undefined : part;
-  const extent = statusCode === 206 ? partOf(headers, wanted) : wholeOrPart(headers, wanted);
+  const extent =
+    statusCode === 206 ? partOf(headers, wanted) : wholeOrPart(headers, wanted, httpVersionMajor);
   if (extent !== undefined) return extent;
   const { 'content-encoding': coding, 'content-length': length = '', 'content-range': range } = headers;
   const found = [
@@ -68,25 +70,29 @@ function isCoded(headers: IncomingHttpHeaders): boolean {
   return codingOf(headers['content-encoding']) !== undefined;
 }
 
-function wholeOf(headers: IncomingHttpHeaders): Extent | undefined {
+function wholeOf(headers: IncomingHttpHeaders, version: number): Extent | undefined {
   const { 'content-length': length, 'transfer-encoding': chunked } = headers;
   const coded = isCoded(headers);
   const size = length === undefined || coded ? undefined : Number(length);
   // Whether a coded body is whole shows when it is decoded.
   const undone = coded && isDecodable(codingOf(headers['content-encoding']) ?? '');
-  const delimited = undone || length !== undefined || chunked !== undefined;
+  const delimited = undone || length !== undefined || chunked !== undefined || version >= 2;
   const counts = size === undefined || Number.isSafeInteger(size);
   return counts ? { size, start: 0, end: size, partial: false, delimited } : undefined;
 }
 
 /** harmonia before 3.2 sends a part with status 200. Others that say so may mean the whole; then its length is that. */
-function wholeOrPart(headers: IncomingHttpHeaders, wanted: Part | undefined): Extent | undefined {
+function wholeOrPart(
+  headers: IncomingHttpHeaders,
+  wanted: Part | undefined,
+  version: number,
+): Extent | undefined {
   const { 'content-length': length, 'content-range': header } = headers;
   const range = wanted && rangeOf(header);
-  if (range === undefined) return wholeOf(headers);
+  if (range === undefined) return wholeOf(headers, version);
   const { start, end, size } = range;
   const isWhole = start === 0 && end === size;
-  if (!isCoded(headers) && (isWhole || Number(length) === size)) return wholeOf(headers);
+  if (!isCoded(headers) && (isWhole || Number(length) === size)) return wholeOf(headers, version);
   return start === wanted?.start && end <= (wanted.end ?? end) ? partOf(headers, wanted) : undefined;
 }
 
@@ -115,7 +121,7 @@ function rangeOf(
 }
 
 /** See {@link Answer.validator}. */
-export function validatorOf(response: IncomingMessage): string | undefined {
+export function validatorOf(response: Response): string | undefined {
   const { etag, 'last-modified': date } = response.headers;
   return etag !== undefined && /^".+"$/.test(etag) ? etag : date;
 }

@@ -1,8 +1,8 @@
 // The body of an upstream's answer: content codings undone, with a deadline on silence, its failures in our terms.
-import type { IncomingMessage } from 'node:http';
 import { codingOf, decode, isDecodable, isPassable } from '../bytes/codings.ts';
 import { untilStalled } from '../bytes/streams.ts';
 import { CacheError, describe, isCacheError } from '../errors.ts';
+import type { Response } from '../wire/response.ts';
 
 /** Bytes of a body that nobody wants to read on to keep its connection; beyond that a new one is cheaper. */
 const DISCARD_BYTES = 64 * 1024;
@@ -29,7 +29,7 @@ interface BodyOptions {
 }
 
 export class Body implements Incoming {
-  readonly #response: IncomingMessage;
+  readonly #response: Response;
   readonly #coding: string | undefined;
   readonly #label: string;
   readonly #stallMs: number;
@@ -44,11 +44,7 @@ export class Body implements Incoming {
    * `signal` ends it early; `packed` is whether what can't be decoded may stay as it is.
    * @throws CacheError `upstream` for a Content-Encoding that this Node can't decode
    */
-  constructor(
-    response: IncomingMessage,
-    label: string,
-    { stallMs, watch, signal, packed = false }: BodyOptions,
-  ) {
+  constructor(response: Response, label: string, { stallMs, watch, signal, packed = false }: BodyOptions) {
     this.#response = response;
     this.#label = label;
     this.#stallMs = stallMs;
@@ -106,7 +102,7 @@ export class Body implements Incoming {
 }
 
 /** Lets go of an answer whose body is of no interest, keeping its connection if that is cheap. */
-export function discard(response: IncomingMessage): void {
+export function discard(response: Response): void {
   let bytes = 0;
   response.on('error', () => {});
   response.on('data', (chunk: Buffer) => {

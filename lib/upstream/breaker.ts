@@ -1,7 +1,7 @@
 // Believes somebody (an upstream, a host that its redirects lead to, a proxy) to be dead after a few failures, so that nobody
 // waits for it any more; believes it to be alive again at its first sign of life. It counts different names: one object
 // that is broken, however often it is asked for, says nothing about the others.
-import { type CacheError, isCacheError } from '../errors.ts';
+import { type CacheError, isCacheError, sharedIn } from '../errors.ts';
 import type { Emit } from '../events.ts';
 import { WayOut } from './way-out.ts';
 
@@ -23,6 +23,7 @@ export class Breaker {
   /** Of what failed since the last success; never more than open it. */
   readonly #names = new Set<string>();
   #unconnected = 0;
+  readonly #counted = new WeakSet<Error>();
   /** Since when; undefined while it is closed. */
   #openSince: number | undefined;
   #why: CacheError | undefined;
@@ -57,7 +58,10 @@ export class Breaker {
   /** `name` is of what was asked for; undefined if it failed before it could be asked for. */
   failed(error: CacheError, name: string | undefined): void {
     this.#why = error;
-    if (this.open) return;
+    // Many may have been asked for over one connection that ended, or have waited for one that did not come about.
+    const one = sharedIn(error);
+    if (this.open || (one !== undefined && this.#counted.has(one))) return;
+    if (one !== undefined) this.#counted.add(one);
     if (name === undefined) this.#unconnected++;
     else this.#names.add(name);
     if (this.#unconnected + this.#names.size >= FAILURES) this.trip(error);

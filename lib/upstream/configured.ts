@@ -13,6 +13,7 @@ import { newInstance } from './via.ts';
 /** What of the configuration is about upstreams. */
 type Keys =
   | 'upstreams'
+  | 'connections'
   | 'maxConnections'
   | 'deadlines'
   | 'hedgeDelayMs'
@@ -24,11 +25,19 @@ export async function createUpstreams(
   config: Pick<Config, Keys>,
   context: Pick<UpstreamsOptions, 'emit' | 'signal' | 'now'> & Pick<UpstreamOptions, 'resolver'>,
 ): Promise<Upstreams> {
-  const { deadlines, hedgeDelayMs, maxConnections, negativeTtlMs, onUpstreamError } = config;
+  const {
+    connections: parallel,
+    deadlines,
+    hedgeDelayMs,
+    maxConnections,
+    negativeTtlMs,
+    onUpstreamError,
+  } = config;
   const self = newInstance();
   const { resolver = new Resolver() } = context;
   const shared = {
     deadlines,
+    parallel,
     self,
     resolver,
     breakers: new Breakers(context.emit, context.now),

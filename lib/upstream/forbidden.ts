@@ -1,7 +1,7 @@
 // What a 403 means. Buckets that nobody may list say it of what they do not have, and that is a miss; but a server that has
 // banned us says it of everything, with a web page, and so does a bucket whose credentials or clocks do not fit.
-import type { IncomingMessage } from 'node:http';
 import { clip } from '../wire/handshake.ts';
+import type { Response } from '../wire/response.ts';
 import { discard } from './body.ts';
 
 /** Where such a page or XML says what it is. */
@@ -15,7 +15,7 @@ const BEGINNING_MS = 2000;
 const OF_THE_OBJECT = /^(?:AccessDenied|NoSuchKey|NoSuchVersion|\w*NotFound)$/;
 
 /** Why the 403 is no miss, in words; undefined if it is one. The answer is let go of. */
-export async function banIn(response: IncomingMessage): Promise<string | undefined> {
+export async function banIn(response: Response): Promise<string | undefined> {
   const isLimit = response.headers['retry-after'] !== undefined;
   if (isLimit || isWebPage(response)) {
     discard(response);
@@ -30,12 +30,12 @@ export async function banIn(response: IncomingMessage): Promise<string | undefin
 }
 
 /** Whether its type says that it is for people. */
-export function isWebPage({ headers }: IncomingMessage): boolean {
+export function isWebPage({ headers }: Response): boolean {
   return /^\s*(?:text\/html|application\/xhtml\+xml)\b/i.test(headers['content-type'] ?? '');
 }
 
 /** As much of the body as came soon. Never rejects. */
-function beginningOf(response: IncomingMessage): Promise<string> {
+function beginningOf(response: Response): Promise<string> {
   const parts: Buffer[] = [];
   let bytes = 0;
   return new Promise((resolve) => {

@@ -1,7 +1,7 @@
 // One look at an upstream that is believed dead: whether it is alive. It is asked for the one file that every cache has, and for
 // a narinfo that none has: either may be broken where the other works.
-import type { IncomingMessage } from 'node:http';
 import { CacheError, isCacheError } from '../errors.ts';
+import type { Response } from '../wire/response.ts';
 import type { Answer } from './answer.ts';
 import { discard } from './body.ts';
 import { banIn, isWebPage } from './forbidden.ts';
@@ -21,7 +21,7 @@ interface Looked {
   readonly url: string;
   readonly through: string;
   /** The first answer, be it a redirect. */
-  readonly head: (path: string, way: Way) => Promise<IncomingMessage>;
+  readonly head: (path: string, way: Way) => Promise<Response>;
   /** What it comes to; undefined for a miss. */
   readonly answer: (path: string, way: Way) => Promise<Answer | undefined>;
   readonly signal: AbortSignal;
@@ -52,7 +52,7 @@ export async function look(looked: Looked): Promise<void> {
 }
 
 /** What a head says of whoever sent it: true for a cache, and a failure for what anybody on the way may have sent. */
-async function isLife(response: IncomingMessage, { through, url }: Looked): Promise<true> {
+async function isLife(response: Response, { through, url }: Looked): Promise<true> {
   const { statusCode: status = 0 } = response;
   const ban = status === 403 ? await banIn(response) : undefined;
   const isPage = status === 200 && isWebPage(response);

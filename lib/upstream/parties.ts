@@ -1,9 +1,9 @@
 // Whoever may answer for an address: the upstream, or another origin that it leads to. Each has a standing of its own, which
 // tells whether to ask, and is told how that went; so is the proxy before them.
-import type { IncomingMessage } from 'node:http';
 import type { Deadlines } from '../config/config.ts';
 import { CacheError, isCacheError } from '../errors.ts';
 import { type Ahead, isAhead } from '../sync/ahead.ts';
+import type { Response } from '../wire/response.ts';
 import { shown } from '../wire/urls.ts';
 import { isContinuation, type Part } from './answer.ts';
 import type { Breakers } from './breaker.ts';
@@ -123,7 +123,7 @@ export class Parties {
   }
 
   /** The head of an answer has come. */
-  answered({ own, standing }: Party, response: IncomingMessage, { looking }: Way): void {
+  answered({ own, standing }: Party, response: Response, { looking }: Way): void {
     this.#wayOut?.reached();
     if (response.statusCode === 429) standing.throttle.refused(response.headers['retry-after']);
     else standing.throttle.succeeded();

@@ -1,5 +1,4 @@
 // Sends the requests of one upstream, over its connections and through its proxy, and follows where they are redirected to.
-import type { IncomingMessage } from 'node:http';
 import type { Deadlines, UpstreamConfig } from '../config/config.ts';
 import { CacheError } from '../errors.ts';
 import type { Emit } from '../events.ts';
@@ -7,9 +6,11 @@ import { isAhead } from '../sync/ahead.ts';
 import { Slots } from '../sync/slots.ts';
 import { DialAgent } from '../wire/agent.ts';
 import { dial } from '../wire/dial.ts';
+import { Origins } from '../wire/origins.ts';
 import { Whereabouts } from '../wire/reach.ts';
-import { get } from '../wire/http1.ts';
+import { get } from '../wire/request.ts';
 import type { Resolver } from '../wire/resolve.ts';
+import type { Response } from '../wire/response.ts';
 import { USER_AGENT } from '../wire/target.ts';
 import { hostOf, redirected, shown } from '../wire/urls.ts';
 import { isContinuation, rangeHeader } from './answer.ts';
@@ -30,12 +31,14 @@ interface SenderOptions {
   readonly connections: Connections | undefined;
   readonly emit: Emit;
   readonly health: Health;
+  /** Connections at once for one large answer. */
+  readonly parallel: number;
   /** Finds the addresses of names. */
   readonly resolver: Resolver;
   /** What this service calls itself towards others of its kind. */
   readonly self: string;
   /** Told of every answer, and whether it is the upstream's own. */
-  readonly seen: (response: IncomingMessage, own: boolean) => void;
+  readonly seen: (response: Response, own: boolean) => void;
 }
 
 /** How long a NAR may take to begin: some are packed only then, and clients wait for 300 s. */
@@ -53,6 +56,7 @@ export class Sender {
   /** A look does not queue behind requests that hang. */
   readonly #lookSlots = new Slots(4);
   readonly #agent: DialAgent;
+  readonly #origins: Origins;
   readonly #deadlines: Deadlines;
   readonly #emit: Emit;
   readonly #url: string;
@@ -64,7 +68,7 @@ export class Sender {
   readonly #closing = new AbortController();
 
   constructor({ url, credentials, maxConnections, proxy }: UpstreamConfig, options: SenderOptions) {
-    const { ca, deadlines, breakers, connections, emit, health, resolver, self, seen } = options;
+    const { ca, deadlines, breakers, connections, emit, health, parallel, resolver, self, seen } = options;
     this.#self = self;
     this.#seen = seen;
     this.#url = url;
@@ -77,11 +81,19 @@ export class Sender {
     this.#whereabouts = new Whereabouts(hostOf(this.#base), proxy !== undefined, resolver);
     this.#connections = new Connections(maxConnections, connections);
     const timeoutMs = deadlines.connectMs;
+    this.#origins = new Origins({
+      dial: (target, signal, protocols) =>
+        dial(target, { proxy, ca, timeoutMs, signal, resolver, protocols }),
+      most: Math.min(parallel + 1, maxConnections),
+      now: () => performance.now(),
+    });
     this.#agent = new DialAgent(
-      (target, signal) => dial(target, { proxy, ca, timeoutMs, signal, resolver }),
+      (target, signal) => this.#origins.at(target).connect(signal),
       maxConnections,
       this.through,
     );
+    for (const slots of [this.#connections.small, this.#connections.large])
+      slots.whenCrowded(() => this.#origins.giveWay());
     this.#deadlines = deadlines;
     this.#emit = emit;
     const { through } = this;
@@ -90,12 +102,21 @@ export class Sender {
     this.#now = breakers.clock.now;
   }
 
+  /** Whether somebody waits for a connection for a large answer. */
   get largeSlots(): Pick<Slots, 'isCrowded' | 'whenCrowded'> {
-    return this.#connections.large;
+    const both = [this.#connections.large, this.#origins];
+    return {
+      get isCrowded() {
+        return both.some(({ isCrowded }) => isCrowded);
+      },
+      whenCrowded: (listener) => {
+        for (const one of both) one.whenCrowded(listener);
+      },
+    };
   }
 
   /** The answer at the end of all redirects, and whose it is. */
-  async follow(start: URL, way: Way): Promise<{ response: IncomingMessage; party: Party }> {
+  async follow(start: URL, way: Way): Promise<{ response: Response; party: Party }> {
     let url = start;
     for (let redirects = 0; ; redirects++) {
       const party = this.parties.at(url, start, way);
@@ -108,12 +129,12 @@ export class Sender {
   }
 
   /** The first answer, be it a redirect. */
-  ask(url: URL, way: Way): Promise<IncomingMessage> {
+  ask(url: URL, way: Way): Promise<Response> {
     return this.#ask(url, this.parties.at(url, url, way), way);
   }
 
   /** Whoever insists waits, and asks again, for as long as the other side wants to be left alone. */
-  async #ask(url: URL, party: Party, way: Way): Promise<IncomingMessage> {
+  async #ask(url: URL, party: Party, way: Way): Promise<Response> {
     const insists = !isAhead(way.ahead) && (way.insist || isContinuation(way.part));
     const heldMs = insists ? MOST_HELD_MS[way.large ? 'large' : 'small'] : 0;
     const until = this.#now() + heldMs;
@@ -126,7 +147,7 @@ export class Sender {
     }
   }
 
-  async #askOnce(url: URL, party: Party, way: Way, heldMs: number): Promise<IncomingMessage> {
+  async #askOnce(url: URL, party: Party, way: Way, heldMs: number): Promise<Response> {
     const { large, signal } = way;
     const { throttle } = party.standing;
     const admit = () => this.parties.admit(url, way, () => this.#peek(url));
@@ -138,11 +159,14 @@ export class Sender {
       const onlyPublic = !party.own && !(await this.#whereabouts.isPrivate());
       const response = await get(url, {
         agent: this.#agent,
+        origins: this.#origins,
+        isLarge: large,
+        isPart: isContinuation(way.part),
         slots: way.looking ? this.#lookSlots : this.#connections[large ? 'large' : 'small'],
         // Called when a slot is free: meanwhile others may have found the upstream dead.
-        admit: () => {
+        admit: (waitedMs = 0) => {
           admit();
-          sent.at = this.#now();
+          sent.at = this.#now() - waitedMs;
         },
         connected: () => {
           sent.connected = true;
@@ -218,11 +242,13 @@ export class Sender {
 
   /** Closes idle connections; busy ones end with their requests. */
   close(): void {
-    this.#closing.abort(new CacheError('aborted', 'the service is stopping'));
+    const stopping = new CacheError('aborted', 'the service is stopping');
+    this.#closing.abort(stopping);
     this.#agent.destroy();
+    this.#origins.close(stopping);
   }
 }
 
-export function isRedirect({ statusCode = 0 }: IncomingMessage): boolean {
+export function isRedirect({ statusCode = 0 }: Response): boolean {
   return [301, 302, 303, 307, 308].includes(statusCode);
 }

@@ -1,6 +1,5 @@
 // One upstream: its address, its way there, its credentials and its connections. Turns what it answers into three
 // outcomes: here it is, it is not there, or the upstream failed; and notes in its health what that tells.
-import type { IncomingMessage } from 'node:http';
 import type { Deadlines, UpstreamConfig } from '../config/config.ts';
 import { CacheError } from '../errors.ts';
 import type { Emit } from '../events.ts';
@@ -9,6 +8,7 @@ import { checkSigned, type Keys, readKeys, verifyText } from '../nix/signature.t
 import type { Ahead } from '../sync/ahead.ts';
 import type { Slots } from '../sync/slots.ts';
 import { names, type Resolver } from '../wire/resolve.ts';
+import type { Response } from '../wire/response.ts';
 import { httpUrl } from '../wire/urls.ts';
 import { type Answer, extentOf, type Part, validatorOf } from './answer.ts';
 import { Body, discard, type Watch } from './body.ts';
@@ -38,6 +38,8 @@ export interface UpstreamOptions {
   readonly resolver?: Resolver | undefined;
   /** Of all upstreams, if those are bounded. */
   readonly connections?: Connections;
+  /** Connections at once for one large answer. */
+  readonly parallel?: number;
 }
 
 /** How badly something is wanted. */
@@ -81,7 +83,16 @@ export class Upstream {
   readonly #sender: Sender;
 
   constructor(config: UpstreamConfig, options: UpstreamOptions) {
-    const { ca, deadlines, breakers, connections, emit, resolver = names, self = newInstance() } = options;
+    const {
+      ca,
+      deadlines,
+      breakers,
+      connections,
+      emit,
+      parallel = 4,
+      resolver = names,
+      self = newInstance(),
+    } = options;
     this.url = config.url;
     this.required = config.required;
     this.#keys = readKeys(config.publicKeys);
@@ -97,11 +108,11 @@ export class Upstream {
       breakers.clock,
     );
     const { health } = this;
-    const seen = (response: IncomingMessage, own: boolean) => {
+    const seen = (response: Response, own: boolean) => {
       const instance = viaOf(response.headers.via).at(-1);
       if (own || instance !== undefined) this.instance = instance;
     };
-    const shared = { ca, deadlines, breakers, connections, emit, resolver, self };
+    const shared = { ca, deadlines, breakers, connections, emit, parallel, resolver, self };
     this.#sender = new Sender(config, { ...shared, health, seen });
   }
 

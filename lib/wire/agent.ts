@@ -7,9 +7,9 @@ import type { Target } from './dial.ts';
 import { TidyConnection } from './tidy-head.ts';
 
 /** Longer than between two requests of one `nix` run, shorter than the idle limits of common servers. */
-const IDLE_MS = 30_000;
+export const IDLE_MS = 30_000;
 /** The oldest connection that is kept for another request: a name may have moved to another address. */
-const GREATEST_AGE_MS = 60_000;
+export const GREATEST_AGE_MS = 60_000;
 
 /** Bytes of an answer's head. */
 export const MAX_HEAD = 64 * 1024;

@@ -23,6 +23,8 @@ export interface DialOptions {
   readonly ca?: readonly string[] | undefined;
   /** For all steps from the address on together, and as long for finding that. */
   readonly timeoutMs: number;
+  /** What is offered to a target over TLS, by preference: h2, http/1.1; a proxy is offered the latter. */
+  readonly protocols?: readonly string[];
   /** Finds the addresses of names. */
   readonly resolver?: Resolver;
   readonly signal: AbortSignal;
@@ -97,7 +99,7 @@ function unknown(host: string, error: unknown, step: Step): CacheError {
 async function shakeHands(
   connected: net.Socket,
   target: Target,
-  { proxy, ca }: DialOptions,
+  { proxy, ca, protocols }: DialOptions,
   signal: AbortSignal,
 ): Promise<net.Socket> {
   const to = authority(target);
@@ -117,9 +119,11 @@ async function shakeHands(
     }
     if (target.tls) {
       const doing = `TLS with ${to}${proxy ? ` through proxy ${proxy.label}` : ''}`;
-      socket = await startTls(socket, target.host, ca, { ...blameTarget, doing }).catch((error) => {
-        throw proxy === undefined ? error : explained(error);
-      });
+      socket = await startTls(socket, target.host, ca, { ...blameTarget, doing }, protocols).catch(
+        (error) => {
+          throw proxy === undefined ? error : explained(error);
+        },
+      );
     }
     // The caller may have given up while the last step ended.
     signal.throwIfAborted();

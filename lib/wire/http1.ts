@@ -1,20 +1,24 @@
-// One GET over a connection of the agent: waits for a slot, sends, and answers when the headers are there. The slot
+// One GET over HTTP/1.1, by a connection of the agent: waits for a slot, sends, and answers when the headers are there. The slot
 // is held until the body has ended, so that no more connections are open than there are slots.
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
 import type { Ahead } from '../sync/ahead.ts';
 import type { Slots } from '../sync/slots.ts';
 import { type DialAgent, type DialArgs, MAX_HEAD } from './agent.ts';
-import { hostOf, shown } from './urls.ts';
+import { AskAgain } from './http2.ts';
+import { shown, targetOf } from './urls.ts';
 
 /** `5` twice, and `5, 5`. */
 const TWO_LENGTHS = ['HPE_UNEXPECTED_CONTENT_LENGTH', 'HPE_INVALID_CONTENT_LENGTH'];
 
-interface RequestOptions {
+export interface RequestOptions {
   readonly agent: DialAgent;
   readonly slots: Slots;
-  /** Called when the slot is there; may throw instead of letting the request be sent. */
-  readonly admit: () => void;
+  /**
+   * Called when the slot is there, or no connection could be made in so many milliseconds; may throw instead of letting the request be
+   * sent.
+   */
+  readonly admit: (waitedMs?: number) => void;
   /** Called when there is a connection to send it over. */
   readonly connected: () => void;
   readonly headers: Readonly<Record<string, string>>;
@@ -29,9 +33,9 @@ interface RequestOptions {
 
 /**
  * Sends a GET of `url`; the answer's body must be read to its end or destroyed.
- * @throws CacheError `upstream`, `proxy`, `timeout` or `aborted`
+ * @throws CacheError `upstream`, `proxy`, `timeout` or `aborted`; AskAgain if the server has come to want HTTP/2
  */
-export async function get(url: URL, options: RequestOptions): Promise<IncomingMessage> {
+export async function getOverHttp1(url: URL, options: RequestOptions): Promise<IncomingMessage> {
   const release = await options.slots.acquire(options.signal, 1, options.ahead).catch((cause) => {
     throw new CacheError('aborted', `${shown(url)}: no longer wanted`, cause);
   });
@@ -43,7 +47,7 @@ export async function get(url: URL, options: RequestOptions): Promise<IncomingMe
     return response;
   } catch (error) {
     release();
-    if (isCacheError(error)) throw error;
+    if (isCacheError(error) || error instanceof AskAgain) throw error;
     throw new CacheError(
       'upstream',
       `${shown(url)}${options.agent.through}: connection failed before an answer: ${describe(error)}`,
@@ -80,19 +84,18 @@ function send(
   const { agent, connected, headers, firstByteMs, onlyPublic, signal } = options;
   const { tidy } = attempt;
   return new Promise((resolve, reject) => {
-    const tls = url.protocol === 'https:';
-    const port = Number(url.port) || (tls ? 443 : 80);
+    const target = targetOf(url, onlyPublic);
     const args: DialArgs = {
       agent,
       // The agent's socket may be TLS, but node:http must not know: to it this is plain HTTP.
       protocol: 'http:',
       host: url.hostname,
-      port,
+      port: target.port,
       path: url.pathname + url.search,
       headers: { host: url.host, ...headers, ...(tidy ? { connection: 'close' } : {}) },
       maxHeaderSize: MAX_HEAD,
       tidy,
-      target: { host: hostOf(url), port, tls, onlyPublic },
+      target,
       dialSignal: signal,
     };
     const req = httpRequest(args);

@@ -18,12 +18,19 @@ const UNKNOWN_AUTHORITY = [
 // Parsing some 150 authorities takes longer than a handshake. The configuration bounds how many sets there are.
 const contexts = new Map<string, tls.SecureContext>();
 
-/** The socket with TLS on it, once `host` has proved to be `host`. Bytes already in `socket` are TLS's first. */
+/** What a server that is asked for HTTP is offered by those that speak nothing else over it. */
+const HTTP_1 = ['http/1.1'];
+
+/**
+ * The socket with TLS on it, once `host` has proved to be `host`; its `alpnProtocol` is one of `protocols`, or false if the server
+ * chose none. Bytes already in `socket` are TLS's first.
+ */
 export async function startTls(
   socket: net.Socket,
   host: string,
   ca: readonly string[] | undefined,
   step: Step,
+  protocols: readonly string[] = HTTP_1,
 ): Promise<tls.TLSSocket> {
   const secured = tls.connect({
     socket,
@@ -34,7 +41,7 @@ export async function startTls(
     // Set explicitly: otherwise NODE_TLS_REJECT_UNAUTHORIZED could turn it off.
     rejectUnauthorized: true,
     checkServerIdentity,
-    ALPNProtocols: ['http/1.1'],
+    ALPNProtocols: [...protocols],
   });
   secured.on('error', () => {});
   try {

@@ -1,6 +1,8 @@
 // URLs that others write: in narinfos, and as where a redirect leads to.
+
 import { CacheError } from '../errors.ts';
 import { parseUrl } from '../url.ts';
+import type { Target } from './target.ts';
 
 /**
  * `reference` as seen from `base`, without the credentials that somebody else may have written into it.
@@ -54,4 +56,10 @@ export function shown({ origin, pathname, search }: URL): string {
 /** The host as sockets want it: an IPv6 address without its brackets. */
 export function hostOf(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '');
+}
+
+/** The server that a URL is of; `onlyPublic`: see {@link Target}. */
+export function targetOf(url: URL, onlyPublic: boolean): Target {
+  const tls = url.protocol === 'https:';
+  return { host: hostOf(url), port: Number(url.port) || (tls ? 443 : 80), tls, onlyPublic };
 }

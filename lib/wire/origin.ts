@@ -1,0 +1,343 @@
+// The connections to one server: what it speaks, which the first of them tells, and for HTTP/2 who asks over which. Few
+// connections are opened, and each of them has a slot for as long as it is open. Whoever finds no place waits for one: first small
+// requests and parts of large answers, then large answers, and after all of them what is fetched ahead.
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { CacheError, isCacheError, share } from '../errors.ts';
+import { Ahead, isAhead } from '../sync/ahead.ts';
+import type { Slots } from '../sync/slots.ts';
+import { AskAgain, Session } from './http2.ts';
+import { authority, type Target } from './target.ts';
+
+/** How long a server is asked over HTTP/1.1 alone that did not do well with HTTP/2. */
+const DISTRUST_MS = 10 * 60_000;
+/** How long no further connection is opened beside those that work, after one could not be. */
+const CONTENT_MS = 5000;
+/** How long a connection that nobody knows what to do with is kept for those who waited for it. */
+const SPARE_MS = 5000;
+/** What is fetched ahead leaves so much of a connection to others. */
+const AHEAD_SHARE = 3 / 4;
+/** Large answers at once leave so much of it to small ones. */
+const LARGE_SHARE = 1 / 2;
+
+/** `part`: of a large answer, which gains from a connection of its own. */
+export type Size = 'small' | 'part' | 'large';
+const SIZES: readonly Size[] = ['small', 'part', 'large'];
+
+export interface Wish {
+  readonly size: Size;
+  /** Where a connection for it takes its slot, if it needs one. */
+  readonly slots: Slots;
+  readonly ahead: Ahead | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** A place for one request on a connection; given back when it has ended. */
+export interface Place {
+  readonly session: Session;
+  readonly giveBack: () => void;
+}
+
+export interface OriginOptions {
+  readonly target: Target;
+  readonly dial: (target: Target, signal: AbortSignal, protocols: readonly string[]) => Promise<Socket>;
+  /** The most connections that speak HTTP/2. */
+  readonly most: number;
+  /** Milliseconds from anywhere. */
+  readonly now: () => number;
+}
+
+interface Waiting extends Wish {
+  /** Undefined: it is to be asked over HTTP/1.1. */
+  readonly placed: (place: Place | undefined) => void;
+  readonly failed: (error: unknown) => void;
+}
+
+interface Opening {
+  readonly ahead: Ahead;
+  readonly stop: AbortController;
+}
+
+export class Origin {
+  readonly #target: Target;
+  readonly #dial: OriginOptions['dial'];
+  readonly #most: number;
+  readonly #now: () => number;
+  #speaks: 'h2' | 'http/1.1' | undefined;
+  #distrustedUntil = Number.NEGATIVE_INFINITY;
+  #contentUntil = Number.NEGATIVE_INFINITY;
+  readonly #sessions = new Set<Session>();
+  readonly #openings = new Set<Opening>();
+  readonly #spare = new Set<Socket>();
+  readonly #waiting: Record<Size, Waiting[]> = { small: [], part: [], large: [] };
+  readonly #ahead: Record<Size, Waiting[]> = { small: [], part: [], large: [] };
+  readonly #onCrowded = new Set<() => void>();
+  #isClosed = false;
+
+  constructor({ target, dial, most, now }: OriginOptions) {
+    this.#target = target;
+    this.#dial = dial;
+    this.#most = most;
+    this.#now = now;
+    if (!target.tls) this.#speaks = 'http/1.1';
+  }
+
+  /** Whether it has nothing but what it knows. */
+  get isIdle(): boolean {
+    return this.#sessions.size === 0 && this.#openings.size === 0 && !this.#isWaitedFor;
+  }
+
+  /** Whether a large answer waits that is not ahead. */
+  get isCrowded(): boolean {
+    return this.#waiting.large.length + this.#waiting.part.length > 0 && this.#openings.size === 0;
+  }
+
+  /** A place for a request over HTTP/2; undefined if it is to be asked over HTTP/1.1. Rejects when no connection can be made. */
+  place(wish: Wish): Promise<Place | undefined> {
+    return new Promise((resolve, reject) => {
+      if (this.#speaks === 'http/1.1') return resolve(undefined);
+      const { ahead, signal, size } = wish;
+      if (signal.aborted) return reject(signal.reason);
+      if (this.#isClosed) return reject(new CacheError('aborted', 'the service is stopping'));
+      let queue = this.#waiting[size];
+      const leave = () => {
+        const at = queue.indexOf(waiting);
+        if (at >= 0) queue.splice(at, 1);
+        settle();
+      };
+      const aborted = () => {
+        leave();
+        reject(signal.reason);
+        this.#pump();
+      };
+      const settle = () => {
+        signal.removeEventListener('abort', aborted);
+        forget();
+      };
+      const waiting: Waiting = {
+        ...wish,
+        placed: (place) => {
+          settle();
+          resolve(place);
+        },
+        failed: (error) => {
+          settle();
+          reject(error);
+        },
+      };
+      let forget = () => {};
+      if (isAhead(ahead)) {
+        queue = this.#ahead[size];
+        forget = ahead.whenWanted(() => {
+          queue.splice(queue.indexOf(waiting), 1);
+          queue = this.#waiting[size];
+          this.#enqueue(queue, waiting);
+        });
+      }
+      signal.addEventListener('abort', aborted, { once: true });
+      this.#enqueue(queue, waiting);
+    });
+  }
+
+  /** A connection that speaks HTTP/1.1. Rejects with AskAgain if the server has come to want HTTP/2. */
+  async connect(signal: AbortSignal): Promise<Socket> {
+    for (const spare of this.#spare) {
+      this.#spare.delete(spare);
+      if (!spare.destroyed && spare.readable) return spare;
+    }
+    const socket = await this.#dial(this.#target, signal, this.#protocols());
+    if (!speaksHttp2(socket)) return socket;
+    socket.destroy();
+    this.#speaks = undefined;
+    throw new AskAgain('h2', new CacheError('upstream', `${authority(this.#target)}: now speaks HTTP/2`));
+  }
+
+  /** From now on it is asked over HTTP/1.1, for a while. */
+  distrust(): void {
+    this.#distrustedUntil = this.#now() + DISTRUST_MS;
+    for (const session of this.#sessions) session.end();
+    this.#speakHttp1();
+  }
+
+  /** Calls `listener` when somebody may have begun to wait for a place for a large answer. */
+  whenCrowded(listener: () => void): void {
+    this.#onCrowded.add(listener);
+  }
+
+  /** Others want the slots that it has: connections that are idle are given up. */
+  giveWay(): void {
+    for (const session of this.#sessions) if (session.active === 0) session.end();
+  }
+
+  close(error: CacheError): void {
+    this.#isClosed = true;
+    for (const { stop } of this.#openings) stop.abort(error);
+    for (const session of this.#sessions) session.destroy();
+    for (const spare of this.#spare) spare.destroy();
+    this.#failAll(error);
+  }
+
+  #protocols(): readonly string[] {
+    return this.#now() < this.#distrustedUntil ? ['http/1.1'] : ['h2', 'http/1.1'];
+  }
+
+  get #isWaitedFor(): boolean {
+    return SIZES.some((size) => this.#waiting[size].length + this.#ahead[size].length > 0);
+  }
+
+  #enqueue(queue: Waiting[], waiting: Waiting): void {
+    queue.push(waiting);
+    const isWanted = !isAhead(waiting.ahead);
+    if (isWanted) for (const { ahead } of this.#openings) ahead.wanted();
+    this.#pump();
+    if (isWanted && waiting.size !== 'small' && this.isCrowded)
+      for (const listener of this.#onCrowded) listener();
+  }
+
+  /** Gives places to those who wait, as many as there are, and has connections opened for the others. */
+  #pump(): void {
+    for (const size of SIZES) this.#serve(this.#waiting[size]);
+    const isCrowded = SIZES.some((size) => this.#waiting[size].length > 0);
+    if (!isCrowded) for (const size of SIZES) this.#serve(this.#ahead[size]);
+    // Nobody needs what is being opened: it would only be let go of.
+    if (!this.#isWaitedFor && this.#sessions.size === 0)
+      for (const opening of this.#openings) {
+        this.#openings.delete(opening);
+        opening.stop.abort(new CacheError('aborted', 'no longer wanted'));
+      }
+  }
+
+  #serve(queue: Waiting[]): void {
+    for (let [next] = queue; next !== undefined; [next] = queue) {
+      const { ahead, size, slots } = next;
+      const session = this.#choose(next);
+      if (session === undefined) {
+        if (this.#openings.size === 0 && this.#mayOpen) this.#open(slots, ahead);
+        return;
+      }
+      if (size === 'part' && session.large > 0) {
+        // One more than these need, as one is left to small requests.
+        if (this.#openings.size <= queue.length) this.#openIdle(slots, ahead);
+        if (this.#openings.size > 0) return;
+      }
+      queue.shift();
+      const isLarge = size !== 'small';
+      next.placed({ session, giveBack: session.take(isLarge) });
+      // Opened before it is needed, as this one will end soon, or small answers wait behind large ones, or those share it.
+      const isShared = session.large > (isLarge ? 1 : 0);
+      if (this.#openings.size === 0 && (isShared || session.isWorn)) this.#openIdle(slots, ahead);
+    }
+  }
+
+  /** Where it is asked: where fewest large answers are, and no others at the limit. One connection is left without any. */
+  #choose({ ahead, size }: Waiting): Session | undefined {
+    const isLarge = size !== 'small';
+    const taking = [...this.#sessions].filter(({ isTaking }) => isTaking);
+    const quiet = taking.filter(({ large }) => large === 0);
+    const isRoomy = (session: Session) => {
+      if (isLarge && session.large >= Math.ceil(session.most * LARGE_SHARE)) return false;
+      if (isLarge && taking.length > 1 && quiet.length === 1 && session === quiet[0]) return false;
+      return session.active < (isAhead(ahead) ? Math.ceil(session.most * AHEAD_SHARE) : session.most);
+    };
+    const rank = ({ active, isWorn, large }: Session) =>
+      (isWorn ? 1000 : 0) + large + (isLarge ? active / 1000 : 0);
+    // Of two that are alike the older one, so that the other can end.
+    return taking.filter(isRoomy).reduce<Session | undefined>((best, one) => {
+      return best === undefined || rank(one) < rank(best) ? one : best;
+    }, undefined);
+  }
+
+  /** Connections that end do not count, if there are no others. */
+  get #mayOpen(): boolean {
+    let taking = this.#openings.size;
+    for (const session of this.#sessions) if (session.isTaking) taking++;
+    if (taking === 0) return true;
+    return this.#sessions.size + this.#openings.size < this.#most && this.#now() >= this.#contentUntil;
+  }
+
+  /** Beside those that are open, if nobody else wants what it takes. */
+  #openIdle(slots: Slots, ahead: Ahead | undefined): void {
+    const slot = this.#mayOpen ? slots.acquireIdle() : undefined;
+    if (slot !== undefined) this.#open(slots, ahead, slot);
+  }
+
+  #open(slots: Slots, ahead: Ahead | undefined, slot?: () => void): void {
+    const opening = { ahead: new Ahead(), stop: new AbortController() };
+    if (!isAhead(ahead)) opening.ahead.wanted();
+    this.#openings.add(opening);
+    const settle = (then: () => void) => {
+      this.#openings.delete(opening);
+      then();
+      this.#pump();
+    };
+    this.#openOne(slots, opening, slot).then(settle, (error) => settle(() => this.#notOpened(error)));
+  }
+
+  /** Answers what is to be done with the connection that is made. */
+  async #openOne(slots: Slots, { ahead, stop }: Opening, slot?: () => void): Promise<() => void> {
+    const { signal } = stop;
+    const release = slot ?? (await slots.acquire(signal, 1, ahead));
+    try {
+      const socket = await this.#dial(this.#target, signal, this.#protocols());
+      return () => {
+        if (speaksHttp2(socket) && !this.#isClosed) this.#add(socket, release);
+        else {
+          release();
+          this.#keep(socket);
+          this.#speakHttp1();
+        }
+      };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  #add(socket: Socket, release: () => void): void {
+    this.#speaks = 'h2';
+    const session: Session = new Session(socket, `https://${authority(this.#target)}`, {
+      now: this.#now,
+      changed: () => {
+        if (session.isClosed && this.#sessions.delete(session)) release();
+        this.#pump();
+      },
+    });
+    this.#sessions.add(session);
+  }
+
+  #notOpened(error: unknown): void {
+    if (isCacheError(error, 'aborted')) return;
+    this.#contentUntil = this.#now() + CONTENT_MS;
+    const isAlone = this.#openings.size === 0 && ![...this.#sessions].some(({ isTaking }) => isTaking);
+    if (isAlone) this.#failAll(error instanceof Error ? share(error) : error);
+  }
+
+  #failAll(error: unknown): void {
+    for (const queue of this.#queues()) for (const { failed } of queue.splice(0)) failed(error);
+  }
+
+  #speakHttp1(): void {
+    this.#speaks = 'http/1.1';
+    for (const queue of this.#queues()) for (const { placed } of queue.splice(0)) placed(undefined);
+  }
+
+  #queues(): Waiting[][] {
+    return SIZES.flatMap((size) => [this.#waiting[size], this.#ahead[size]]);
+  }
+
+  /** For whoever comes to open one, having waited for this. */
+  #keep(socket: Socket): void {
+    if (!this.#isWaitedFor || this.#isClosed) {
+      socket.destroy();
+      return;
+    }
+    this.#spare.add(socket);
+    setTimeout(() => {
+      if (this.#spare.delete(socket)) socket.destroy();
+    }, SPARE_MS).unref();
+  }
+}
+
+function speaksHttp2(socket: Socket): boolean {
+  return socket instanceof TLSSocket && socket.alpnProtocol === 'h2';
+}
