@@ -77,6 +77,13 @@ function lineOf(event: Exclude<CacheEvent, Request>): Line | undefined {
       return warn(`${describe(event.error)}; ${event.again ? 'asking it again' : 'not asking it again'}`);
     case 'parts-in-order':
       return info(`${event.source}: gives its parts one after the other; those ahead are asked for again`);
+    case 'manner-chosen': {
+      const { coded, manner, parts, source } = event;
+      const pace = (bytesPerMs: number | undefined) =>
+        bytesPerMs === undefined ? 'an unknown pace' : `${formatBytes(bytesPerMs * 1000)}/s`;
+      const how = manner === 'coded' ? 'in one coded answer' : 'in parts, not coded';
+      return info(`${source}: ${how}: ${pace(coded)} coded, ${pace(parts)} in parts, as measured so far`);
+    }
     case 'source-unfit':
       return warn(`${event.source}: ${event.problem}`);
     case 'guess-failed':

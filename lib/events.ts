@@ -107,6 +107,14 @@ type DownloadEvent =
   /** A source did not give a part that it was asked for. */
   | { readonly kind: 'part-failed'; readonly error: unknown; readonly again: boolean }
   | { readonly kind: 'parts-in-order'; readonly source: string }
+  /** A large NAR of an upstream that codes is had in that manner. Paces in its bytes per millisecond, as far as they are known. */
+  | {
+      readonly kind: 'manner-chosen';
+      readonly source: string;
+      readonly manner: 'coded' | 'parts';
+      readonly coded: number;
+      readonly parts: number | undefined;
+    }
   /** A source has something else under that name. */
   | { readonly kind: 'source-unfit'; readonly source: string; readonly problem: string }
   /** A source that was asked by a guess did not say whether it has it. */
@@ -148,11 +156,12 @@ type UpstreamEvent =
       readonly error: unknown;
       readonly ms: number;
     }
-  /** The body of an answer, content codings undone, when it has ended. */
+  /** The body of an answer when it has ended: its bytes, content codings undone, and those that came over the line. */
   | {
       readonly kind: 'upstream-body';
       readonly upstream: string;
       readonly bytes: number;
+      readonly received: number;
       readonly error: unknown;
     }
   /** It could not say whether it has something. `postponed`: it was not asked. */

@@ -80,6 +80,16 @@ const CASES: Cases = {
       'info http://u: gives its parts one after the other; those ahead are asked for again',
     ],
   ],
+  'manner-chosen': [
+    [
+      { source: 'http://u', manner: 'coded', coded: 10_486, parts: 2097 },
+      'info http://u: in one coded answer: 10.0 MiB/s coded, 2.0 MiB/s in parts, as measured so far',
+    ],
+    [
+      { source: 'http://u', manner: 'parts', coded: 2097, parts: undefined },
+      'info http://u: in parts, not coded: 2.0 MiB/s coded, an unknown pace in parts, as measured so far',
+    ],
+  ],
   'source-unfit': [[{ source: 'http://u', problem: 'has 1 bytes' }, 'warn http://u: has 1 bytes']],
   'guess-failed': [[{ error: broken }, 'warn answered 500; its own narinfo will tell']],
   'body-unkept': [
@@ -113,7 +123,7 @@ const CASES: Cases = {
     [{ hash: 'a', error: broken }, "warn narinfo of a can't be had, trying its NAR by path: answered 500"],
   ],
   'upstream-request': [[{ upstream: 'http://u', status: 200, error: undefined, ms: 1 }]],
-  'upstream-body': [[{ upstream: 'http://u', bytes: 1, error: undefined }]],
+  'upstream-body': [[{ upstream: 'http://u', bytes: 1, received: 1, error: undefined }]],
   'upstream-failed': [
     [{ upstream: 'http://u', error: broken, postponed: false }, 'warn upstream http://u: answered 500'],
     [{ upstream: 'http://u', error: broken, postponed: false }, 'warn upstream http://u: answered 500'],

@@ -28,6 +28,9 @@ if (createZstdDecompress !== undefined) {
 /** The names of the codings that {@link decode} undoes. */
 export const DECODABLE: readonly string[] = [...DECODERS.keys()];
 
+/** The Accept-Encoding that offers what servers know of these, and nothing that costs more than it saves. */
+export const OFFERED = ['zstd', 'gzip', 'br'].filter((coding) => DECODERS.has(coding)).join(', ');
+
 /** What servers write that leave the body as it is: S3 repeats what the uploader said, or how the upload was signed. */
 const NO_CODINGS = new Set(['', 'identity', 'none', 'utf-8', 'utf8', 'aws-chunked']);
 

@@ -154,6 +154,19 @@ export class Attempt {
     return (most as SourceState).source;
   }
 
+  /** Whether some of it came coded in transfer. */
+  get wasCoded(): boolean {
+    return this.#sources.all.some(({ wasCoded }) => wasCoded);
+  }
+
+  /** All of it came within `ms`: says so to its source, if it was the only one and gave it in parts over several connections. */
+  noteParts(ms: number): void {
+    const [only, ...others] = this.#sources.all.filter(({ given }) => given > 0);
+    const { connections } = this.#task;
+    if (only === undefined || others.length > 0 || only.wasCoded || only.answersRanges !== true) return;
+    if (connections > 1) only.source.upstream.coding.noteParts(only.given, ms);
+  }
+
   /** Whether every byte is of one file of one source. */
   get isOfOneFile(): boolean {
     return this.#from === 0 && this.#sources.isOfOneFile;

@@ -76,7 +76,9 @@ export class Attempts {
     const patienceMs = hasOthers ? Math.min(returnMs ?? BESIDE_OTHERS_MS, BESIDE_OTHERS_MS) : returnMs;
     const attempt = new Attempt(growing, joined, task, { returnMs: patienceMs });
     this.#attempt = attempt;
+    const begunAt = performance.now();
     const result = await attempt.run(first, from);
+    if (result.kind === 'right') attempt.noteParts(performance.now() - begunAt);
     const had = result.kind === 'right' ? await this.#accept(attempt, result.arrived) : result;
     if (had.kind === 'right') return had;
     if (had.kind === 'wrong') this.#verdict = 'wrong';
@@ -145,8 +147,10 @@ export class Attempts {
       });
     if (culprit !== undefined) reputation.blame(culprit);
     const others = sources.filter((source) => !from.includes(source));
-    // A source that only broke off may give the whole the next time.
-    const again = culprit === undefined ? from : [];
+    // A source that only broke off may give the whole the next time; and one that was wrong when it coded, the right without that.
+    const wasCoded = isWrong && attempt.wasCoded;
+    if (wasCoded) for (const { upstream } of from) upstream.coding.distrust();
+    const again = culprit === undefined || wasCoded ? from : [];
     const why = error instanceof Error ? error.message : describe(error);
     const found = await this.#fetchAlone(others, again, why, () => true);
     if (found.kind !== 'nobody') return found;

@@ -16,6 +16,8 @@ export class Identity {
   #taken = 0;
   /** Of the last of them. */
   #validator: string | undefined;
+  /** What that was coded in. */
+  #undone: string | undefined;
   /** Whether its ETag or date is known to tell nothing. */
   #varies = false;
   #isOther = false;
@@ -31,6 +33,8 @@ export class Identity {
       this.#isOther = true;
       return this.#problem(`has ${answer.size} bytes, expected ${size}`, true);
     }
+    // A coded body is another representation, with an ETag of its own, so what it tells is nothing to compare with; the hash decides.
+    if (this.isSeen && answer.undone !== this.#undone && hashKnown) this.#varies = true;
     if (this.isSeen && answer.validator !== this.#validator && !this.#varies) {
       // The source has another file, or several machines with different ones: others are asked first, and the hash decides.
       this.#varies = hashKnown;
@@ -40,6 +44,7 @@ export class Identity {
       return this.#problem('can not be told from another file, without a hash, an ETag or a date', true);
     this.#taken++;
     this.#validator = answer.validator;
+    this.#undone = answer.undone;
     return undefined;
   }
 

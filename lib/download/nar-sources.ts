@@ -10,6 +10,7 @@ import { hashPartOf, type StoreHash } from '../nix/store-path.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import { NOBODY, type Via } from '../upstream/via.ts';
+import { codedSource } from './coded-source.ts';
 import { fileSource } from './file-sources.ts';
 import type { Source, Wanted } from './sources.ts';
 import { canTell, type Expected } from './verify.ts';
@@ -60,9 +61,14 @@ export class NarSources {
    * same file. `hash` is the store path's, which leads to the narinfo; `via` whom the request has come through.
    */
   async forNar(name: NarName, hash: StoreHash | undefined, via: Via = NOBODY): Promise<WantedNar> {
-    const guesses = (one: NarName, guess: Source['guess'], upstreams = this.#upstreams.all) =>
+    const guesses = (
+      one: NarName,
+      guess: Source['guess'],
+      upstreams = this.#upstreams.all,
+      codings = false,
+    ) =>
       upstreams.map((upstream) =>
-        source(upstream, upstream.resolve(`nar/${nixNarName(one)}`), { large: true, guess, via }),
+        source(upstream, upstream.resolve(`nar/${nixNarName(one)}`), { large: true, guess, codings, via }),
       );
     // So far only the name is known.
     const [plain] = namesFor(name, hash);
@@ -86,28 +92,33 @@ export class NarSources {
     if (known === 'unknown' || !isNameOf(name, known.known)) {
       // A client may remember a narinfo that we have forgotten, and that can't be had now, or another one has come in
       // its place. An upstream's 404 for this path proves nothing: its own narinfo may give the NAR another name.
-      const byOwn = this.#byOwnNarInfo(hash, (own) => isNameOf(name, own), via);
+      const byOwn = this.#byOwnNarInfo(hash, (own) => isNameOf(name, own), { via });
       return { ...byName, sources: [...addressed, ...guesses(plain, 'settled'), ...byOwn] };
     }
     const { info, narName, origin } = known.known;
     const from = this.#upstreams.byOrigin(origin);
-    const own = from === undefined ? [] : this.#own(from, info.url, via);
+    // What is packed already no transport coding makes smaller.
+    const codings = info.compression === 'none';
+    const own = from === undefined ? [] : this.#own(from, info.url, { codings, via });
     // Only a name that is a hash means the same bytes everywhere. The upstream of the narinfo is asked by the name in it:
     // asked by another name, its 404 would count as a real one.
     const elsewhere = this.#upstreams.all.filter((upstream) => own.length === 0 || upstream !== from);
     const others =
-      hashInNarName(narName) === undefined && own.length > 0 ? [] : guesses(narName, 'settled', elsewhere);
-    const byOwn = this.#byOwnNarInfo(hash, (one) => one.narName === narName, via, from);
+      hashInNarName(narName) === undefined && own.length > 0
+        ? []
+        : guesses(narName, 'settled', elsewhere, codings);
+    const byOwn = this.#byOwnNarInfo(hash, (one) => one.narName === narName, { codings, via }, from);
+    const all = unique([...own, ...others, ...byOwn]);
     return {
       name: narName,
-      sources: unique([...own, ...others, ...byOwn]),
+      sources: codings ? all.map((one) => codedSource(one, info.narSize, this.#emit)) : all,
       expected: expectedOf(info, narName),
     };
   }
 
-  #own(upstream: Upstream, url: string, via: Via): Source[] {
+  #own(upstream: Upstream, url: string, manner: Manner): Source[] {
     try {
-      return [source(upstream, upstream.resolve(url), { large: true, certain: true, via })];
+      return [source(upstream, upstream.resolve(url), { large: true, certain: true, ...manner })];
     } catch (error) {
       this.#emit({ kind: 'notice', level: 'warn', text: describe(error) });
       return [];
@@ -118,7 +129,7 @@ export class NarSources {
   #byOwnNarInfo(
     hash: StoreHash,
     isSame: (own: KnownNarInfo) => boolean,
-    via: Via,
+    manner: Manner,
     except?: Upstream,
   ): Source[] {
     const upstreams = this.#upstreams.all.filter((upstream) => upstream !== except);
@@ -129,7 +140,7 @@ export class NarSources {
         upstream,
         certain: false,
         ask: async (signal, part, need) => {
-          url ??= this.#narInfos.ask(upstream, hash, signal, need?.insist, via).then(
+          url ??= this.#narInfos.ask(upstream, hash, signal, need?.insist, manner.via).then(
             (own) => (own !== undefined && isSame(own) ? upstream.resolve(own.info.url) : undefined),
             (error) => {
               // Asked again the next time: the upstream may answer then, or the signal was that of another attempt.
@@ -138,7 +149,7 @@ export class NarSources {
             },
           );
           const found = await url;
-          return found && source(upstream, found, { large: true, via }).ask(signal, part, need);
+          return found && source(upstream, found, { large: true, ...manner }).ask(signal, part, need);
         },
       };
     });
@@ -149,11 +160,12 @@ interface Manner extends Partial<Pick<Source, 'certain' | 'guess'>> {
   /** See {@link Upstream.get}. */
   readonly large?: boolean;
   readonly packed?: boolean;
+  readonly codings?: boolean;
   readonly via: Via;
 }
 
 function source(upstream: Upstream, url: URL, manner: Manner): Source {
-  const { certain = false, guess, large = false, packed, via } = manner;
+  const { certain = false, codings, guess, large = false, packed, via } = manner;
   return {
     label: url.href,
     upstream,
@@ -161,7 +173,7 @@ function source(upstream: Upstream, url: URL, manner: Manner): Source {
     guess,
     at: url,
     ask: (signal, part, need) =>
-      upstream.get(url, large, signal, { part, foreign: guess !== undefined, packed, via, ...need }),
+      upstream.get(url, large, signal, { part, foreign: guess !== undefined, packed, codings, via, ...need }),
   };
 }
 

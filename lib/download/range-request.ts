@@ -102,7 +102,7 @@ function partOf({ ranges }: Task, { state, claim }: Job, { whole }: RangeRequest
 /** Writes what of the answer is wanted: from a whole body also what is missing beyond the claim. */
 async function write(task: Task, { state, claim }: Job, answer: Answer, listener: Listener): Promise<void> {
   const { advanced, ranges, sources } = task;
-  const meter = new Meter(state, listener.pace);
+  const meter = new Meter(state, answer, listener.pace);
   let at = answer.start;
   for await (const chunk of answer.body) {
     do {
@@ -111,6 +111,7 @@ async function write(task: Task, { state, claim }: Job, answer: Answer, listener
       await task.write(wanted, claim.at);
       claim.at += wanted.length;
       state.given += wanted.length;
+      if (answer.undone !== undefined) state.wasCoded = true;
       state.delivered.set(claim, performance.now());
       advanced();
     } while (claim.at >= claim.end && !answer.partial && ranges.extend(claim));

@@ -77,6 +77,8 @@ export class SourceState {
   readonly delivered = new Map<Claim, number>();
   /** Bytes it has supplied. */
   given = 0;
+  /** Whether some of them came coded in transfer. */
+  wasCoded = false;
   /** When whoever has had nothing of it may ask it again, by the steady clock. */
   notBefore = 0;
   /** In a row; those of requests that were under way together are one. */

@@ -77,7 +77,8 @@ export class Starter {
     const size = expected.fileHash === undefined ? 0 : (expected.fileSize ?? 0);
     const mayBeInParts = connections > 1 && size - start > LARGE_BYTES;
     const end = mayBeInParts ? start + FIRST_BYTES : undefined;
-    const part = mayBeInParts || start > 0 ? { start, end } : undefined;
+    const opening = mayBeInParts ? { connections } : {};
+    const part = mayBeInParts || start > 0 ? { start, end, ...opening } : undefined;
     const missPath = isNar || isUncertain(name) ? undefined : path;
     const asked: Asked = { sources, isNar, path: missPath, expected, part, via };
     const putBack = () => this.#beginnings.putBack(path, expected, beginning);

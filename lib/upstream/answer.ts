@@ -11,6 +11,8 @@ export interface Answer extends Extent {
   readonly validator: string | undefined;
   /** What the body is packed in, where that was let pass: see {@link Manner.packed}. */
   readonly coding?: string | undefined;
+  /** The Content-Encoding that it came in and that is undone: then its size on the line is not that of the whole. */
+  readonly undone?: string | undefined;
 }
 
 interface Extent {
@@ -32,6 +34,11 @@ export interface Part {
   readonly end: number | undefined;
   /** Whether to ask for the whole, as no part is to be had: what comes before `start` is to be skipped. */
   readonly whole?: boolean;
+  /**
+   * Set where it only opens a body that may then come in parts over so many connections: whoever gives that body sooner in one
+   * coded answer may do so instead.
+   */
+  readonly connections?: number;
 }
 
 /** The Range header that asks for a part. */

@@ -3,12 +3,15 @@ import { codingOf, decode, isDecodable, isPassable } from '../bytes/codings.ts';
 import { untilStalled } from '../bytes/streams.ts';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Response } from '../wire/response.ts';
+import { UnknownCoding } from './coding.ts';
 
 /** Bytes of a body that nobody wants to read on to keep its connection; beyond that a new one is cheaper. */
 const DISCARD_BYTES = 64 * 1024;
 
 /** Bytes on their way from somewhere; read them to the end or destroy them. */
 export interface Incoming extends AsyncIterable<Buffer> {
+  /** Bytes of it that have come over the line, where that is not what is read of it. */
+  readonly received?: number;
   /** Has whoever reads it fail with `error`. */
   destroy(error?: CacheError): void;
 }
@@ -17,8 +20,8 @@ export interface Incoming extends AsyncIterable<Buffer> {
 export interface Watch {
   delivered(): unknown;
   failed(error: CacheError): unknown;
-  /** So many bytes have come, and no more will. */
-  ended(bytes: number): unknown;
+  /** So many bytes have come, `received` over the line, and no more will. */
+  ended(bytes: number, received: number): unknown;
 }
 
 interface BodyOptions {
@@ -39,6 +42,7 @@ export class Body implements Incoming {
 
   /** What it is left packed in. */
   readonly packedIn: string | undefined;
+  #received = 0;
 
   /**
    * `signal` ends it early; `packed` is whether what can't be decoded may stay as it is.
@@ -55,9 +59,9 @@ export class Body implements Incoming {
     this.#coding = this.packedIn === undefined ? coding : undefined;
     if (this.#coding !== undefined && !isDecodable(this.#coding)) {
       response.destroy();
-      throw new CacheError(
+      throw new UnknownCoding(
         'upstream',
-        `${label}: answered with Content-Encoding ${this.#coding} though none was accepted`,
+        `${label}: answered with Content-Encoding ${this.#coding.slice(0, 100)}, which was not accepted`,
       );
     }
     const abort = () => this.destroy();
@@ -68,13 +72,33 @@ export class Body implements Incoming {
     if (signal.aborted) abort();
   }
 
+  /** The coding that is undone. */
+  get undone(): string | undefined {
+    return this.#coding;
+  }
+
+  /** Bytes that have come over the line. */
+  get received(): number {
+    return this.#received;
+  }
+
+  async *#counted(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of chunks) {
+      this.#received += chunk.length;
+      yield chunk;
+    }
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
     const stalled = () => new CacheError('timeout', `${this.#label}: no byte for ${this.#stallMs / 1000} s`);
     let bytes = 0;
     const chunks = untilStalled(this.#response, this.#stallMs, stalled);
     try {
-      for await (const chunk of this.#coding === undefined ? chunks : decode(this.#coding, chunks)) {
+      for await (const chunk of this.#coding === undefined
+        ? chunks
+        : decode(this.#coding, this.#counted(chunks))) {
         bytes += chunk.length;
+        if (this.#coding === undefined) this.#received = bytes;
         yield chunk;
       }
       this.#watch.delivered();
@@ -91,7 +115,7 @@ export class Body implements Incoming {
       throw failure;
     } finally {
       this.#response.destroy();
-      this.#watch.ended(bytes);
+      this.#watch.ended(bytes, this.#received);
     }
   }
 

@@ -24,6 +24,8 @@ export interface Way {
   readonly looking: boolean;
   /** Whom the request that needs it has come through. */
   readonly via: Via;
+  /** Whether to offer transport codings; where a part is asked for they are not, as it would be one of the coded body. */
+  readonly codings?: boolean;
   /** Set while it is fetched ahead of whoever may want it. */
   readonly ahead: Ahead | undefined;
   /** Whether a failure before any answer says nothing of whoever is asked. */

@@ -1,4 +1,5 @@
 // Sends the requests of one upstream, over its connections and through its proxy, and follows where they are redirected to.
+import { OFFERED } from '../bytes/codings.ts';
 import type { Deadlines, UpstreamConfig } from '../config/config.ts';
 import { CacheError } from '../errors.ts';
 import type { Emit } from '../events.ts';
@@ -210,13 +211,14 @@ export class Sender {
     return release;
   }
 
-  #headers(own: boolean, { part, via }: Way): Record<string, string> {
+  #headers(own: boolean, { codings = false, part, via }: Way): Record<string, string> {
+    const isPart = part !== undefined && part.whole !== true;
     const headers: Record<string, string> = {
-      'accept-encoding': 'identity',
+      'accept-encoding': codings && !isPart ? OFFERED : 'identity',
       'user-agent': USER_AGENT,
       via: viaHeader([...via, this.#self]),
     };
-    if (part !== undefined && part.whole !== true) headers.range = rangeHeader(part);
+    if (isPart) headers.range = rangeHeader(part);
     // Credentials go to this upstream's own origin only.
     if (this.#authorization !== undefined && own) headers.authorization = this.#authorization;
     return headers;

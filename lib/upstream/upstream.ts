@@ -1,7 +1,7 @@
 // One upstream: its address, its way there, its credentials and its connections. Turns what it answers into three
 // outcomes: here it is, it is not there, or the upstream failed; and notes in its health what that tells.
 import type { Deadlines, UpstreamConfig } from '../config/config.ts';
-import { CacheError } from '../errors.ts';
+import { CacheError, isCacheError } from '../errors.ts';
 import type { Emit } from '../events.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
 import { checkSigned, type Keys, readKeys, verifyText } from '../nix/signature.ts';
@@ -13,6 +13,7 @@ import { httpUrl } from '../wire/urls.ts';
 import { type Answer, extentOf, type Part, validatorOf } from './answer.ts';
 import { Body, discard, type Watch } from './body.ts';
 import type { Breakers } from './breaker.ts';
+import { Coding, UnknownCoding } from './coding.ts';
 import type { Connections } from './connections.ts';
 import { banIn, isWebPage } from './forbidden.ts';
 import { Health } from './health.ts';
@@ -62,6 +63,8 @@ export interface Manner extends Need {
   readonly via?: Via | undefined;
   /** Whether it may come packed in what this Node can't undo. */
   readonly packed?: boolean | undefined;
+  /** Whether transport codings are offered, where this upstream is trusted with them. */
+  readonly codings?: boolean | undefined;
 }
 
 export class Upstream {
@@ -73,6 +76,8 @@ export class Upstream {
   readonly pace = new Pace();
   /** Whether it gives parts of its files. */
   readonly parts: Parts;
+  /** What comes of transport codings here. */
+  readonly coding: Coding;
   /** What it calls itself, if it is another instance of this service and has answered already. */
   instance: string | undefined;
   /** Whether something is never missing while this one can't be asked. */
@@ -99,6 +104,7 @@ export class Upstream {
     this.#deadlines = deadlines;
     this.#emit = emit;
     this.parts = new Parts(breakers.clock.now);
+    this.coding = new Coding(breakers.clock.now);
     const { proxy } = config;
     const through = proxy === undefined ? '' : ` through proxy ${proxy.label}`;
     this.health = new Health(
@@ -172,6 +178,7 @@ export class Upstream {
     signal: AbortSignal,
     {
       ahead,
+      codings = false,
       part,
       foreign = false,
       insist = false,
@@ -182,11 +189,24 @@ export class Upstream {
   ): Promise<Answer | undefined> {
     // That upstream asks us because it lacks the object.
     if (this.instance !== undefined && via.includes(this.instance)) return Promise.resolve(undefined);
-    const ask = (asked: Part | undefined) => {
+    const askOnce = (asked: Part | undefined, offered: boolean) => {
       // The whole is asked for next; its answer tells whether the upstream fails.
       const excuses = (error: unknown) => this.parts.asksAgain(asked, error);
-      const way = { large, signal, part: asked, insist, patient, via, ahead, excuses, looking: false };
-      return this.#get(url, way, { foreign, packed });
+      const how = { codings: offered, insist, patient, ahead, excuses, looking: false };
+      return this.#get(url, { large, signal, part: asked, via, ...how }, { foreign, packed });
+    };
+    const ask = async (asked: Part | undefined) => {
+      const offered = codings && this.coding.isOffered && (asked === undefined || asked.whole === true);
+      if (!offered) return askOnce(asked, false);
+      try {
+        return await askOnce(asked, true);
+      } catch (error) {
+        // Whoever refuses such an offer, or codes as nobody asked, may have it plain.
+        if (!(error instanceof UnknownCoding || isCacheError(error, 'refused'))) throw error;
+        const answer = await askOnce(asked, false);
+        this.coding.distrust();
+        return answer;
+      }
     };
     return part === undefined ? ask(undefined) : this.parts.ask(part, ask);
   }
@@ -211,7 +231,8 @@ export class Upstream {
         failure = error;
         party.failed(error);
       },
-      ended: (bytes) => this.#emit({ kind: 'upstream-body', upstream: this.url, bytes, error: failure }),
+      ended: (bytes, received) =>
+        this.#emit({ kind: 'upstream-body', upstream: this.url, bytes, received, error: failure }),
     };
     const name = `${url.href}${through}`;
     const refuse = (problem: string, code: 'upstream' | 'refused' | 'not-found' = 'refused') => {
@@ -248,7 +269,7 @@ export class Upstream {
     if (typeof extent === 'string') throw refuse(extent);
     const { stallMs } = this.#deadlines;
     const body = new Body(response, name, { stallMs, watch, packed, signal: way.signal });
-    return { body, ...extent, validator: validatorOf(response), coding: body.packedIn };
+    return { body, ...extent, validator: validatorOf(response), coding: body.packedIn, undone: body.undone };
   }
 
   /** Rejects unless it is alive. */

@@ -2,14 +2,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Meter } from '../../lib/download/meter.ts';
 import { SourceState } from '../../lib/download/sources.ts';
+import type { Incoming } from '../../lib/upstream/body.ts';
 import { stopClock } from '../fixtures/clock.ts';
 import { fakeSource } from '../fixtures/fake-source.ts';
 
-function start() {
+function start(undone?: string) {
   const source = fakeSource('source', Buffer.alloc(0));
   const told: number[] = [];
-  const meter = new Meter(new SourceState(source), (pace) => told.push(pace));
-  return { meter, told, pace: source.upstream.pace };
+  const answer = { body: { received: 0 } as Incoming & { received: number }, undone };
+  const meter = new Meter(new SourceState(source), answer, (pace) => told.push(pace));
+  const { coding, pace } = source.upstream;
+  return { meter, told, pace, coding, answer };
 }
 
 test('the pace of an answer is that of all it has sent, told with every piece', (t) => {
@@ -87,4 +90,26 @@ test('each time, and at the end, with what has come since the last, and once', (
     [50, 300],
     [4, 40],
   ]);
+});
+
+test('what a coded answer is decoded to is no pace of parts, and is told once there is enough to tell', (t) => {
+  const clock = stopClock(t);
+  const { answer, coding, meter, pace } = start('gzip');
+  const noted: object[] = [];
+  coding.note = (one) => noted.push(one);
+  for (const [ms, bytes, received] of [
+    [250, 100_000, 10_000],
+    [250, 500_000, 70_000],
+    [100, 50_000, 75_000],
+  ] as const) {
+    clock.move(ms);
+    answer.body.received = received;
+    meter.note(bytes);
+  }
+  meter.end();
+  assert.deepEqual(noted, [
+    { bytes: 600_000, received: 70_000, ms: 500 },
+    { bytes: 50_000, received: 5000, ms: 100 },
+  ]);
+  assert.equal(pace.bytesPerMs, undefined);
 });

@@ -358,7 +358,7 @@ test('events tell what was asked of an upstream, and what came', async (t) => {
   const about = { upstream: site.url, error: undefined };
   assert.deepEqual(world.events, [
     { kind: 'upstream-request', ...about, status: 200, ms: 0 },
-    { kind: 'upstream-body', ...about, bytes: 2 },
+    { kind: 'upstream-body', ...about, bytes: 2, received: 2 },
     { kind: 'upstream-request', ...about, status: 500, ms: 0 },
   ]);
 });
