@@ -68,7 +68,10 @@ export async function createEngine(
   const narInfos = new NarInfos(options);
   const fetcher = new Fetcher({ ...config, ...options, narInfos });
   const cache = new Cache({ storage, narInfos, fetcher, now });
-  const readAhead = new ReadAhead({ ...options, narInfos, readAhead: readsAhead ? config.readAhead : 'off' });
+  const readAhead = new ReadAhead({
+    ...{ ...options, storage, narInfos, fetcher, gc: config.gc },
+    readAhead: readsAhead ? config.readAhead : 'off',
+  });
   const { misses } = upstreams;
   const uploads = new Uploads({
     storage,

@@ -3,8 +3,7 @@
 // that what is near to what was asked comes first; and within bounds, whatever upstreams say of their paths.
 import type { Emit } from '../events.ts';
 import type { NarInfos } from '../narinfos/narinfos.ts';
-import type { KnownNarInfo } from '../narinfos/served-narinfos.ts';
-import { hashPartOf, type StoreHash } from '../nix/store-path.ts';
+import type { StoreHash } from '../nix/store-path.ts';
 import { Ahead } from '../sync/ahead.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { Unasked } from './unasked.ts';
@@ -40,12 +39,11 @@ export class NarInfosAhead {
     this.#unasked = new Unasked({ ...options, what: 'narinfo', most: MOST, mostBytes: MOST_BYTES });
   }
 
-  /** An upstream has answered with it: those that it names come next. */
-  follow({ info }: KnownNarInfo): void {
-    for (const reference of info.references) {
+  /** An upstream has answered with `own`: those that it names come next. */
+  follow(own: StoreHash, references: readonly StoreHash[]): void {
+    for (const hash of references) {
       if (this.#unasked.isFull(this.#waiting.size + this.#asking.size)) break;
-      const hash = hashPartOf(reference);
-      const isKnown = hash === info.hashPart || this.#asking.has(hash) || this.#unasked.has(hash);
+      const isKnown = hash === own || this.#asking.has(hash) || this.#unasked.has(hash);
       if (!isKnown) this.#waiting.add(hash);
     }
     this.#goOn();

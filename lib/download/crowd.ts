@@ -6,7 +6,7 @@ import type { Slots } from '../sync/slots.ts';
 import { within } from '../sync/within.ts';
 import { Audience } from './audience.ts';
 import type { Download } from './download.ts';
-import { Yielding } from './yielding.ts';
+import { type Stoppable, Yielding } from './yielding.ts';
 
 interface CrowdOptions {
   /** How long a question is left alone though nobody waits for its answer any more. */
@@ -63,14 +63,15 @@ export class Crowd<T> {
 
   /**
    * What is under way under `key`, or what `begin` begins, whose signal is aborted when nobody waits for it any more. `gone`:
-   * aborted when whoever asks has left.
+   * aborted when whoever asks has left; `graceMs`: how long what is begun is left alone though they all have, if not as long as usual.
    */
   async join(
     key: string,
     gone: AbortSignal | undefined,
     begin: (wanted: AbortSignal) => Promise<Flight<T>>,
+    graceMs = this.#options.graceMs,
   ): Promise<{ value: T; joined: boolean }> {
-    const { graceMs, signal } = this.#options;
+    const { signal } = this.#options;
     const before = this.#audiences.get(key);
     // New clients do not join a flight that is being given up: they wait for its end and begin anew.
     const audience = before === undefined || before.signal.aborted ? new Audience(graceMs, signal) : before;
@@ -94,6 +95,11 @@ export class Crowd<T> {
   /** Somebody waits for a download to begin; until what it answers is called. */
   starting(): () => void {
     return this.#yielding.starting();
+  }
+
+  /** One that nobody has asked for waits for its first answer, and may have to give way. */
+  addAhead(starting: Stoppable): void {
+    this.#yielding.add(starting);
   }
 
   /** One has begun; `release` is called at its end. */

@@ -36,6 +36,9 @@ export interface DownloadOptions {
   readonly signal: AbortSignal;
 }
 
+/** What is left of a body that is rather had than given up. */
+const SMALL_BYTES = 1 << 20;
+
 export class Download {
   /** Bytes of the body; undefined if nobody told beforehand. */
   readonly size: number | undefined;
@@ -119,14 +122,18 @@ export class Download {
    * Ends it if nobody reads it; what has come is kept as a beginning, and whoever asks for it goes on from there. False if
    * somebody does read it, or is about to.
    */
-  stop(): boolean {
+  stop(why = 'nobody reads it, and others wait for its connections'): boolean {
     if (!this.#growing.isAbandoned) return false;
     this.#isStopped = true;
     const { path } = this.#options;
-    this.#over.abort(
-      new CacheError('aborted', `${path}: nobody reads it, and others wait for its connections`),
-    );
+    this.#over.abort(new CacheError('aborted', `${path}: ${why}`));
     return true;
+  }
+
+  /** The same where the one who was expected to ask for it has gone quiet, unless it is as good as here. */
+  quit(): void {
+    const left = (this.size ?? 0) - this.#growing.front;
+    if (left > SMALL_BYTES) this.stop('nobody has asked for it');
   }
 
   /** Once all of it is here, the upstream that most of it came from. */

@@ -2,13 +2,14 @@
 // meanwhile join that.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config, Deadlines } from '../config/config.ts';
-import { describe, isCacheError } from '../errors.ts';
+import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Emit } from '../events.ts';
 import type { NarInfos } from '../narinfos/narinfos.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Scratch } from '../store/scratch.ts';
 import type { Store } from '../store/store.ts';
+import { type Ahead, isAhead } from '../sync/ahead.ts';
 import type { Flight } from '../sync/flights.ts';
 import { Until } from '../sync/until.ts';
 import type { Nobody, Upstreams } from '../upstream/upstreams.ts';
@@ -16,6 +17,7 @@ import { NOBODY, type Via, viaKey } from '../upstream/via.ts';
 import { Crowd } from './crowd.ts';
 import { Destinations, pathsFor } from './destination.ts';
 import { Download } from './download.ts';
+import { askedAhead, givingWay } from './giving-way.ts';
 import { NarSources } from './nar-sources.ts';
 import { Reputation } from './reputation.ts';
 import type { Wanted } from './sources.ts';
@@ -23,6 +25,7 @@ import { Starter } from './starter.ts';
 import { Turns } from './turns.ts';
 
 type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
+type NarFile = Extract<ObjectName, { kind: 'nar' }>;
 type Fetched = Download | 'stored' | undefined;
 
 /** A NAR turned out to be stored under another name than it was asked for by. */
@@ -58,6 +61,8 @@ export class Fetcher {
   readonly #destinations: Destinations;
   readonly #turns: Turns;
   readonly #crowd: Crowd<Fetched | Elsewhere>;
+  /** By path, those that nobody had asked for when they began, until they have ended. */
+  readonly #aheads = new Map<string, Ahead>();
   /** Paths of NARs that somebody was found to have. */
   readonly #there: Until;
 
@@ -94,9 +99,12 @@ export class Fetcher {
     for (;;) {
       // A download for a request through other caches may wait for this very answer, so only those that came the same way are joined;
       // a download that waits for no cache of our kind is joined by all.
-      const key = viaKey(pathOf(name), via);
-      const running = this.#crowd.has(key) ? undefined : this.#crowd.fromOutside(pathOf(name));
-      if (running !== undefined) return this.#joined(pathOf(name), running);
+      const path = pathOf(name);
+      const key = viaKey(path, via);
+      const running = this.#crowd.has(key) ? undefined : this.#crowd.fromOutside(path);
+      const ahead = key === path || running !== undefined ? this.#aheads.get(path) : undefined;
+      ahead?.wanted();
+      if (running !== undefined) return this.#joined(path, running);
       // The download may have been begun with less knowledge: only a NAR's store hash leads to its narinfo.
       const mayKnowMore = name.kind === 'nar' && name.hash !== undefined && this.#crowd.has(key);
       try {
@@ -104,12 +112,38 @@ export class Fetcher {
         const { joined, value } = await this.#crowd.join(key, gone, begin);
         if (name.kind === 'nar' && isElsewhere(value)) name = { ...name, name: value.name };
         else if (!isElsewhere(value) && (value !== undefined || !mayKnowMore))
-          return joined ? this.#joined(pathOf(name), value) : { value, joined };
+          return joined ? this.#joined(path, value) : { value, joined };
       } catch (error) {
         // All other clients had left just when this one came.
         const wasLeft = isCacheError(error, 'aborted') && gone !== undefined && !gone.aborted;
-        if (!(mayKnowMore || wasLeft) || this.#options.signal.aborted) throw error;
+        // What nobody waited for was given up before its time.
+        const wasAhead = ahead !== undefined && this.#aheads.delete(path);
+        if (!(mayKnowMore || wasLeft || wasAhead) || this.#options.signal.aborted) throw error;
       }
+    }
+  }
+
+  /**
+   * Fetches a NAR before anybody asks for it, unless it is here or on its way. Resolves when that has ended, with the bytes that have
+   * come of it; undefined if none have. `quit`: aborted when nobody will ask any more. Never rejects.
+   */
+  async fetchAhead(name: NarFile, ahead: Ahead, quit: AbortSignal): Promise<number | undefined> {
+    const path = pathOf(name);
+    if (this.#crowd.has(path) || this.#crowd.isRunning(path)) return undefined;
+    this.#aheads.set(path, ahead);
+    try {
+      const begin = (wanted: AbortSignal) => this.#begin(name, NOBODY, wanted, ahead);
+      const { joined, value } = await this.#crowd.join(path, quit, begin, 0);
+      if (joined || !(value instanceof Download)) return undefined;
+      // Nobody reads it: from now on it gives way to whoever is waited for.
+      value.hold()?.close();
+      quit.addEventListener('abort', () => value.quit(), { once: true });
+      await value.ended;
+      return value.failure === undefined ? value.size : undefined;
+    } catch {
+      return undefined;
+    } finally {
+      if (this.#aheads.get(path) === ahead) this.#aheads.delete(path);
     }
   }
 
@@ -118,17 +152,24 @@ export class Fetcher {
     return { value, joined: true };
   }
 
-  async #begin(name: FileName, via: Via, wanted: AbortSignal): Promise<Flight<Fetched | Elsewhere>> {
+  async #begin(
+    name: FileName,
+    via: Via,
+    wanted: AbortSignal,
+    ahead?: Ahead,
+  ): Promise<Flight<Fetched | Elsewhere>> {
     const ended = Promise.resolve();
     // Wait until the download before has kept what it got.
     await this.#crowd.over(pathOf(name));
     // A download that ended since the caller looked has stored it.
     if (await this.#isStored(name)) return { value: 'stored', ended };
     for (let again = false; ; again = true) {
-      const download = await this.#admitted(name, via, wanted);
+      const download = await this.#admitted(name, via, wanted, ahead);
       if (isElsewhere(download)) return { value: download, ended };
       if (download instanceof Download)
         return { value: await this.#shown(download, wanted), ended: download.ended };
+      // Whoever asks for it finds out what that means.
+      if (isAhead(ahead)) throw new CacheError('aborted', `${pathOf(name)}: nobody has asked for it`);
       if (download.kind === 'missing' && name.kind === 'nar' && name.hash !== undefined) {
         if (!again && (await this.#mayReturn(name.hash, name.name))) continue;
         await this.#lose(name.hash, name.name);
@@ -153,16 +194,31 @@ export class Fetcher {
     return download.isPassing || wanted.aborted ? download : 'stored';
   }
 
-  async #admitted(name: FileName, via: Via, isWanted: AbortSignal): Promise<Download | Nobody | Elsewhere> {
-    const started = this.#crowd.starting();
+  async #admitted(
+    name: FileName,
+    via: Via,
+    isWanted: AbortSignal,
+    ahead: Ahead | undefined,
+  ): Promise<Download | Nobody | Elsewhere> {
+    let started = () => {};
+    const starting = () => {
+      started = this.#crowd.starting();
+    };
+    const forget = isAhead(ahead) ? ahead.whenWanted(starting) : starting();
     try {
-      return await this.#admit(name, via, isWanted);
+      return await this.#admit(name, via, isWanted, ahead);
     } finally {
+      forget?.();
       started();
     }
   }
 
-  async #admit(name: FileName, via: Via, isWanted: AbortSignal): Promise<Download | Nobody | Elsewhere> {
+  async #admit(
+    name: FileName,
+    via: Via,
+    isWanted: AbortSignal,
+    ahead: Ahead | undefined,
+  ): Promise<Download | Nobody | Elsewhere> {
     const path = pathOf(name);
     let wanted: Wanted;
     if (name.kind === 'nar') {
@@ -170,12 +226,19 @@ export class Fetcher {
       if (found.name !== name.name) return { name: found.name };
       wanted = found;
     } else wanted = await this.#narSources.forFile(name, via);
-    const release = await this.#turns.take(wanted.expected, this.#options.signal);
+    const signal = isAhead(ahead) ? isWanted : this.#options.signal;
+    const release = await this.#turns.take(wanted.expected, signal, ahead);
     const place = this.#crowd.place(viaKey(path, via), path);
-    const download = await this.#starter.start(name, wanted, { via, isWanted, place }).catch((error) => {
-      release();
-      throw error;
-    });
+    const started = ahead === undefined ? undefined : givingWay(this.#crowd, path, ahead, isWanted);
+    const occasion = { via, isWanted: started?.signal ?? isWanted, place, ahead };
+    const asked = ahead === undefined ? wanted : askedAhead(wanted, ahead);
+    const download = await this.#starter
+      .start(name, asked, occasion)
+      .finally(() => started?.end())
+      .catch((error) => {
+        release();
+        throw error;
+      });
     if (download instanceof Download) this.#crowd.add(path, download, release);
     else release();
     return download;

@@ -2,6 +2,7 @@
 // be told.
 import { CacheError, isCacheError, lacksDescriptors } from '../errors.ts';
 import type { Emit } from '../events.ts';
+import type { Ahead } from '../sync/ahead.ts';
 import type { Answer, Part } from '../upstream/answer.ts';
 import { Postponement } from '../upstream/standing.ts';
 import type { First, Upstreams } from '../upstream/upstreams.ts';
@@ -21,6 +22,8 @@ export interface Asked {
   readonly part: Part | undefined;
   /** Whom the request has come through: those say only that they do not have it yet, which is nothing to remember. */
   readonly via: Via;
+  /** Of what nobody has asked for yet. */
+  readonly ahead?: Ahead | undefined;
 }
 
 /** A source, and its answer. */
@@ -76,7 +79,7 @@ async function askOtherwise(
 
 /** `unfit` gets those that have another file than was expected. */
 async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<FirstAnswer> {
-  const { expected, isNar, part, path, sources, via } = asked;
+  const { ahead, expected, isNar, part, path, sources, via } = asked;
   const askedAll = via.length === 0;
   const { emit, signal, upstreams } = context;
   /** Of those that have another file than the narinfo describes. */
@@ -124,6 +127,7 @@ async function ask(asked: Asked, context: Context, unfit: Set<Source>): Promise<
     path: askedAll ? path : undefined,
     discard: ({ answer }: Here) => answer.body.destroy(),
     signal,
+    ahead,
   };
   const first = await upstreams.first(candidates, lookedFor);
   if (first.kind === 'found') return first;

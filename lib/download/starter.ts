@@ -4,6 +4,7 @@ import type { Deadlines } from '../config/config.ts';
 import type { Emit } from '../events.ts';
 import { type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { Scratch } from '../store/scratch.ts';
+import type { Ahead } from '../sync/ahead.ts';
 import type { Nobody, Upstreams } from '../upstream/upstreams.ts';
 import type { Via } from '../upstream/via.ts';
 import { type BeginningStore, Beginnings, type TakenBeginning } from './beginnings.ts';
@@ -35,6 +36,8 @@ interface Occasion {
   /** Aborted when nobody waits for the first answer any more. */
   readonly isWanted: AbortSignal;
   readonly place: Place;
+  /** Set where nobody has asked for it yet. */
+  readonly ahead?: Ahead | undefined;
 }
 
 /** How it begins. */
@@ -63,7 +66,7 @@ export class Starter {
   async start(
     name: ObjectName,
     told: Wanted,
-    { isWanted, place, via }: Occasion,
+    { ahead, isWanted, place, via }: Occasion,
   ): Promise<Download | Nobody> {
     const { connections, reputation } = this.#options;
     const path = pathOf(name);
@@ -80,7 +83,7 @@ export class Starter {
     const opening = mayBeInParts ? { connections } : {};
     const part = mayBeInParts || start > 0 ? { start, end, ...opening } : undefined;
     const missPath = isNar || isUncertain(name) ? undefined : path;
-    const asked: Asked = { sources, isNar, path: missPath, expected, part, via };
+    const asked: Asked = { sources, isNar, path: missPath, expected, part, via, ahead };
     const putBack = () => this.#beginnings.putBack(path, expected, beginning);
     const unfit = () => this.#options.destinations.unfit(name);
     const first = await this.#ask(asked, isWanted, unfit).catch(async (error) => {

@@ -1,5 +1,6 @@
 // How many downloads are under way at once, and how many bytes they may put into temporary files together: more wait in the order
 // in which they came.
+import type { Ahead } from '../sync/ahead.ts';
 import { Slots } from '../sync/slots.ts';
 import type { Expected } from './verify.ts';
 
@@ -19,10 +20,11 @@ export class Turns {
   }
 
   /** Waits for a turn, and for room; what is answered gives both back. */
-  async take({ fileSize, nar }: Expected, signal: AbortSignal): Promise<() => void> {
-    const release = await this.#slots.acquire(signal);
+  async take({ fileSize, nar }: Expected, signal: AbortSignal, ahead?: Ahead): Promise<() => void> {
+    const release = await this.#slots.acquire(signal, 1, ahead);
     // Room is taken before the upstream is asked: waiting afterwards would make it give up.
-    const releaseRoom = await this.#room.acquire(signal, fileSize ?? nar?.narSize ?? 0).catch((error) => {
+    const bytes = fileSize ?? nar?.narSize ?? 0;
+    const releaseRoom = await this.#room.acquire(signal, bytes, ahead).catch((error) => {
       release();
       throw error;
     });

@@ -6,7 +6,7 @@ import { within } from '../sync/within.ts';
 import type { Download } from './download.ts';
 
 type Crowd = Pick<Slots, 'isCrowded' | 'whenCrowded'>;
-type Stoppable = Pick<Download, 'isAbandoned' | 'stop' | 'ended'>;
+export type Stoppable = Pick<Download, 'isAbandoned' | 'stop' | 'ended'>;
 
 /** How long a stopped one may take to give back what it has, before the next is stopped too. */
 const ENDING_MS = 1000;

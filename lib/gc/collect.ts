@@ -4,6 +4,7 @@ import type { GcConfig } from '../config/config.ts';
 import type { Collected, Emit } from '../events.ts';
 import { pathOf } from '../nix/object-name.ts';
 import { isBasename, isStoreHash, type StoreHash } from '../nix/store-path.ts';
+import { minFree } from '../store/min-free.ts';
 import { idOf } from '../store/object-id.ts';
 import type { Limits, Stretch, Unit } from '../store/plan.ts';
 import type { Scratch } from '../store/scratch.ts';
@@ -83,13 +84,9 @@ function sum(units: readonly Unit[]): Totals {
  * Bytes that are to be freed so that the disk has as much free as the configuration wants.
  * @throws CacheError `storage`
  */
-export async function missingFree(
-  scratch: Pick<Scratch, 'room'>,
-  { minFreeBytes }: GcConfig,
-): Promise<number> {
+export async function missingFree(scratch: Pick<Scratch, 'room'>, gc: GcConfig): Promise<number> {
   const { free, total } = await scratch.room();
-  const wanted = minFreeBytes ?? Math.min(0.05 * total, 10 * 2 ** 30);
-  return Math.max(0, wanted - free);
+  return Math.max(0, minFree(gc, total) - free);
 }
 
 /** The narinfos of all that pins keep. */

@@ -56,6 +56,14 @@ export class Access {
     return this.#hopBehind(peer, req) ?? peer;
   }
 
+  /** Who it is, for what is to be told apart from what others ask: its token's name and its address; undefined if that may be of several. */
+  clientOf(req: IncomingMessage): string | undefined {
+    if (this.#isHidden(req)) return undefined;
+    const secret = secretIn(req.headers.authorization);
+    const token = secret === undefined ? undefined : this.#tokenOf(secret)?.name;
+    return `${token ?? ''} ${this.addressOf(req)}`;
+  }
+
   /**
    * Whether the client has the right; undefined if it has it at once, as whoever reads an open cache.
    * @throws CacheError `unauthorized` or `forbidden`; also by rejecting

@@ -94,9 +94,9 @@ export function createHandler(options: HandlerOptions): Handler {
     const via = viaOf(req.headers.via);
     // The request has been here before: an upstream has us as its upstream, and waits for this answer.
     const round = isRound(via, self);
-    if (!pushed && !round) readAhead.asked(name);
     const gone = new AbortController();
     res.once('close', () => gone.abort());
+    if (!pushed && !round) expect(req, name, gone.signal);
     const find = async () => {
       if (pushed) return cache.pushed(name);
       if (!localOnly && !round) return cache.find(name, via, gone.signal);
@@ -118,6 +118,13 @@ export function createHandler(options: HandlerOptions): Handler {
       if (res.headersSent || !isCacheError(error, 'damaged')) throw error;
       return send();
     });
+  }
+
+  /** Has what the client is likely to ask for next be fetched, unless it speaks for others or wants a head only. */
+  function expect(req: IncomingMessage, name: ObjectName, left: AbortSignal): void {
+    if (name.kind !== 'narinfo' && name.kind !== 'nar') return;
+    if (req.method === 'GET') readAhead.asked(name, access.clientOf(req), left);
+    else if (name.kind === 'narinfo') readAhead.asked(name, undefined, left);
   }
 
   async function put(

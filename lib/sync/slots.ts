@@ -7,7 +7,7 @@ interface Waiting {
   readonly granted: () => void;
 }
 
-/** What those that are fetched ahead leave for whoever comes next. */
+/** What those that are fetched ahead leave for whoever comes next; of one slot, all. */
 const RESERVE = 1 / 4;
 
 export class Slots {
@@ -24,7 +24,7 @@ export class Slots {
   /** Whoever has one of them has also one of `outer`, which others share. */
   constructor(limit: number, outer?: Slots) {
     this.#limit = limit;
-    this.#reserve = Math.floor(limit * RESERVE);
+    this.#reserve = Math.ceil(limit * RESERVE);
     this.#free = limit;
     this.#outer = outer;
   }
@@ -82,10 +82,16 @@ export class Slots {
   /** Whether so many may be taken though nobody waits for what they are for, here and of all that are shared. */
   #isIdle(weight: number): boolean {
     const taken = Math.min(weight, this.#limit);
-    const isLeft = this.#free - taken >= this.#reserve || this.#free === this.#limit;
-    if (this.#waiting.length > 0 || !isLeft) return false;
+    if (this.#waiting.length > 0 || this.#free - taken < this.#reserve) return false;
     const outer = this.#outer;
     return outer === undefined || outer.#isIdle(weight);
+  }
+
+  /** Whether so many could ever be {@link #isIdle}. */
+  #mayBeIdle(weight: number): boolean {
+    const outer = this.#outer;
+    const isLess = Math.min(weight, this.#limit) <= this.#limit - this.#reserve;
+    return isLess && (outer === undefined || outer.#mayBeIdle(weight));
   }
 
   /** Takes them here and of all that are shared, at once: who is ahead holds nothing while it waits. */
@@ -164,7 +170,8 @@ export class Slots {
       };
       const waiting = { weight, granted };
       const leave = () => {
-        this.#ahead.splice(this.#ahead.indexOf(waiting), 1);
+        const at = this.#ahead.indexOf(waiting);
+        if (at >= 0) this.#ahead.splice(at, 1);
         end();
       };
       const aborted = () => {
@@ -177,7 +184,8 @@ export class Slots {
         resolve(undefined);
         this.#grantIdle();
       });
-      this.#ahead.push(waiting);
+      // What never fits would hold up all behind it: it waits to be wanted.
+      if (this.#mayBeIdle(weight)) this.#ahead.push(waiting);
       if (outer !== undefined) outer.#inner.add(this);
       signal.addEventListener('abort', aborted, { once: true });
     });

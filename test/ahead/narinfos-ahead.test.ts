@@ -6,7 +6,7 @@ import { CacheError } from '../../lib/errors.ts';
 import type { CacheEvent } from '../../lib/events.ts';
 import type { NarInfos } from '../../lib/narinfos/narinfos.ts';
 import type { KnownNarInfo } from '../../lib/narinfos/served-narinfos.ts';
-import type { StoreHash } from '../../lib/nix/store-path.ts';
+import { hashPartOf, type StoreHash } from '../../lib/nix/store-path.ts';
 import type { Upstream } from '../../lib/upstream/upstream.ts';
 
 const hashOf = (n: number) => `${n}`.padStart(32, '0') as StoreHash;
@@ -45,7 +45,7 @@ function readAhead(find: (n: number) => KnownNarInfo | undefined, kept = Promise
       await undefined;
       const known = find(n);
       if (known === undefined) return undefined;
-      ahead.follow(known);
+      follow(known);
       return { known, kept };
     },
   };
@@ -53,6 +53,7 @@ function readAhead(find: (n: number) => KnownNarInfo | undefined, kept = Promise
   const ahead: NarInfosAhead = new NarInfosAhead({
     ...{ narInfos, upstreams: { all: [upstream] }, emit, signal: stop.signal, now: () => clock.ms },
   });
+  const follow = ({ info }: KnownNarInfo) => ahead.follow(info.hashPart, info.references.map(hashPartOf));
   const settled = async () => {
     for (let before = -1; before !== asked.length; await immediate()) before = asked.length;
   };
@@ -62,43 +63,43 @@ function readAhead(find: (n: number) => KnownNarInfo | undefined, kept = Promise
     const fetched = events.filter(({ kind }) => kind === 'ahead-fetched').length;
     return { fetched, used: settledAs(true), unused: settledAs(false) };
   };
-  return { ahead, asked, clock, counts, settled, state, stop };
+  return { ahead, follow, asked, clock, counts, settled, state, stop };
 }
 
 test('an upstream that has always more to name ends at the bound, and goes on only where a client does', async () => {
   let next = 1;
   const endless = () => narInfo(next, [++next, ++next]);
-  const { ahead, asked, clock, counts, settled } = readAhead(endless);
+  const { ahead, follow, asked, clock, counts, settled } = readAhead(endless);
   // A few are on their way when the bound is looked at.
   for (let n = 0; n < 100; n++) {
-    ahead.follow(narInfo(0, [1_000_000 + n]));
+    follow(narInfo(0, [1_000_000 + n]));
     await settled();
   }
   assert.equal(asked.length, 20_000);
   ahead.asked(hashOf(asked[3] as number));
-  ahead.follow(narInfo(0, [2_000_000]));
+  follow(narInfo(0, [2_000_000]));
   await settled();
   assert.equal(counts().fetched, 20_001, 'one was used, one more is fetched');
   assert.equal(counts().used, 1);
   clock.ms += 11 * 60_000;
   assert.equal(counts().unused, 0, 'nobody looks');
-  ahead.follow(narInfo(0, [3_000_000]));
+  follow(narInfo(0, [3_000_000]));
   assert.equal(counts().unused, 20_000, 'nobody has come for them');
 });
 
 test('so it does when they are large', async () => {
   let next = 1;
-  const { ahead, asked, settled } = readAhead(() => narInfo(next, [++next], 1 << 20));
-  ahead.follow(narInfo(0, [1]));
+  const { follow, asked, settled } = readAhead(() => narInfo(next, [++next], 1 << 20));
+  follow(narInfo(0, [1]));
   await settled();
   assert.ok(asked.length >= 64 && asked.length < 80, `${asked.length}`);
 });
 
 test('one that names five thousand has them all looked up, each once, in the order of their names', async () => {
   const all = Array.from({ length: 5000 }, (_, n) => n + 1);
-  const { ahead, asked, settled } = readAhead((n) => narInfo(n, [0, n]));
-  ahead.follow(narInfo(0, all));
-  ahead.follow(narInfo(0, all));
+  const { follow, asked, settled } = readAhead((n) => narInfo(n, [0, n]));
+  follow(narInfo(0, all));
+  follow(narInfo(0, all));
   await settled();
   assert.deepEqual(asked.slice(0, 5000), all);
   assert.equal(asked.length, 5001, 'and the one that they all name');
@@ -106,32 +107,32 @@ test('one that names five thousand has them all looked up, each once, in the ord
 
 test('while the disk takes none, few wait for it', async () => {
   const all = Array.from({ length: 5000 }, (_, n) => n + 1);
-  const { ahead, asked, settled } = readAhead((n) => narInfo(n, []), new Promise(() => {}));
-  ahead.follow(narInfo(0, all));
+  const { follow, asked, settled } = readAhead((n) => narInfo(n, []), new Promise(() => {}));
+  follow(narInfo(0, all));
   await settled();
   assert.ok(asked.length >= 1000 && asked.length < 1300, `${asked.length}`);
 });
 
 test('nothing is asked of the dead, of those who want to be left alone, or in a service that stops', async () => {
-  const { ahead, asked, settled, state, stop } = readAhead((n) => {
+  const { follow, asked, settled, state, stop } = readAhead((n) => {
     if (n === 3) throw new CacheError('timeout', 'late');
     return narInfo(n, []);
   });
   state.good = false;
-  ahead.follow(narInfo(0, [1, 2]));
+  follow(narInfo(0, [1, 2]));
   await settled();
   assert.deepEqual(asked, []);
   state.good = true;
   state.isStrict = true;
-  ahead.follow(narInfo(0, [1, 2]));
+  follow(narInfo(0, [1, 2]));
   await settled();
   assert.deepEqual(asked, []);
   state.isStrict = false;
-  ahead.follow(narInfo(0, [3, 4]));
+  follow(narInfo(0, [3, 4]));
   await settled();
   assert.deepEqual(asked, [3, 4], 'what waited then is forgotten; one that fails stops nobody');
   stop.abort();
-  ahead.follow(narInfo(0, [5]));
+  follow(narInfo(0, [5]));
   await settled();
   assert.deepEqual(asked, [3, 4]);
 });

@@ -1,0 +1,157 @@
+// What one client asked the narinfos of, one soon after the other: the NARs it is likely to load, once it has loaded the first. They are
+// had a little ahead of it: as many as it takes to never have it wait, and no more, as it may be ended at any moment.
+import type { NarName } from '../nix/object-name.ts';
+import type { StoreHash } from '../nix/store-path.ts';
+import { type Member, ordersOf } from './orders.ts';
+
+/** A NAR that may be loaded next. */
+export interface Expected extends Member {
+  readonly narName: NarName;
+  /** Of the file, as its narinfo says. */
+  readonly bytes: number;
+}
+
+/** NARs and bytes that are ahead of a client at first, and at most. */
+const FIRST = 64;
+const MOST = 2048;
+const FIRST_BYTES = 32 << 20;
+const MOST_BYTES = 256 << 20;
+/** How many more they become when a client waits for one that is on its way. */
+const LATE = 4;
+/** How many times as many when it asks for one that was not expected so soon. */
+const MISSED = 1.25;
+/** Beyond this a guess is no worse. */
+const FAR = 256;
+/** What the last guess counts for, of all. */
+const WEIGHT = 1 / 16;
+
+export class Batch {
+  readonly #asked = new Map<StoreHash, number>();
+  #begun: Promise<Plan> | undefined;
+  #plan: Plan | undefined;
+
+  get size(): number {
+    return this.#asked.size;
+  }
+
+  /** Whether its NARs are being loaded: whatever is asked for from now on is of another occasion. */
+  get isBegun(): boolean {
+    return this.#begun !== undefined;
+  }
+
+  /** Undefined while it is not known yet. */
+  get plan(): Plan | undefined {
+    return this.#plan;
+  }
+
+  /** The client has asked for the narinfo. */
+  add(hash: StoreHash, now: number): void {
+    this.#asked.set(hash, now);
+  }
+
+  has(hash: StoreHash): boolean {
+    return this.#asked.has(hash);
+  }
+
+  /**
+   * The client asks for the first of its NARs: those are to come whose narinfos it asked for after `then`. Undefined if it did not
+   * ask for that one since.
+   */
+  begin(
+    hash: StoreHash,
+    then: number,
+    expected: (hash: StoreHash) => Promise<Expected | undefined>,
+  ): Promise<Plan> | undefined {
+    if (this.#begun === undefined && (this.#asked.get(hash) ?? Number.NEGATIVE_INFINITY) < then)
+      return undefined;
+    this.#begun ??= this.#begin(then, expected);
+    return this.#begun;
+  }
+
+  async #begin(then: number, expected: (hash: StoreHash) => Promise<Expected | undefined>): Promise<Plan> {
+    const recent = [...this.#asked].filter(([, at]) => at >= then);
+    // One that can't be read is not expected.
+    const all = await Promise.all(recent.map(([hash]) => expected(hash).catch(() => undefined)));
+    this.#plan = new Plan(all.filter((one) => one !== undefined));
+    return this.#plan;
+  }
+}
+
+interface Guess {
+  readonly order: readonly StoreHash[];
+  readonly at: ReadonlyMap<StoreHash, number>;
+  /** Of those before it, all have been asked for or are ahead. */
+  next: number;
+  /** Of those before it, all have been asked for. */
+  front: number;
+  /** How far from its front those stood that were asked for, of late. */
+  off: number;
+}
+
+/** Which NARs are had ahead of the client, and which come next. */
+export class Plan {
+  readonly #expected: ReadonlyMap<StoreHash, Expected>;
+  readonly #guesses: readonly Guess[];
+  readonly #taken = new Set<StoreHash>();
+  /** Those that are here or on their way, and that the client has not asked for. */
+  readonly #ahead = new Set<StoreHash>();
+  #aheadBytes = 0;
+  #most = FIRST;
+  #mostBytes = FIRST_BYTES;
+
+  constructor(expected: readonly Expected[]) {
+    this.#expected = new Map(expected.map((one) => [one.hash, one]));
+    this.#guesses = ordersOf(expected).map((order) => {
+      const at = new Map(order.map((hash, index) => [hash, index]));
+      return { order, at, next: 0, front: 0, off: 0 };
+    });
+  }
+
+  /** The client asks for it; `isLate`: it is on its way. */
+  take(hash: StoreHash, isLate: boolean): void {
+    if (!this.#expected.has(hash) || this.#taken.has(hash)) return;
+    this.#taken.add(hash);
+    for (const guess of this.#guesses) {
+      const off = Math.min(Math.abs((guess.at.get(hash) as number) - guess.front), FAR);
+      guess.off += (off - guess.off) * (this.#taken.size === 1 ? 1 : WEIGHT);
+      while (this.#taken.has(guess.order[guess.front] as StoreHash)) guess.front++;
+    }
+    if (this.#drop(hash)) {
+      if (isLate) this.#most = Math.min(this.#most + LATE, MOST);
+      return;
+    }
+    // The first one nobody could expect.
+    if (this.#taken.size === 1) return;
+    this.#most = Math.min(Math.ceil(this.#most * MISSED), MOST);
+    this.#mostBytes = Math.min(this.#mostBytes * MISSED, MOST_BYTES);
+  }
+
+  /** The next one to be had ahead of the client, from now on counted as such; undefined while enough are. */
+  next(): Expected | undefined {
+    const guess = this.#guesses.reduce((best, one) => (one.off < best.off ? one : best));
+    for (; guess.next < guess.order.length; guess.next++) {
+      const hash = guess.order[guess.next] as StoreHash;
+      if (this.#taken.has(hash) || this.#ahead.has(hash)) continue;
+      const one = this.#expected.get(hash) as Expected;
+      const fits = this.#aheadBytes + one.bytes <= this.#mostBytes && this.#ahead.size < this.#most;
+      // One that is larger than all that may be ahead is, alone.
+      if (!fits && this.#ahead.size > 0) return undefined;
+      this.#ahead.add(hash);
+      this.#aheadBytes += one.bytes;
+      return one;
+    }
+    return undefined;
+  }
+
+  /** It was not had after all, and may be the next again. */
+  putBack(hash: StoreHash): void {
+    if (!this.#drop(hash)) return;
+    for (const guess of this.#guesses) guess.next = Math.min(guess.next, guess.at.get(hash) as number);
+  }
+
+  #drop(hash: StoreHash): boolean {
+    if (!this.#ahead.delete(hash)) return false;
+    this.#aheadBytes -= this.#expected.get(hash)?.bytes ?? 0;
+    return true;
+  }
+}
