@@ -11,7 +11,7 @@ import type { NarInfos } from './narinfos/narinfos.ts';
 import type { KnownNarInfo } from './narinfos/served-narinfos.ts';
 import { archiveIn, MAX_INDEX_BYTES } from './nix/debug-index.ts';
 import { sha256ToHex } from './nix/hash.ts';
-import { isNameOf, namesFor, nixNarName } from './nix/nar-names.ts';
+import { fixesBytes, isNameOf, namesFor, nixNarName } from './nix/nar-names.ts';
 import type { NarInfo } from './nix/narinfo.ts';
 import {
   mimeOf,
@@ -30,7 +30,7 @@ import {
 import type { StoreHash } from './nix/store-path.ts';
 import { openPlain } from './store/packed-files.ts';
 import type { Storage } from './store/storage.ts';
-import type { Store, StoredObject } from './store/store.ts';
+import { type Store, type StoredObject, TOUCH_INTERVAL_MS } from './store/store.ts';
 import { Until } from './sync/until.ts';
 import { NOBODY, type Via } from './upstream/via.ts';
 
@@ -69,6 +69,8 @@ type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
 type NarFile = Extract<ObjectName, { kind: 'nar' }>;
 /** How long the NAR of a pushed narinfo is believed to be still here: clients ask for narinfos very often. */
 const SEEN_MS = 1000;
+/** After that a NAR's narinfo is looked at again when the NAR is asked for, which counts as a use of both. */
+const LATELY_MS = TOUCH_INTERVAL_MS / 2;
 
 interface CacheOptions {
   readonly storage: Pick<Storage, 'scratch' | 'store'>;
@@ -84,6 +86,8 @@ export class Cache {
   readonly #fetcher: Fetcher;
   /** Paths of the NARs of pushed narinfos. */
   readonly #seen: Until;
+  /** Where NARs lie that were asked for lately: by {@link keyOf}, their paths. */
+  readonly #lately: Until<string>;
 
   constructor({ fetcher, narInfos, now, storage }: CacheOptions) {
     this.#storage = storage;
@@ -91,6 +95,7 @@ export class Cache {
     this.#narInfos = narInfos;
     this.#fetcher = fetcher;
     this.#seen = new Until(now, SEEN_MS);
+    this.#lately = new Until(now, LATELY_MS);
   }
 
   /**
@@ -105,6 +110,18 @@ export class Cache {
     if (found === undefined && name.kind === 'nar') this.#seen.forget(pathOf(name));
     if (found === undefined || name.kind !== 'debug-info') return found;
     return this.#unlessLost(found, (archive) => this.#isLost(archive, via));
+  }
+
+  /**
+   * The object at once, if that can be told: a NAR that is asked for again and again costs neither a look at its narinfo nor a promise.
+   * Undefined says nothing.
+   */
+  recent(name: ObjectName): Found | undefined {
+    if (name.kind !== 'nar') return undefined;
+    const path = this.#lately.get(keyOf(name));
+    const object = path === undefined ? undefined : this.#store.recent(path);
+    object?.used();
+    return object && foundInStore(object, undefined);
   }
 
   async #findNarInfo(hash: StoreHash, via: Via): Promise<Found | undefined> {
@@ -276,8 +293,26 @@ export class Cache {
 
   /** Of a log whose derivation has a `?` in its name also under the name that a client tells of it. */
   async #open(name: FileName): Promise<Awaited<ReturnType<typeof openPlain>>> {
-    const names = name.kind === 'nar' ? await this.#namesOf(name) : [];
-    const paths = name.kind === 'nar' ? names.map((one) => pathOf({ ...name, name: one })) : pathsOf(name);
+    return name.kind === 'nar' ? this.#openNar(name) : this.#openFirst(pathsOf(name));
+  }
+
+  /** Under which path it was found is remembered: whatever becomes of its narinfo, such a name means no other bytes. */
+  async #openNar(name: NarFile): Promise<Awaited<ReturnType<typeof openPlain>>> {
+    const key = keyOf(name);
+    const known = this.#lately.get(key);
+    const again = known === undefined ? undefined : await this.#openFirst([known]);
+    if (again !== undefined) return again;
+    const found = await this.#openFirst(
+      (await this.#namesOf(name)).map((one) => pathOf({ ...name, name: one })),
+    );
+    const { origin, path } = found?.object.meta ?? {};
+    // What is of unknown origin must fit its narinfo, each time.
+    if (path !== undefined && origin !== 'unknown' && fixesBytes(name.name)) this.#lately.set(key, path);
+    else this.#lately.forget(key);
+    return found;
+  }
+
+  async #openFirst(paths: readonly string[]): Promise<Awaited<ReturnType<typeof openPlain>>> {
     for (const path of paths) {
       const found = await openPlain(this.#storage, path);
       if (found === undefined) continue;
@@ -301,6 +336,11 @@ export class Cache {
   async idle(): Promise<void> {
     await Promise.all([this.#narInfos.idle(), this.#fetcher.idle()]);
   }
+}
+
+/** The same names with different store paths' hashes may be stored under different paths. */
+function keyOf({ hash, name }: NarFile): string {
+  return hash === undefined || name.startsWith(hash) ? name : `${name}?${hash}`;
 }
 
 function foundInMemory({ body, sha256, modified }: KnownNarInfo, how: How): Found {

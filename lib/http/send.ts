@@ -78,14 +78,18 @@ export async function sendFound(
     res.end();
     return;
   }
-  const reader = found.open(range?.start ?? 0, range?.end ?? size);
+  const [start, end] = [range?.start ?? 0, range?.end ?? size];
+  const reader = found.open(start, end);
   try {
     // A file on disk may turn out damaged; as long as no byte has gone out, an upstream can replace it. A short body
     // is held back until it is known to be right, so that there is time for an error status.
     const first = reader.read();
     first.catch(() => {});
-    if (found.mayBeDamaged) await first;
-    else if (size === undefined) await within(UNSIZED_MS, first);
+    if (found.mayBeDamaged) {
+      const piece = await first;
+      if (piece !== undefined && piece.length === (end ?? 0) - start)
+        return await sendWhole(reader, res, piece, count);
+    } else if (size === undefined) await within(UNSIZED_MS, first);
     else if (size <= SHORT_BYTES) await within(SHORT_MS, first);
     // For other bodies the headers go out before the first byte, which a slow upstream may delay.
     res.flushHeaders();
@@ -99,6 +103,32 @@ export async function sendFound(
   }
 }
 
+/** Any error while something is sent means that the client left: a reset, a broken pipe, or a stream that is destroyed already. */
+function left(cause?: Error): CacheError {
+  return new CacheError('aborted', 'the client left', cause);
+}
+
+/** Sends a body that has come in one piece from `reader`, in one write with its head. */
+function sendWhole(
+  reader: Reader,
+  res: ServerResponse,
+  body: Buffer,
+  count: { bytes: number },
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // `close` may have fired before this listened.
+    if (res.destroyed) return reject(left());
+    const onClose = () => reject(left());
+    res.once('close', onClose);
+    res.end(body, () => {
+      res.off('close', onClose);
+      count.bytes = body.length;
+      // It is with the kernel, and so the reader's again.
+      reader.read().then(() => resolve(), reject);
+    });
+  });
+}
+
 /** Sends `first` and what `reader` has behind it. A piece is only lent: the next is asked for when it is with the kernel. */
 function pour(
   reader: Reader,
@@ -107,21 +137,26 @@ function pour(
   count: { bytes: number },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
+    const onClose = () => reject(left());
     const send = (piece: Buffer | undefined) => {
-      if (piece === undefined) return void res.end(resolve);
+      if (piece === undefined) {
+        res.end(() => {
+          // An error is slow to make, and most clients stay to the end.
+          res.off('close', onClose);
+          resolve();
+        });
+        return;
+      }
       const { length } = piece;
       res.write(piece, (error) => {
-        if (error) return left(error);
+        if (error) return reject(left(error));
         count.bytes += length;
         step();
       });
     };
     const step = () => void reader.read().then(send, reject);
-    // Any error here means that the client left: a reset, a broken pipe, or a stream that is destroyed already.
-    const left = (cause?: Error) => reject(new CacheError('aborted', 'the client left', cause));
-    // `close` may have fired before this listened.
-    if (res.destroyed) return left();
-    res.once('close', () => left());
+    if (res.destroyed) return reject(left());
+    res.once('close', onClose);
     first.then(send, reject);
   });
 }

@@ -48,6 +48,11 @@ export function partsOfAddress(address: NarName): { digits: Sha256; compression:
   return isSha256(digits) && compression !== undefined ? { digits, compression } : undefined;
 }
 
+/** Whether the name says which bytes it means, by the hash of the file or of what is packed in it. */
+export function fixesBytes(name: NarName): boolean {
+  return hashInNarName(name) !== undefined || partsOfAddress(name) !== undefined;
+}
+
 /** The names under which what has such an address may be stored; undefined for any other name. */
 export function namesBehind(address: NarName): [byFileHash: NarName, byNarHash: NarName] | undefined {
   const parts = partsOfAddress(address);

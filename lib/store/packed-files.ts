@@ -18,7 +18,7 @@ export async function openPlain(
   path: string,
 ): Promise<{ object: StoredObject; coding: string | undefined } | undefined> {
   const { store } = storage;
-  const object = await store.open(path);
+  const object = await store.open(path, true);
   if (object === undefined) return undefined;
   const { kind, size } = object.meta;
   if (!PACKED.has(kind) || size < HEAD_BYTES) return { object, coding: undefined };

@@ -72,10 +72,15 @@ export interface ListedObject extends Omit<ObjectMeta, 'path' | 'kind'> {
 
 export interface Store {
   /**
-   * The object, whole, or undefined. Leaves no trace.
+   * The object, whole, or undefined. Leaves no trace. `serves`: it is sent to somebody, and others may ask for it soon.
    * @throws CacheError `storage`
    */
-  open(path: string): Promise<StoredObject | undefined>;
+  open(path: string, serves?: boolean): Promise<StoredObject | undefined>;
+  /**
+   * The same at once, where the store has lately opened it, saw it within `freshForMs` and knows of nothing that has become of it
+   * since: for whoever serves it, not for whoever must be sure that it is there. Undefined says nothing.
+   */
+  recent(path: string): StoredObject | undefined;
   /**
    * Whether there is such an object, and which. Leaves no trace.
    * @throws CacheError `storage`

@@ -151,6 +151,48 @@ export function storeContract(name: string, open: (t: Owner) => Promise<TestStor
     for (const object of [first, second]) assert.ok((await read(object, 0, BODY.length)).equals(BODY));
   });
 
+  promise(
+    'what is had at once is what open would give: nothing that was replaced, deleted, set aside or withdrawn',
+    async ({ storage }) => {
+      const { store, upkeep } = storage;
+      const { narPath, file } = makePackage('one');
+      const serve = async () => {
+        const object = await store.open(narPath, true);
+        object?.used();
+        if (object !== undefined) await read(object, 0, object.meta.size);
+      };
+      const offered = async () => {
+        const object = store.recent(narPath);
+        return object && read(object, 0, object.meta.size);
+      };
+      let offers = 0;
+      const hold = await storage.take(() => {});
+      try {
+        for (const end of [
+          () => put(storage, narPath, file, ALWAYS, 'nar'),
+          () => store.delete(narPath),
+          () => store.setAsideAs(narPath, 'it is odd'),
+          () => upkeep.withdraw(idOf(narPath)),
+          async () => upkeep.remove(await placeOf(storage, narPath)),
+          () => upkeep.removeNar(idOf(narPath), async () => false),
+        ]) {
+          const before = noise(5000, String(end));
+          await put(storage, narPath, before, ALWAYS, 'nar');
+          for (let times = 0; times < 3; times++) await serve();
+          const lately = await offered();
+          assert.ok(lately === undefined || lately.equals(before));
+          if (lately !== undefined) offers++;
+          await end();
+          const now = await offered();
+          assert.ok(now === undefined || now.equals(file), String(end));
+        }
+        assert.ok(offers > 0, 'a store that never offers anything shows nothing here');
+      } finally {
+        await hold.release();
+      }
+    },
+  );
+
   promise('a body is put from a buffer as from a spool', async ({ storage }) => {
     const body = Buffer.from('small');
     assert.equal(await storage.store.put(body, metaOf(PATH, body), ABSENT), 'stored');

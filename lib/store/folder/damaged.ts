@@ -8,13 +8,16 @@ export class Damaged {
   readonly #folder: string;
   readonly #tally: Tally;
   readonly #emit: Emit;
+  readonly #onGone: (file: string) => void;
   /** By file: what is damaged and still there, and why. A start finds it out again. */
   readonly #left = new Map<string, { readonly version: string; readonly reason: string }>();
 
-  constructor(folder: string, tally: Tally, emit: Emit) {
+  /** `onGone` is told of every file that is not to be served any more. */
+  constructor(folder: string, tally: Tally, emit: Emit, onGone: (file: string) => void = () => {}) {
     this.#folder = folder;
     this.#tally = tally;
     this.#emit = emit;
+    this.#onGone = onGone;
   }
 
   /** What is wrong with this version of the file, which is still there; undefined if nothing is known to be. */
@@ -29,6 +32,7 @@ export class Damaged {
    */
   async setAside(path: string, file: string, version: string, reason: string): Promise<boolean> {
     const bytes = await quarantine(this.#folder, path, file, version, reason, this.#emit);
+    this.#onGone(file);
     this.#left.delete(file);
     if (bytes !== undefined) this.#tally.changed(-1, -bytes);
     return bytes !== undefined;
@@ -40,6 +44,7 @@ export class Damaged {
       await this.setAside(path, file, version, reason);
     } catch (error) {
       if (!isCacheError(error, 'storage')) throw error;
+      this.#onGone(file);
       this.#left.set(file, { version, reason });
       this.#emit({ kind: 'not-set-aside', path, error });
     }

@@ -13,6 +13,7 @@ import type { Spool } from '../scratch.ts';
 import type { ListedObject, ObjectMeta, PutOptions, Store } from '../store.ts';
 import { placeOf } from './files.ts';
 import { HEADER_BYTES, readHeader } from './header.ts';
+import type { KeptFiles } from './kept-files.ts';
 import { type FilesOptions, type Found, ObjectFiles } from './object-files.ts';
 import { makeFolderIn } from './own.ts';
 import type { FolderScratch } from './scratch.ts';
@@ -31,6 +32,7 @@ export class FolderStore extends ObjectFiles implements Store {
   readonly #tally: Tally;
   readonly #emit: Emit;
   readonly #durability: 'full' | 'relaxed';
+  readonly #kept: KeptFiles | undefined;
   /** Who changes an object has the version for which it was asked to all alone. */
   readonly #changing = new Exclusive();
   /** Fan-out folders that are known to survive a power loss. */
@@ -43,6 +45,7 @@ export class FolderStore extends ObjectFiles implements Store {
     this.#tally = options.tally;
     this.#emit = options.emit;
     this.#durability = options.durability;
+    this.#kept = options.kept;
   }
 
   protected async find(path: string, handle: FileHandle, stats: Stats): Promise<Found> {
@@ -97,6 +100,7 @@ export class FolderStore extends ObjectFiles implements Store {
         throw isCacheError(again) ? again : storageError(`can't write ${file}`, again);
       });
     });
+    this.#kept?.drop(meta.path);
     if (stored) this.#tally.changed(before === undefined ? 1 : 0, HEADER_BYTES + meta.size - (before ?? 0));
     // An existing object is synced too: it may come from a download, which is not made durable.
     if (durable) await this.sync(meta.path);

@@ -7,6 +7,7 @@ import { Damaged } from './damaged.ts';
 import { FlatFiles } from './flat-files.ts';
 import { FolderStore } from './folder-store.ts';
 import { Hold } from './hold.ts';
+import { KeptFiles } from './kept-files.ts';
 import { Overlay } from './overlay.ts';
 import { makePushNetrc, pushNetrcIn, readPushNetrc } from './push-netrc.ts';
 import { FolderScratch } from './scratch.ts';
@@ -32,22 +33,36 @@ export function openFolder(
 ): Folder {
   const tally = new Tally();
   const scratch = new FolderScratch(folder, tally, emit);
-  const damaged = new Damaged(folder, tally, emit);
+  const kept = new KeptFiles();
+  const damaged = new Damaged(folder, tally, emit, (file) => kept.dropFile(file));
   const files = { folder, damaged, tally, quiet };
   // What the Go service left in the folder lies under what is ours.
-  const store = new Overlay(new FolderStore({ ...files, scratch, durability, emit }), new FlatFiles(files));
+  const store = new Overlay(
+    new FolderStore({ ...files, kept, scratch, durability, emit }),
+    new FlatFiles(files),
+  );
   return {
     label: folder,
     store,
     scratch,
-    upkeep: new FolderUpkeep(folder, damaged, tally),
+    upkeep: new FolderUpkeep(folder, damaged, tally, kept),
     pushNetrc: pushNetrcOf(folder),
     take: async (onForget) => {
-      const hold = await Hold.take(folder, { emit, onForget });
+      const forget = () => {
+        kept.recheck();
+        onForget();
+      };
+      const hold = await Hold.take(folder, { emit, onForget: forget });
       try {
         await scratch.prepare(hold.isSole);
         await hold.settle();
-        return hold;
+        kept.begin();
+        return {
+          release: () => {
+            kept.end();
+            return hold.release();
+          },
+        };
       } catch (error) {
         await hold.release();
         throw error;

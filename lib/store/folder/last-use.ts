@@ -1,5 +1,5 @@
 // An object's last use is its file's time. Nobody waits until a use is noted there, and a read-only disk is no reason to fail.
-import { type FileHandle, utimes } from 'node:fs/promises';
+import { utimes } from 'node:fs/promises';
 import { writing } from '../../disk/writing.ts';
 import { TOUCH_INTERVAL_MS } from '../store.ts';
 
@@ -18,20 +18,27 @@ export function isStale(mtimeMs: number): boolean {
   return Math.abs(Date.now() - mtimeMs) >= TOUCH_INTERVAL_MS;
 }
 
+interface OpenToNote {
+  utimes(atime: number, mtime: number): Promise<void>;
+}
+
 /**
- * Notes a use of `file`; resolves when that is done, or could not be. By a handle, which stays open until then, it is noted even
- * if the file is being moved, which whoever moves it will see.
+ * Notes a use of `file`; resolves when that is done, or could not be, to the file's new time. By a handle, which stays open until then,
+ * it is noted even if the file is being moved, which whoever moves it will see.
  */
-export async function noteUse(file: string, handle?: FileHandle): Promise<void> {
-  if (waiting.has(file) || waiting.size >= MOST_WAITING) return;
+export async function noteUse(file: string, handle?: OpenToNote): Promise<number | undefined> {
+  if (waiting.has(file) || waiting.size >= MOST_WAITING) return undefined;
   waiting.add(file);
   try {
-    await writing(() => {
-      const now = Date.now() / 1000;
-      return handle === undefined ? utimes(file, now, now) : handle.utimes(now, now);
+    return await writing(async () => {
+      const nowMs = Date.now();
+      const now = nowMs / 1000;
+      await (handle === undefined ? utimes(file, now, now) : handle.utimes(now, now));
+      return nowMs;
     });
   } catch {
     // Losing one last-use update is harmless.
+    return undefined;
   } finally {
     waiting.delete(file);
   }

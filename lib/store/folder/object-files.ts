@@ -3,14 +3,16 @@ import type { Stats } from 'node:fs';
 import { type FileHandle, stat } from 'node:fs/promises';
 import { openForReading, sizeOf, storageError } from '../../disk/files.ts';
 import { unlink } from '../../disk/writing.ts';
-import { CacheError, isCacheError, isErrno } from '../../errors.ts';
+import { CacheError, isCacheError, isErrno, lacksDescriptors } from '../../errors.ts';
 import { idOf } from '../object-id.ts';
 import type { Seen, StoredObject } from '../store.ts';
 import type { Place } from '../upkeep.ts';
 import type { Damaged } from './damaged.ts';
+import { Descriptor } from './descriptor.ts';
 import { fileAt, trashOf, versionOf } from './files.ts';
+import type { KeptFiles, Known } from './kept-files.ts';
 import { FRESH_MS, isStale, noteUse } from './last-use.ts';
-import { OpenFile, type OpenFileOptions } from './open-file.ts';
+import { OpenFile } from './open-file.ts';
 import type { Tally } from './tally.ts';
 
 /** Bits on a disk decay over months. */
@@ -25,10 +27,16 @@ export interface FilesOptions {
   readonly tally: Tally;
   /** Has what is read not count as used; a collection must be able to take it meanwhile. */
   readonly quiet: boolean;
+  /** Where files stay open; undefined where that is not wished. */
+  readonly kept?: KeptFiles | undefined;
 }
 
-/** What is to be known of an object to serve its file. */
-export type Found = Pick<OpenFileOptions, 'meta' | 'bodyAt' | 'begun'>;
+/** What is to be known of an object to serve its file; `begun`: so much of the body, from its first byte, was read already. */
+export type Found = Pick<Known, 'meta' | 'bodyAt'> & { readonly begun: Buffer };
+
+const NOTHING = Buffer.alloc(0);
+/** The times of the disk and of this process are the same but for rounding. */
+const SAME_MS = 2;
 
 export abstract class ObjectFiles {
   readonly #options: FilesOptions;
@@ -40,7 +48,7 @@ export abstract class ObjectFiles {
   constructor(options: FilesOptions, placeOf: (id: string) => Place) {
     this.#options = options;
     this.#placeOf = placeOf;
-    this.#note = options.quiet ? async () => {} : noteUse;
+    this.#note = options.quiet ? async () => undefined : noteUse;
   }
 
   fileOf(path: string): string {
@@ -53,37 +61,93 @@ export abstract class ObjectFiles {
    */
   protected abstract find(path: string, handle: FileHandle, stats: Stats): Promise<Found | undefined>;
 
-  async open(path: string): Promise<StoredObject | undefined> {
+  async open(path: string, serves = false): Promise<StoredObject | undefined> {
+    return (await this.#openKept(path)) ?? this.#openByName(path, serves);
+  }
+
+  /** The object at once, if its file is kept open and may be believed to be the one under its name. */
+  recent(path: string): StoredObject | undefined {
+    const known = this.#options.kept?.recent(path);
+    if (known === undefined) return undefined;
+    known.descriptor.share();
+    return this.#opened(known);
+  }
+
+  /** By the file that is kept open for it, if that is still the one under its name. */
+  async #openKept(path: string): Promise<StoredObject | undefined> {
+    const { damaged, kept } = this.#options;
+    const known = kept?.get(path);
+    if (kept === undefined || known === undefined) return undefined;
+    const { descriptor, file, version } = known;
+    descriptor.share();
+    const seenAt = performance.now();
+    const { changes } = kept;
+    const stats = await stat(file).catch(() => undefined);
+    const isSame = stats !== undefined && versionOf(stats) === version;
+    if (isSame && damaged.reason(file, version) === undefined) {
+      known.mtimeMs = stats.mtimeMs;
+      kept.seen(path, known, seenAt, changes);
+      return this.#opened(known);
+    }
+    kept.drop(path);
+    await descriptor.done().catch(() => {});
+    return undefined;
+  }
+
+  async #openByName(path: string, serves: boolean): Promise<StoredObject | undefined> {
+    const { damaged, kept } = this.#options;
     const file = this.fileOf(path);
-    const handle = await openForReading(file);
+    const seenAt = performance.now();
+    const changes = kept?.changes ?? 0;
+    const handle = await openForReading(file).catch((error) => {
+      // Others need them more.
+      if (lacksDescriptors(error) && kept?.clear() === true) return openForReading(file);
+      throw error;
+    });
     if (handle === undefined) return undefined;
     let version = '';
     try {
       const stats = await handle.stat();
       version = versionOf(stats);
-      const reason = this.#options.damaged.reason(file, version);
+      const reason = damaged.reason(file, version);
       if (reason !== undefined) throw new CacheError('damaged', reason);
       const found = await this.find(path, handle, stats);
-      if (found !== undefined)
-        return this.#opened({ ...found, file, handle, version, mtimeMs: stats.mtimeMs });
+      if (found !== undefined) {
+        const { begun, bodyAt, meta } = found;
+        const descriptor = new Descriptor(handle);
+        const known = { ...{ bodyAt, descriptor, file, meta, version }, mtimeMs: stats.mtimeMs };
+        return this.#opened(known, begun, () => {
+          // Of others there is nothing to be gained: narinfos are served from memory.
+          if (serves && meta.kind === 'nar') kept?.keep(path, known, seenAt, changes);
+        });
+      }
     } catch (error) {
       await handle.close();
       if (!isCacheError(error, 'damaged')) throw storageError(`can't read ${file}`, error);
-      await this.#options.damaged.putAway(path, file, version, error.message);
+      await damaged.putAway(path, file, version, error.message);
       return undefined;
     }
     await handle.close();
     return undefined;
   }
 
-  #opened(opened: Omit<OpenFileOptions, 'noteUse' | 'trusted' | 'onRight' | 'onDamage'>): OpenFile {
-    const { file, version } = opened;
-    const { path } = opened.meta;
+  #opened(known: Known, begun: Buffer = NOTHING, onRead = () => {}): OpenFile {
+    const { file, meta, version } = known;
+    const { path } = meta;
+    let { mtimeMs } = known;
     return new OpenFile({
-      ...opened,
-      noteUse: this.#note,
-      trusted: this.#readLately.has(path, version),
-      onRight: () => this.#readLately.add(path, version),
+      ...{ begun, known },
+      noteUse: async () => {
+        const notedMs = await this.#note(file, known.descriptor);
+        if (notedMs === undefined) return;
+        // That changes the file's time, which then is no sign that somebody wrote to it.
+        this.#readLately.touched(path, version, mtimeMs, notedMs);
+        mtimeMs = notedMs;
+        known.mtimeMs = notedMs;
+      },
+      onRead,
+      trusted: this.#readLately.has(path, version, mtimeMs),
+      onRight: () => this.#readLately.add(path, version, mtimeMs),
       onDamage: (reason) => this.#options.damaged.putAway(path, file, version, reason),
     });
   }
@@ -128,6 +192,7 @@ export abstract class ObjectFiles {
     try {
       const bytes = await sizeOf(file);
       await unlink(file);
+      this.#options.kept?.drop(path);
       this.#options.tally.changed(-1, -(bytes ?? 0));
       return true;
     } catch (error) {
@@ -139,20 +204,32 @@ export abstract class ObjectFiles {
 
 /**
  * Which files were read to the end and found right a short while ago: to hash them again at every hit would cost more than to send
- * them, and what was right a moment ago is in the kernel's memory.
+ * them, and what was right a moment ago is in the kernel's memory. Who writes to a file changes its time, unless he takes pains not to,
+ * and what has another time than it had is hashed again; what decays under a file shows after a day, or when all files are read.
  */
 export class ReadLately {
-  /** By path: the version that was right, and until when that is believed. */
-  readonly #right = new Map<string, { readonly version: string; readonly until: number }>();
+  /** By path: the version that was right, the file's time then, and until when that is believed. */
+  readonly #right = new Map<
+    string,
+    { readonly version: string; readonly mtimeMs: number; readonly until: number }
+  >();
 
-  has(path: string, version: string): boolean {
+  has(path: string, version: string, mtimeMs: number): boolean {
     const right = this.#right.get(path);
-    return right !== undefined && right.version === version && performance.now() < right.until;
+    if (right === undefined || right.version !== version || performance.now() >= right.until) return false;
+    return Math.abs(right.mtimeMs - mtimeMs) <= SAME_MS;
   }
 
-  add(path: string, version: string): void {
+  /** That a use was noted is no reason to doubt what was right; nor to believe it for longer. */
+  touched(path: string, version: string, fromMs: number, toMs: number): void {
+    const right = this.#right.get(path);
+    if (right !== undefined && this.has(path, version, fromMs))
+      this.#right.set(path, { ...right, mtimeMs: toMs });
+  }
+
+  add(path: string, version: string, mtimeMs: number): void {
     this.#right.delete(path);
-    this.#right.set(path, { version, until: performance.now() + TRUSTED_MS });
+    this.#right.set(path, { version, mtimeMs, until: performance.now() + TRUSTED_MS });
     const [oldest] = this.#right.keys();
     if (this.#right.size > MOST_TRUSTED && oldest !== undefined) this.#right.delete(oldest);
   }

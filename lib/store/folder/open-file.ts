@@ -1,28 +1,24 @@
-// A stored object held open: a file descriptor and where in it the body lies.
+// A stored object held open: a file descriptor, which others may share, and where in it the body lies.
 import { createHash } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
 import type { Reader } from '../../bytes/streams.ts';
 import { storageError } from '../../disk/files.ts';
 import { CacheError } from '../../errors.ts';
 import { type ObjectMeta, type StoredObject, TOUCH_INTERVAL_MS } from '../store.ts';
 import { FileReader } from './file-reader.ts';
-import { FRESH_MS, isStale, type noteUse } from './last-use.ts';
+import type { Known } from './kept-files.ts';
+import { FRESH_MS, isStale } from './last-use.ts';
 
 export interface OpenFileOptions {
-  readonly file: string;
-  readonly handle: FileHandle;
-  /** When it was last used, by the file's time. */
-  readonly mtimeMs: number;
-  readonly meta: ObjectMeta;
-  /** Where the body begins. */
-  readonly bodyAt: number;
+  /** The descriptor has the object for a user, until it is closed. */
+  readonly known: Known;
   /** So much of the body, from its first byte, was read already. */
   readonly begun: Buffer;
-  readonly version: string;
-  /** Notes a use. */
-  readonly noteUse: typeof noteUse;
+  /** Notes a use in the file. Never rejects. */
+  readonly noteUse: (known: Known) => Promise<void>;
   /** Whether it was read and found right a short while ago. */
   readonly trusted: boolean;
+  /** Told that somebody begins to read it. */
+  readonly onRead: () => void;
   /** Told that a reader got the whole, and that it is right. */
   readonly onRight: () => void;
   /** Sets a damaged object aside. */
@@ -34,6 +30,7 @@ export class OpenFile implements StoredObject {
   /** The use that is still to be noted, if there is one. */
   #noting: Promise<void> | undefined;
   #isUsed = false;
+  #isClosed = false;
 
   constructor(options: OpenFileOptions) {
     this.#options = options;
@@ -42,18 +39,18 @@ export class OpenFile implements StoredObject {
   used(): void {
     if (this.#isUsed) return;
     this.#isUsed = true;
-    if (isStale(this.#options.mtimeMs)) this.#noteUse();
+    if (isStale(this.#options.known.mtimeMs)) this.#noteUse();
   }
 
   #noteUse(): void {
-    const { file, handle, noteUse } = this.#options;
-    this.#noting = noteUse(file, handle).finally(() => {
+    const { known, noteUse } = this.#options;
+    this.#noting = noteUse(known).finally(() => {
       this.#noting = undefined;
     });
   }
 
   get meta(): ObjectMeta {
-    return this.#options.meta;
+    return this.#options.known.meta;
   }
 
   get freshForMs(): number {
@@ -61,11 +58,13 @@ export class OpenFile implements StoredObject {
   }
 
   get version(): string {
-    return this.#options.version;
+    return this.#options.known.version;
   }
 
   reader(start: number, end: number): Reader {
-    const { bodyAt, meta, trusted, onRight } = this.#options;
+    const { onRead, onRight, trusted } = this.#options;
+    onRead();
+    const { bodyAt, meta } = this.#options.known;
     const whole = start === 0 && end === meta.size;
     let usedAt = performance.now();
     return new FileReader({
@@ -88,7 +87,8 @@ export class OpenFile implements StoredObject {
   }
 
   async bytes(): Promise<Buffer> {
-    const { begun, bodyAt, meta } = this.#options;
+    const { begun } = this.#options;
+    const { bodyAt, meta } = this.#options.known;
     try {
       const body = Buffer.allocUnsafe(meta.size);
       for (let done = begun.copy(body); done < body.length; ) {
@@ -105,16 +105,16 @@ export class OpenFile implements StoredObject {
 
   /** @throws CacheError `storage` */
   async #read(buffer: Buffer, offset: number, length: number, position: number): Promise<number> {
-    const { file, handle } = this.#options;
+    const { descriptor, file } = this.#options.known;
     try {
-      return (await handle.read(buffer, offset, length, position)).bytesRead;
+      return await descriptor.read(buffer, offset, length, position);
     } catch (error) {
       throw storageError(`can't read ${file}`, error);
     }
   }
 
   async #compare(sha256: string, onRight = () => {}): Promise<void> {
-    const { meta } = this.#options;
+    const { meta } = this.#options.known;
     if (sha256 === meta.sha256) return onRight();
     await this.#damaged(`the SHA-256 of its body is ${sha256}, its header says ${meta.sha256}`);
   }
@@ -125,8 +125,10 @@ export class OpenFile implements StoredObject {
   }
 
   async close(): Promise<void> {
-    const { handle } = this.#options;
-    if (this.#noting === undefined) await handle.close();
-    else void this.#noting.then(() => handle.close()).catch(() => {});
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    const { descriptor } = this.#options.known;
+    if (this.#noting === undefined) await descriptor.done();
+    else void this.#noting.then(() => descriptor.done()).catch(() => {});
   }
 }

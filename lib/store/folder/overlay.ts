@@ -5,7 +5,7 @@ import type { Spool } from '../scratch.ts';
 import type { ListedObject, ObjectMeta, PutOptions, Seen, Store, StoredObject } from '../store.ts';
 
 /** What is asked of both. */
-type Lower = Omit<Store, 'put' | 'sync'>;
+type Lower = Omit<Store, 'put' | 'recent' | 'sync'>;
 
 export class Overlay implements Store {
   readonly #upper: Store;
@@ -16,8 +16,12 @@ export class Overlay implements Store {
     this.#lower = lower;
   }
 
-  async open(path: string): Promise<StoredObject | undefined> {
-    return (await this.#upper.open(path)) ?? this.#lower.open(path);
+  async open(path: string, serves?: boolean): Promise<StoredObject | undefined> {
+    return (await this.#upper.open(path, serves)) ?? this.#lower.open(path, serves);
+  }
+
+  recent(path: string): StoredObject | undefined {
+    return this.#upper.recent(path);
   }
 
   async version(path: string): Promise<Seen | undefined> {

@@ -25,6 +25,7 @@ import type { Damaged } from './damaged.ts';
 import { readFacts, readSmall } from './facts.ts';
 import { fileAt, placeOf, placesOf, trashFolder, trashOf } from './files.ts';
 import { inspectFile } from './inspect.ts';
+import type { KeptFiles } from './kept-files.ts';
 import { give } from './own.ts';
 import { Pins } from './pins.ts';
 import { putBack } from './put-back.ts';
@@ -43,12 +44,14 @@ export class FolderUpkeep implements Upkeep {
   readonly #damaged: Damaged;
   readonly #tally: Tally;
   readonly #pins: Pins;
+  readonly #kept: KeptFiles;
 
-  constructor(folder: string, damaged: Damaged, tally: Tally) {
+  constructor(folder: string, damaged: Damaged, tally: Tally, kept: KeptFiles) {
     this.#folder = folder;
     this.#damaged = damaged;
     this.#tally = tally;
     this.#pins = new Pins(folder);
+    this.#kept = kept;
   }
 
   get totals(): Totals | undefined {
@@ -161,6 +164,7 @@ export class FolderUpkeep implements Upkeep {
   async putBack({ id, key }: Aside): Promise<Place> {
     const place = placeOf(id);
     await putBack(join(this.#folder, key), fileAt(this.#folder, place));
+    this.#gone(id);
     await dropQuarantined(this.#folder, id);
     return place;
   }
@@ -176,6 +180,7 @@ export class FolderUpkeep implements Upkeep {
 
   async withdraw(id: string): Promise<void> {
     await withdraw(this.#folder, id);
+    this.#gone(id);
     await this.#settle(id);
   }
 
@@ -190,7 +195,10 @@ export class FolderUpkeep implements Upkeep {
   }
 
   async removeNar(id: string, needed: () => Promise<boolean>): Promise<number | undefined> {
-    const bytes = await removeNar(this.#folder, id, needed);
+    const bytes = await removeNar(this.#folder, id, () => {
+      this.#gone(id);
+      return needed();
+    });
     await this.#settle(id);
     return bytes;
   }
@@ -200,7 +208,12 @@ export class FolderUpkeep implements Upkeep {
     await rm(file, { force: true }).catch((error) => {
       throw storageError(`can't remove ${file}`, error);
     });
+    this.#kept.dropFile(file);
     await syncFolder(dirname(file));
+  }
+
+  #gone(id: string): void {
+    for (const place of placesOf(id)) this.#kept.dropFile(fileAt(this.#folder, place));
   }
 
   /** All folders in which the object may have been. */
@@ -224,7 +237,10 @@ export class FolderUpkeep implements Upkeep {
     const options = { folder: this.#folder, storeDir, expected };
     for await (const reply of planFolder(options, limits, { remove, tell }, signal)) {
       if (reply.kind === 'summary') counted({ objects: reply.objects, bytes: reply.totalBytes });
-      if (reply.kind === 'removed') tally.changed(-reply.objects, -reply.bytes);
+      if (reply.kind === 'removed') {
+        this.#kept.recheck();
+        tally.changed(-reply.objects, -reply.bytes);
+      }
       if (reply.kind !== 'totals') yield reply;
     }
   }

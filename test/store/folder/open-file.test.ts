@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import type { FileHandle } from 'node:fs/promises';
 import { test } from 'node:test';
 import { isCacheError } from '../../../lib/errors.ts';
+import type { Descriptor } from '../../../lib/store/folder/descriptor.ts';
 import { OpenFile } from '../../../lib/store/folder/open-file.ts';
 import type { ObjectMeta } from '../../../lib/store/store.ts';
 import { sha256 } from '../../fixtures/nar.ts';
 
-const PIECE = 128 * 1024;
+const PIECE = 64 * 1024;
 const BODY = Buffer.alloc(10 * PIECE, 'a body');
 const META: ObjectMeta = {
   ...{ path: '/nar/x.nar', kind: 'nar', origin: 'push', storedAt: new Date(0), size: BODY.length },
@@ -17,19 +17,19 @@ const META: ObjectMeta = {
 function opened(bytes: Buffer, trusted = false) {
   const deeds: string[] = [];
   const deed = async (what: string) => void deeds.push(what);
-  const handle = {
-    read: async (buffer: Buffer, offset: number, length: number, position: number) => ({
-      bytesRead: bytes.copy(buffer, offset, position, position + length),
-    }),
-    close: () => deed('closed'),
-  } as unknown as FileHandle;
+  const descriptor = {
+    read: async (buffer: Buffer, offset: number, length: number, position: number) =>
+      bytes.copy(buffer, offset, position, position + length),
+    done: () => deed('closed'),
+  } as unknown as Descriptor;
   const file = new OpenFile({
-    ...{ file: 'x', handle, mtimeMs: Date.now(), meta: META, bodyAt: 0, begun: bytes.subarray(0, 100) },
-    ...{ version: '1', trusted, noteUse: () => deed('used') },
+    known: { file: 'x', descriptor, mtimeMs: Date.now(), meta: META, bodyAt: 0, version: '1' },
+    ...{ begun: bytes.subarray(0, 100), trusted, noteUse: () => deed('used') },
+    onRead: () => {},
     onRight: () => void deeds.push('right'),
     onDamage: (reason) => deed(reason.replace(/[0-9a-f]{64}/g, '…')),
   });
-  return { deeds, file, handle };
+  return { deeds, file, descriptor };
 }
 
 const isDamaged = (error: unknown) => isCacheError(error, 'damaged');
@@ -74,16 +74,18 @@ test('what was read with the header is not read again', async () => {
 });
 
 test('what the disk does not give is a failure of the disk, however it is read, and closes the file', async (t) => {
-  const { deeds, file, handle } = opened(BODY);
-  t.mock.method(handle, 'read', async () => {
-    throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' });
-  });
   const isRefused = (error: unknown) => isCacheError(error, 'storage') && /read x: EIO/.test(error.message);
-  const reader = file.reader(0, BODY.length);
-  await assert.rejects(reader.read(), isRefused);
-  reader.close();
-  await assert.rejects(file.bytes(), isRefused);
-  assert.deepEqual(deeds, ['closed', 'closed']);
+  for (const isPiecewise of [true, false]) {
+    const { deeds, file, descriptor } = opened(BODY);
+    t.mock.method(descriptor, 'read', async () => {
+      throw Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' });
+    });
+    const reader = file.reader(0, BODY.length);
+    await assert.rejects(isPiecewise ? reader.read() : file.bytes(), isRefused);
+    reader.close();
+    await file.close();
+    assert.deepEqual(deeds, ['closed'], 'once, however often that is asked for: others may have it open');
+  }
 });
 
 test('a file that is shorter than it was is damaged, however it is read', async () => {
