@@ -94,8 +94,8 @@ export class NarsAhead {
     this.#forgetOldest();
   }
 
-  /** The client asks for the NAR; `left`: aborted when it has it, or does not want it any more. */
-  narAsked(name: string | undefined, hash: StoreHash, left: AbortSignal): void {
+  /** The client asks for the NAR; `left` gives a signal that is aborted when it has it, or does not want it any more. */
+  narAsked(name: string | undefined, hash: StoreHash, left: () => AbortSignal): void {
     const onItsWay = this.#onTheirWay.get(hash);
     onItsWay?.ahead.wanted();
     this.#unasked.asked(hash);
@@ -103,7 +103,7 @@ export class NarsAhead {
     const client = this.#clients.get(name);
     const batch = client?.batches.find((one) => one.has(hash));
     if (client === undefined || batch === undefined) return;
-    this.#loads(client, left);
+    this.#loads(client, left());
     void this.#goOn(client, batch, hash, onItsWay !== undefined);
   }
 

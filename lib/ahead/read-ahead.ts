@@ -53,10 +53,10 @@ export class ReadAhead {
   }
 
   /**
-   * A client asks for it. `client`: who that is, if it can be told from others; `left`: aborted when it has its answer, or does not
-   * want it any more.
+   * A client asks for it. `client`: who that is, if it can be told from others; `left` gives a signal that is aborted when it
+   * has its answer, or does not want it any more.
    */
-  asked(name: ObjectName, client: string | undefined, left: AbortSignal): void {
+  asked(name: ObjectName, client: string | undefined, left: () => AbortSignal): void {
     if (name.kind === 'narinfo') {
       this.#narInfos?.asked(name.hash);
       if (client !== undefined) this.#nars?.narInfoAsked(client, name.hash);

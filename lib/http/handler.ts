@@ -94,12 +94,13 @@ export function createHandler(options: HandlerOptions): Handler {
     const via = viaOf(req.headers.via);
     // The request has been here before: an upstream has us as its upstream, and waits for this answer.
     const round = isRound(via, self);
-    const gone = new AbortController();
-    res.once('close', () => gone.abort());
-    if (!pushed && !round) expect(req, name, gone.signal);
+    const left = leaving(res);
+    if (!pushed && !round) expect(req, name, left);
     const find = async () => {
       if (pushed) return cache.pushed(name);
-      if (!localOnly && !round) return cache.find(name, via, gone.signal);
+      const recent = cache.recent(name);
+      if (recent !== undefined) return recent;
+      if (!localOnly && !round) return cache.find(name, via, left());
       const local = await cache.local(name);
       return local === undefined && !round ? cache.announced(name, via) : local;
     };
@@ -121,7 +122,7 @@ export function createHandler(options: HandlerOptions): Handler {
   }
 
   /** Has what the client is likely to ask for next be fetched, unless it speaks for others or wants a head only. */
-  function expect(req: IncomingMessage, name: ObjectName, left: AbortSignal): void {
+  function expect(req: IncomingMessage, name: ObjectName, left: () => AbortSignal): void {
     if (name.kind !== 'narinfo' && name.kind !== 'nar') return;
     if (req.method === 'GET') readAhead.asked(name, access.clientOf(req), left);
     else if (name.kind === 'narinfo') readAhead.asked(name, undefined, left);
@@ -228,6 +229,24 @@ async function refuse(
   if (hasBody && !expects) await drain(req);
   const text = detail === undefined ? `${STATUS_CODES[status]}` : `${STATUS_CODES[status]}: ${detail}`;
   sendText(req, res, status, short(printable(text)));
+}
+
+const LEFT = new CacheError('aborted', 'the client has left, or has its answer');
+
+/**
+ * Gives a signal that is aborted when the answer has ended, one way or the other. It is made when it is asked for first, and aborted
+ * with one error for all: both took an eighth of the time of a hit.
+ */
+function leaving(res: ServerResponse): () => AbortSignal {
+  let left: AbortController | undefined;
+  return () => {
+    if (left !== undefined) return left.signal;
+    const made = new AbortController();
+    left = made;
+    if (res.destroyed || res.writableFinished) made.abort(LEFT);
+    else res.once('close', () => made.abort(LEFT));
+    return made.signal;
+  };
 }
 
 /** Whether it asks for all but the beginning. */
