@@ -1,6 +1,7 @@
 // Measures what the design promises, beside what it is compared with, and prints a line for each figure. Arguments are
 // the benchmarks to run, all by default. Exit code 1 if a goal is missed, 2 if something could not be measured.
 // With --short: quick ones only, which fail when a figure is below half of its goal three times.
+import { coding } from './coding.ts';
 import { cold, coldLines, coldProxies, coldSlow } from './cold.ts';
 import { connections } from './connections.ts';
 import { crowd } from './crowd.ts';
@@ -12,12 +13,12 @@ import { memory } from './memory.ts';
 import { scale } from './scale.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
-  ...{ connections, crowd, 'first-byte': firstByte },
+  ...{ coding, connections, crowd, 'first-byte': firstByte },
   ...{ lookup, hits, memory, scale },
   ...{ cold, 'cold-slow': coldSlow, 'cold-lines': coldLines, 'cold-proxies': coldProxies },
 };
 /** What a short run consists of: those whose figures are ratios. */
-const SHORT: readonly string[] = ['cold', 'hits'];
+const SHORT: readonly string[] = ['coding', 'cold', 'hits'];
 const TRIES = 3;
 
 /** What a benchmark has started; ended after it, and when the program is interrupted. */
