@@ -31,6 +31,7 @@ import type { StoreHash } from './nix/store-path.ts';
 import { openPlain } from './store/packed-files.ts';
 import type { Storage } from './store/storage.ts';
 import { type Store, type StoredObject, TOUCH_INTERVAL_MS } from './store/store.ts';
+import { Renewing } from './sync/renewing.ts';
 import { Until } from './sync/until.ts';
 import { NOBODY, type Via } from './upstream/via.ts';
 
@@ -84,8 +85,10 @@ export class Cache {
   readonly #store: Store;
   readonly #narInfos: NarInfos;
   readonly #fetcher: Fetcher;
-  /** Paths of the NARs of pushed narinfos. */
-  readonly #seen: Until;
+  /** The names of the NARs of pushed narinfos, and when each was last seen to be here. */
+  readonly #seen: Until<number>;
+  readonly #now: () => number;
+  readonly #renewing = new Renewing((narName) => this.#seeAgain(narName as NarName));
   /** Where NARs lie that were asked for lately: by {@link keyOf}, their paths. */
   readonly #lately: Until<string>;
 
@@ -94,20 +97,21 @@ export class Cache {
     this.#store = storage.store;
     this.#narInfos = narInfos;
     this.#fetcher = fetcher;
+    this.#now = now;
     this.#seen = new Until(now, SEEN_MS);
     this.#lately = new Until(now, LATELY_MS);
   }
 
   /**
-   * The object, from wherever it can be had; undefined if it is nowhere. `via`: whom the request has come through; `gone`: aborted
-   * when whoever asks has left.
+   * The object, from wherever it can be had; undefined if it is nowhere. `via`: whom the request has come through; `gone`: what is
+   * aborted when whoever asks has left.
    * @throws CacheError of the upstream that could not be asked, if none has it
    */
-  async find(name: ObjectName, via: Via = NOBODY, gone?: AbortSignal): Promise<Found | undefined> {
+  async find(name: ObjectName, via: Via = NOBODY, gone?: () => AbortSignal): Promise<Found | undefined> {
     if (name.kind === 'narinfo') return this.#findNarInfo(name.hash, via);
     const found = await this.#findFile(name, via, gone);
     // A client that gets this 404 may ask for the narinfo at once, to push the path again.
-    if (found === undefined && name.kind === 'nar') this.#seen.forget(pathOf(name));
+    if (found === undefined && name.kind === 'nar') this.#seen.forget(name.name);
     if (found === undefined || name.kind !== 'debug-info') return found;
     return this.#unlessLost(found, (archive) => this.#isLost(archive, via));
   }
@@ -124,28 +128,51 @@ export class Cache {
     return object && foundInStore(object, undefined);
   }
 
+  /**
+   * What can be told at once of the narinfo with this path, as {@link find} would; undefined if that takes longer. What is asked for
+   * often is looked at again before it would take longer.
+   */
+  ready(path: string): KnownNarInfo | 'missing' | undefined {
+    const ready = this.#narInfos.ready(path);
+    if (typeof ready !== 'object' || ready.origin !== 'push') return ready;
+    const seenAt = this.#seen.get(ready.narName);
+    if (seenAt === undefined) return undefined;
+    this.#renewing.asked(ready.narName, this.#now() - seenAt, SEEN_MS);
+    return ready;
+  }
+
+  async #seeAgain(narName: NarName): Promise<void> {
+    const now = this.#now();
+    if (await this.#isHere({ kind: 'nar', name: narName, hash: undefined }))
+      this.#seen.set(narName, now, SEEN_MS - (this.#now() - now));
+  }
+
   async #findNarInfo(hash: StoreHash, via: Via): Promise<Found | undefined> {
     const found = await this.#narInfos.find(hash, via);
     if (found?.known.origin !== 'push') return found && foundInMemory(found.known, found.how);
     const { known } = found;
-    const path = pathOf({ kind: 'nar', name: known.narName, hash: undefined });
-    if (!this.#seen.has(path)) {
+    if (!this.#seen.has(known.narName)) {
+      const now = this.#now();
       if (await this.#isLost({ kind: 'nar', name: known.narName, hash: undefined }, via)) {
         await this.#narInfos.forsake(hash, known.narName);
         // An upstream may have the path, with another NAR.
         const other = await this.#narInfos.find(hash, via);
         return other && foundInMemory(other.known, other.how);
       }
-      this.#seen.add(path);
+      this.#seen.set(known.narName, now, SEEN_MS - (this.#now() - now));
     }
     return foundInMemory(known, found.how);
   }
 
   /** Whether the NAR is neither here nor anywhere; where that can't be told, it is not so. */
   async #isLost(nar: NarFile, via: Via): Promise<boolean> {
+    return !(await this.#isHere(nar)) && this.#fetcher.lacks(nar, via);
+  }
+
+  async #isHere(nar: NarFile): Promise<boolean> {
     for (const one of await this.#namesOf(nar))
-      if (!(await this.#store.isGone(pathOf({ ...nar, name: one })))) return false;
-    return this.#fetcher.lacks(nar, via);
+      if (!(await this.#store.isGone(pathOf({ ...nar, name: one })))) return true;
+    return false;
   }
 
   /** An index of debug information, unless what it leads to `isLost`. */
@@ -162,11 +189,11 @@ export class Cache {
     return archive !== undefined && (await isLost(archive)) ? undefined : { ...found, ...inMemory(body) };
   }
 
-  async #findFile(name: FileName, via: Via, gone: AbortSignal | undefined): Promise<Found | undefined> {
+  async #findFile(name: FileName, via: Via, gone?: () => AbortSignal): Promise<Found | undefined> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const stored = await this.#stored(name);
       if (stored !== undefined) return stored;
-      const { value, joined } = await this.#fetcher.fetch(name, via, gone);
+      const { value, joined } = await this.#fetcher.fetch(name, via, gone?.());
       // The object may have been uploaded while the upstreams were asked.
       if (value === undefined) return this.#stored(name);
       const held = value === 'stored' ? undefined : value.hold();
@@ -343,7 +370,8 @@ function keyOf({ hash, name }: NarFile): string {
   return hash === undefined || name.startsWith(hash) ? name : `${name}?${hash}`;
 }
 
-function foundInMemory({ body, sha256, modified }: KnownNarInfo, how: How): Found {
+function foundInMemory({ served, sha256, modified }: KnownNarInfo, how: How): Found {
+  const body = Buffer.from(served, 'latin1');
   return {
     mime: mimeOf('narinfo'),
     size: body.length,

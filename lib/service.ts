@@ -10,6 +10,7 @@ import { logSink } from './event-log.ts';
 import { Collector } from './gc/collector.ts';
 import { Access } from './http/auth.ts';
 import { createHandler } from './http/handler.ts';
+import { createHot } from './http/hot.ts';
 import { PushToken } from './http/push-token.ts';
 import { startServer } from './http/server.ts';
 import type { Log } from './log.ts';
@@ -94,7 +95,8 @@ export async function startService(
     stallMs,
     self: upstreams.self,
   });
-  const server = await orLetGo(startServer(config.listen, handler, secrets.tls));
+  const hot = createHot({ access, cache, emit, readAhead });
+  const server = await orLetGo(startServer(config.listen, handler, { hot, tls: secrets.tls }));
   pushToken.introduce(server.url);
   const scrub =
     config.scrubMs === undefined

@@ -28,6 +28,8 @@ interface ReadAheadOptions extends Pick<Config, 'gc' | 'readAhead'> {
   readonly now: () => number;
 }
 
+type NarFile = Extract<ObjectName, { kind: 'nar' }>;
+
 /** Of what narinfos said that have just come, which may be on their way into the store. */
 const RECENT_BYTES = 16 << 20;
 
@@ -39,8 +41,8 @@ export class ReadAhead {
 
   constructor(options: ReadAheadOptions) {
     this.#options = options;
-    const { gc, readAhead, storage } = options;
-    if (readAhead === 'off') return;
+    const { gc, readAhead, storage, upstreams } = options;
+    if (readAhead === 'off' || upstreams.all.length === 0) return;
     const narInfos = new NarInfosAhead(options);
     this.#narInfos = narInfos;
     options.narInfos.watch((known) => {
@@ -52,16 +54,15 @@ export class ReadAhead {
     this.#nars = new NarsAhead({ ...options, room, after, expected: (hash) => this.#expected(hash) });
   }
 
-  /**
-   * A client asks for it. `client`: who that is, if it can be told from others; `left` gives a signal that is aborted when it
-   * has its answer, or does not want it any more.
-   */
-  asked(name: ObjectName, client: string | undefined, left: () => AbortSignal): void {
-    if (name.kind === 'narinfo') {
-      this.#narInfos?.asked(name.hash);
-      if (client !== undefined) this.#nars?.narInfoAsked(client, name.hash);
-    }
-    if (name.kind === 'nar' && name.hash !== undefined) this.#nars?.narAsked(client, name.hash, left);
+  /** A client asks for the narinfo. `client`: who that is, if it can be told from others, and wants it for itself. */
+  narInfoAsked(hash: StoreHash, client: string | undefined): void {
+    this.#narInfos?.asked(hash);
+    if (client !== undefined) this.#nars?.narInfoAsked(client, hash);
+  }
+
+  /** A client asks for the NAR. `left`: what is aborted when it has its answer, or does not want it any more. */
+  narAsked({ hash }: NarFile, client: string | undefined, left: () => AbortSignal): void {
+    if (hash !== undefined) this.#nars?.narAsked(client, hash, left);
   }
 
   #note(known: KnownNarInfo): Expected {

@@ -61,7 +61,7 @@ export async function exportTo(options: ExportOptions): Promise<void> {
     return async () => {
       if (how === undefined) return;
       const file = join(folder, `${known.info.hashPart}.narinfo`);
-      const text = withUrl(known.body.toString(), `nar/${known.narName}`);
+      const text = withUrl(Buffer.from(known.served, 'latin1').toString(), `nar/${known.narName}`);
       const there = (await readIfThere(file)) === text;
       if (!there) await writeText(file, text);
       watch.done(there && how === 'there' ? 'there' : 'taken');

@@ -74,7 +74,12 @@ export class Access {
     const hidden = this.#isHidden(req);
     if (right !== 'admin' && !hidden && this.#policy.pushFrom.has(address)) return undefined;
     const secret = secretIn(req.headers.authorization);
-    if (secret !== undefined) return this.#checkToken(address, secret, right);
+    if (secret !== undefined) {
+      const turn = this.#guesses.turn(address, this.#tokenOf(secret)?.name);
+      if (turn === undefined) return this.#checkToken(address, secret, right);
+      // The tokens may be others when this request has waited.
+      return turn.then(() => this.#checkToken(address, secret, right));
+    }
     const hint = hidden ? ', which may speak for another' : '';
     throw new CacheError(
       'unauthorized',
@@ -82,9 +87,15 @@ export class Access {
     );
   }
 
-  async #checkToken(address: string, secret: string, right: Right): Promise<void> {
-    await this.#guesses.turn(address, this.#tokenOf(secret)?.name);
-    // The tokens may have been reloaded while this request waited.
+  /** Whether it may read, as far as that can be told without noting anything: whoever may not is for {@link check}. */
+  mayRead(req: IncomingMessage): boolean {
+    if (this.#policy.openToRead) return true;
+    const secret = secretIn(req.headers.authorization);
+    if (secret === undefined || this.#guesses.guesses(this.addressOf(req))) return false;
+    return this.#tokenOf(secret)?.allow.some((right) => RIGHTS.includes(right)) === true;
+  }
+
+  #checkToken(address: string, secret: string, right: Right): undefined {
     const token = this.#tokenOf(secret);
     if (token === undefined) {
       this.#guesses.wrong(address);
@@ -95,7 +106,7 @@ export class Access {
     }
     this.#guesses.right(address, token.name);
     const most = Math.max(...token.allow.map((one) => RIGHTS.indexOf(one)));
-    if (most >= RIGHTS.indexOf(right)) return;
+    if (most >= RIGHTS.indexOf(right)) return undefined;
     throw new CacheError(
       'forbidden',
       `the token ${token.name} may ${token.allow.join(' and ')}, expected one that may ${right} in the request from ${address}`,
@@ -128,7 +139,8 @@ export class Access {
     // In a chain of trusted proxies, the last may have been told nothing by the one before it.
     if (this.#policy.trustedProxies.has(this.addressOf(req))) return true;
     if (this.#hopBehind(peerOf(req), req) !== undefined) return false;
-    return SPOKEN_FOR.some((name) => req.headers[name] !== undefined);
+    const { headers } = req;
+    return SPOKEN_FOR.some((name) => headers[name] !== undefined);
   }
 
   /** Whom a trusted proxy speaks for; undefined if it is none, or does not say. */

@@ -27,6 +27,16 @@ export function cacheControl(lasting: boolean, open: boolean): string {
   return lasting ? `${who}, max-age=${LONG_S}, immutable` : `${who}, max-age=${SHORT_S}`;
 }
 
+/** The part of an answer's head that tells which version it is and who may keep it, as names and values in turn. */
+export function versionHead({ etag, modified }: Validators, control: string): string[] {
+  return [
+    ...(etag === undefined ? [] : ['ETag', etag]),
+    ...(modified === undefined ? [] : ['Last-Modified', modified.toUTCString()]),
+    'Cache-Control',
+    control,
+  ];
+}
+
 /** Whether the client has this very version already: then it gets 304 instead of the body. */
 export function isUnchanged(headers: IncomingHttpHeaders, { etag, modified }: Validators): boolean {
   const { 'if-none-match': known, 'if-modified-since': since } = headers;

@@ -57,6 +57,11 @@ export class Guesses {
     return guesser.turn;
   }
 
+  /** Whether a wrong token came from there lately. */
+  guesses(address: string): boolean {
+    return this.#guessers.has(networkOf(address));
+  }
+
   wrong(address: string): void {
     const network = networkOf(address);
     const guesser = this.#guessers.get(network) ?? {

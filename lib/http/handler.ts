@@ -1,27 +1,27 @@
 // One request: route → auth → find or put → answer → one event. The only place where codes become statuses.
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ReadAhead } from '../ahead/read-ahead.ts';
 import { collect } from '../bytes/streams.ts';
 import type { Cache } from '../cache.ts';
 import { CacheError, type ErrorCode, isCacheError } from '../errors.ts';
 import type { Emit, Request } from '../events.ts';
-import { printable } from '../log.ts';
 import { type CacheInfo, formatCacheInfo, storeDirOf } from '../nix/cache-info.ts';
 import type { ObjectName } from '../nix/object-name.ts';
 import type { Uploads } from '../upload/upload.ts';
 import { isRound, viaHeader, viaOf } from '../upstream/via.ts';
 import type { Access } from './auth.ts';
 import { cacheControl } from './caching.ts';
+import { whenOver } from './ended.ts';
 import { drain, receive } from './receive.ts';
 import { isMethod, type Route, route } from './route.ts';
 import { sendFound, sendText } from './send.ts';
-import { sentenceOf, short } from './sentence.ts';
+import { nowhere, refusal, sentenceOf } from './sentence.ts';
 
 interface HandlerOptions {
   readonly cache: Cache;
   readonly uploads: Uploads;
   /** Told what clients ask for. */
-  readonly readAhead: Pick<ReadAhead, 'asked'>;
+  readonly readAhead: Pick<ReadAhead, 'narAsked' | 'narInfoAsked'>;
   readonly cacheInfo: CacheInfo;
   readonly emit: Emit;
   readonly access: Access;
@@ -100,7 +100,7 @@ export function createHandler(options: HandlerOptions): Handler {
       if (pushed) return cache.pushed(name);
       const recent = cache.recent(name);
       if (recent !== undefined) return recent;
-      if (!localOnly && !round) return cache.find(name, via, left());
+      if (!localOnly && !round) return cache.find(name, via, left);
       const local = await cache.local(name);
       return local === undefined && !round ? cache.announced(name, via) : local;
     };
@@ -109,8 +109,7 @@ export function createHandler(options: HandlerOptions): Handler {
       throw new CacheError('not-found', 'what was sent of it was wrong');
     const send = async () => {
       const found = await find();
-      if (found === undefined)
-        throw new CacheError('not-found', round ? 'it is not here' : 'no upstream has it');
+      if (found === undefined) throw round ? new CacheError('not-found', 'it is not here') : nowhere();
       record.how = found.how;
       await sendFound(req, res, found, access.isOpenTo(req), record);
     };
@@ -123,9 +122,9 @@ export function createHandler(options: HandlerOptions): Handler {
 
   /** Has what the client is likely to ask for next be fetched, unless it speaks for others or wants a head only. */
   function expect(req: IncomingMessage, name: ObjectName, left: () => AbortSignal): void {
-    if (name.kind !== 'narinfo' && name.kind !== 'nar') return;
-    if (req.method === 'GET') readAhead.asked(name, access.clientOf(req), left);
-    else if (name.kind === 'narinfo') readAhead.asked(name, undefined, left);
+    const isGet = req.method === 'GET';
+    if (name.kind === 'narinfo') readAhead.narInfoAsked(name.hash, isGet ? access.clientOf(req) : undefined);
+    if (name.kind === 'nar' && isGet) readAhead.narAsked(name, access.clientOf(req), left);
   }
 
   async function put(
@@ -140,10 +139,8 @@ export function createHandler(options: HandlerOptions): Handler {
     if (wanted.kind === 'cache-info') await checkCacheInfo(receive(req, res, expects, options.stallMs));
     else {
       await uploads.check(wanted.name, lengthOf(req));
-      const gone = new AbortController();
-      res.once('close', () => gone.abort(new CacheError('aborted', 'the client left')));
       const body = receive(req, res, expects, options.stallMs);
-      await uploads.put(wanted.name, body, gone.signal, wanted.pushed);
+      await uploads.put(wanted.name, body, leaving(res)(), wanted.pushed);
     }
     record.how = 'put';
     res.writeHead(200, { 'Content-Length': 0 }).end();
@@ -176,9 +173,9 @@ export function createHandler(options: HandlerOptions): Handler {
       bytes: 0,
       ms: 0,
     };
-    res.once('close', () => {
+    whenOver(res, (whole) => {
       if (res.headersSent) record.status = res.statusCode;
-      record.whole = res.writableFinished;
+      record.whole = whole;
       record.ms = performance.now() - started;
       emit(record);
     });
@@ -227,8 +224,7 @@ async function refuse(
   // A client that was not told to continue may or may not send its body, so the start of the next request is unknown.
   if (hasBody) res.setHeader('Connection', 'close');
   if (hasBody && !expects) await drain(req);
-  const text = detail === undefined ? `${STATUS_CODES[status]}` : `${STATUS_CODES[status]}: ${detail}`;
-  sendText(req, res, status, short(printable(text)));
+  sendText(req, res, status, refusal(status, detail));
 }
 
 const LEFT = new CacheError('aborted', 'the client has left, or has its answer');

@@ -4,7 +4,7 @@ import type { Reader } from '../bytes/streams.ts';
 import type { Found } from '../cache.ts';
 import { CacheError } from '../errors.ts';
 import { within } from '../sync/within.ts';
-import { cacheControl, isSameFile, isUnchanged, NEVER } from './caching.ts';
+import { cacheControl, isSameFile, isUnchanged, NEVER, versionHead } from './caching.ts';
 import { parseRange } from './range.ts';
 
 /** Bodies whose headers wait for their verdict, and how long at most: whoever has left is noticed only when something is sent. */
@@ -31,11 +31,10 @@ export async function sendFound(
   }
   const etag = sha256 === undefined ? undefined : `"${sha256}"`;
   const validators = { etag, modified };
-  if (etag !== undefined) res.setHeader('ETag', etag);
-  if (modified !== undefined) res.setHeader('Last-Modified', modified.toUTCString());
   // Some proxies end a cut body of unknown length cleanly, so caches behind them must not keep it.
   const mayBeShort = size === undefined && body === undefined;
-  res.setHeader('Cache-Control', mayBeShort ? NEVER : cacheControl(lasting, open));
+  const version = versionHead(validators, mayBeShort ? NEVER : cacheControl(lasting, open));
+  for (let i = 0; i < version.length; i += 2) res.setHeader(version[i] as string, version[i + 1] as string);
   if (isUnchanged(req.headers, validators)) {
     found.close();
     res.writeHead(304).end();
@@ -161,13 +160,34 @@ function pour(
   });
 }
 
-/** Answers with a short sentence, which holds for now only. */
+/** An answer that is the same for everybody. */
+export interface Ready {
+  readonly status: number;
+  /** Names and values in turn. */
+  readonly head: readonly string[];
+  /** A character for each byte (latin1): Node sends a text together with the head, and a Buffer behind it. */
+  readonly body: string;
+}
+
+/** Sends it; the bytes of the body that go out. */
+export function sendReady(req: IncomingMessage, res: ServerResponse, { status, head, body }: Ready): number {
+  res.writeHead(status, head as string[]);
+  if (req.method === 'HEAD' || body === '') {
+    res.end();
+    return 0;
+  }
+  res.end(body, 'latin1');
+  return body.length;
+}
+
+/** A short sentence, which holds for now only. */
+export function readyText(status: number, text: string): Ready {
+  const body = Buffer.from(`${text}\n`);
+  const head = ['Content-Type', 'text/plain; charset=utf-8', 'Content-Length', `${body.length}`];
+  return { status, head: [...head, 'Cache-Control', NEVER], body: body.toString('latin1') };
+}
+
+/** Answers with a short sentence. */
 export function sendText(req: IncomingMessage, res: ServerResponse, status: number, text: string): void {
-  const body = `${text}\n`;
-  res.writeHead(status, {
-    'Content-Type': 'text/plain; charset=utf-8',
-    'Content-Length': Buffer.byteLength(body),
-    'Cache-Control': NEVER,
-  });
-  res.end(req.method === 'HEAD' ? undefined : body);
+  sendReady(req, res, readyText(status, text));
 }

@@ -1,5 +1,6 @@
 // What a client is told of a failure, in one sentence: Nix shows it to its user. The log has it as it is.
-import type { CacheError } from '../errors.ts';
+import { STATUS_CODES } from 'node:http';
+import { CacheError } from '../errors.ts';
 import { printable } from '../log.ts';
 
 const MAX_BYTES = 900;
@@ -24,4 +25,15 @@ export function sentenceOf({ message }: CacheError): string {
 export function short(text: string): string {
   const bytes = Buffer.from(text);
   return bytes.length > MAX_BYTES ? `${bytes.toString('utf8', 0, MAX_BYTES - 6)}…` : text;
+}
+
+/** What whoever asked is told with a status, and of what it was, if that is known. */
+export function refusal(status: number, detail?: string): string {
+  const text = detail === undefined ? `${STATUS_CODES[status]}` : `${STATUS_CODES[status]}: ${detail}`;
+  return short(printable(text));
+}
+
+/** Neither is it here, nor has any upstream it. */
+export function nowhere(): CacheError {
+  return new CacheError('not-found', 'no upstream has it');
 }

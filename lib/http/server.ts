@@ -4,7 +4,6 @@ import {
   createServer,
   type Server as HttpServer,
   type IncomingMessage,
-  type RequestListener,
   type ServerResponse,
   STATUS_CODES,
 } from 'node:http';
@@ -18,7 +17,8 @@ import { NEVER } from './caching.ts';
 import { watchHalfOpen } from './half-open.ts';
 import type { Handler } from './handler.ts';
 import { Handshakes } from './handshakes.ts';
-import { Turns } from './turns.ts';
+import type { Hot } from './hot.ts';
+import { type Answer, Turns } from './turns.ts';
 
 /** Nix drops idle connections after 90 s at the latest, and must be the first to do so. */
 const KEEP_ALIVE_MS = 150_000;
@@ -26,6 +26,14 @@ const KEEP_ALIVE_MS = 150_000;
 const HEADERS_MS = 30_000;
 /** A connection on which nothing has moved in either direction for so long is dead; Nix gives up after as much. */
 const SILENT_MS = 300_000;
+
+interface ServerOptions {
+  /** Asked before the handler: it may have the answer ready. */
+  readonly hot?: Hot;
+  readonly tls?: TlsFiles | undefined;
+  /** How long the head of a request may take. */
+  readonly headersMs?: number;
+}
 
 export interface RunningServer {
   /** For messages, e.g. `http://127.0.0.1:8080`. */
@@ -45,8 +53,7 @@ export interface RunningServer {
 export async function startServer(
   listen: Listen,
   handler: Handler,
-  tls?: TlsFiles,
-  headersMs = HEADERS_MS,
+  { hot = () => undefined, tls, headersMs = HEADERS_MS }: ServerOptions = {},
 ): Promise<RunningServer> {
   const options = {
     // No deadline on a whole request: a large upload over a slow link may take hours.
@@ -68,13 +75,24 @@ export async function startServer(
   Object.assign(server, { httpAllowHalfOpen: true });
   const turns = new Turns();
   const handlers = new UnderWay();
-  const handle = (expects: boolean): RequestListener => {
-    return (req, res) =>
-      turns.take(req.socket, res, async () => {
-        handlers.begin();
-        await handler(req, res, expects);
-        handlers.end();
-      });
+  const handle = async (req: IncomingMessage, res: ServerResponse, expects: boolean) => {
+    handlers.begin();
+    await handler(req, res, expects);
+    handlers.end();
+  };
+  const answer: Answer = (req, res) => {
+    // An answer that ends its connection is none that is ready.
+    const how = turns.stopping ? undefined : hot(req, res);
+    if (how === undefined) void handle(req, res, false);
+    return how === 'sent';
+  };
+  const answerExpecting: Answer = (req, res) => {
+    void handle(req, res, true);
+    return false;
+  };
+  const refuse: Answer = (_req, res) => {
+    refuseExpectation(res);
+    return false;
   };
   server.on(tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
     turns.add(socket);
@@ -85,11 +103,9 @@ export async function startServer(
   // A failed TLS handshake concerns no other client.
   server.on('tlsClientError', (_error, socket: Socket) => socket.destroy());
   server.setTimeout(SILENT_MS);
-  server.on('request', handle(false));
-  server.on('checkContinue', handle(true));
-  server.on('checkExpectation', (req: IncomingMessage, res: ServerResponse) => {
-    turns.take(req.socket, res, () => refuseExpectation(res));
-  });
+  server.on('request', (req, res) => turns.take(req, res, answer));
+  server.on('checkContinue', (req, res) => turns.take(req, res, answerExpecting));
+  server.on('checkExpectation', (req, res) => turns.take(req, res, refuse));
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code === 'ECONNRESET') socket.destroy();
     else cutOff(socket, unreadableStatus(error.code), turns.isBusy(socket));

@@ -1,18 +1,20 @@
-// Narinfos that are in the store, ready to be served from memory. What is in memory is believed to be still in the store for as long as
-// the store says: others may change it there, as the command line does.
+// Narinfos that are in the store, ready to be served from memory, and names of which the store has none. What is in memory is believed
+// for as long as the store says: others may change it there, as the command line does.
 import { ByteLru } from '../bytes/byte-lru.ts';
 import { isCacheError } from '../errors.ts';
 import type { Emit } from '../events.ts';
 import { pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Store } from '../store/store.ts';
+import { Renewing } from '../sync/renewing.ts';
 import type { KnownNarInfo, ServedNarInfos } from './served-narinfos.ts';
 
-interface Ready {
-  readonly known: KnownNarInfo;
-  readonly version: string;
-  checkedAt: number;
-  /** How long it is believed from then on that this is what the store has: a command may remove it there. */
+interface Seen {
+  /** Undefined if the store had none. */
+  readonly known: KnownNarInfo | undefined;
+  readonly version: string | undefined;
+  seenAt: number;
+  /** How long it is believed from then on that this is what the store has: a command may remove it there, or another put it there. */
   freshForMs: number;
   /** What {@link Memory.recheck} had counted to by then. */
   checks: number;
@@ -28,54 +30,87 @@ interface MemoryOptions {
 
 /** About ten thousand narinfos. */
 const MEMORY_BYTES = 20 << 20;
+/** Of which the store has none: clients ask for many that nobody has. */
+const MOST_ABSENT = 20_000;
+/** How long it is believed that the store has none. */
+const ABSENT_MS = 1000;
 
 export class Memory {
   readonly #options: MemoryOptions;
-  readonly #ready = new ByteLru<Ready>(MEMORY_BYTES);
+  readonly #present = new ByteLru<Seen>(MEMORY_BYTES);
+  readonly #absent = new ByteLru<Seen>(MOST_ABSENT);
+  readonly #renewing = new Renewing((path) => this.#renew(path));
   /** How often something in the store may have become another. */
   #changes = 0;
+  /** How often something may have come into it. */
+  #arrivals = 0;
   #checks = 0;
 
   constructor(options: MemoryOptions) {
     this.#options = options;
   }
 
+  /** What can be told at once of the narinfo with this path: it, or `absent` from the store; undefined if the store must be asked. */
+  ready(path: string): KnownNarInfo | 'absent' | undefined {
+    const seen = this.#present.get(path) ?? this.#absent.get(path);
+    if (seen === undefined || seen.checks !== this.#checks) return undefined;
+    const age = this.#options.now() - seen.seenAt;
+    if (age >= seen.freshForMs) return undefined;
+    this.#renewing.asked(path, age, seen.freshForMs);
+    return seen.known ?? 'absent';
+  }
+
   /** The narinfo if it is here, or in the store. */
   async find(hash: StoreHash): Promise<KnownNarInfo | undefined> {
     const path = pathOf({ kind: 'narinfo', hash });
-    const ready = this.#ready.get(path);
-    if (ready !== undefined) {
-      const { now, store } = this.#options;
-      if (ready.checks === this.#checks && now() - ready.checkedAt < ready.freshForMs) return ready.known;
-      const checks = this.#checks;
-      const seen = await store.version(path);
-      if (seen?.version === ready.version) {
-        seen.used();
-        ready.freshForMs = seen.freshForMs;
-        ready.checkedAt = now();
-        ready.checks = checks;
-        return ready.known;
-      }
-      this.#ready.delete(path);
+    const seen = this.#present.get(path);
+    if (seen?.known === undefined) return this.#load(hash, path);
+    if (seen.checks === this.#checks && this.#options.now() - seen.seenAt < seen.freshForMs)
+      return seen.known;
+    return (await this.#isStill(path, seen)) ? seen.known : this.#load(hash, path);
+  }
+
+  /** Looks at the store: whether it has what it had, which is then believed for another while; else that is forgotten. */
+  async #isStill(path: string, seen: Seen): Promise<boolean> {
+    const { now, store } = this.#options;
+    const [checks, seenAt] = [this.#checks, now()];
+    const found = await store.version(path);
+    if (found?.version !== seen.version) {
+      const memory = seen.known === undefined ? this.#absent : this.#present;
+      if (memory.get(path) === seen) memory.delete(path);
+      return false;
     }
-    return this.#load(hash, path);
+    found?.used();
+    seen.freshForMs = found?.freshForMs ?? ABSENT_MS;
+    seen.seenAt = seenAt;
+    seen.checks = checks;
+    return true;
+  }
+
+  async #renew(path: string): Promise<void> {
+    const seen = this.#present.get(path) ?? this.#absent.get(path);
+    if (seen !== undefined) await this.#isStill(path, seen);
   }
 
   async #load(hash: StoreHash, path: string): Promise<KnownNarInfo | undefined> {
     const { emit, now, served, store } = this.#options;
-    const changes = this.#changes;
+    const [arrivals, changes] = [this.#arrivals, this.#changes];
+    const then = { seenAt: now(), checks: this.#checks };
     const object = await store.open(path);
-    if (object === undefined) return undefined;
+    if (object === undefined) {
+      const none = { known: undefined, version: undefined, freshForMs: ABSENT_MS };
+      if (arrivals === this.#arrivals && changes === this.#changes)
+        this.#absent.set(path, { ...none, ...then }, 1);
+      return undefined;
+    }
     object.used();
     try {
       const text = (await object.bytes()).toString();
       const known = served.know(hash, text, object.meta);
+      const { freshForMs, version } = object;
       // The narinfo may have been replaced since `open`.
-      if (changes === this.#changes) {
-        const { freshForMs, version } = object;
-        const ready = { known, version, checkedAt: now(), freshForMs, checks: this.#checks };
-        this.#ready.set(path, ready, 2 * text.length + 1000);
-      }
+      if (changes === this.#changes)
+        this.#present.set(path, { known, version, freshForMs, ...then }, 2 * text.length + 1000);
       return known;
     } catch (error) {
       if (!isCacheError(error, 'damaged') && !isCacheError(error, 'invalid')) throw error;
@@ -85,16 +120,24 @@ export class Memory {
     }
   }
 
-  /** It is another one in the store from now on, or none. */
+  /** The store has one from now on, if it had none. */
+  appeared(hash: StoreHash): void {
+    this.#arrivals++;
+    this.#absent.delete(pathOf({ kind: 'narinfo', hash }));
+  }
+
+  /** It is another one in the store from now on, or none, or one where none was. */
   forget(hash: StoreHash): void {
     this.#changes++;
-    this.#ready.delete(pathOf({ kind: 'narinfo', hash }));
+    const path = pathOf({ kind: 'narinfo', hash });
+    this.#present.delete(path);
+    this.#absent.delete(path);
   }
 
   /** What is served of the same narinfos is another from now on. */
   clear(): void {
     this.#changes++;
-    this.#ready.clear();
+    this.#present.clear();
   }
 
   /** From now on nothing here is believed before the store was asked. */

@@ -63,6 +63,16 @@ export class NarInfos {
     this.#memory.clear();
   }
 
+  /**
+   * What can be told at once of the narinfo with this path, as {@link find} would: it, or that it is missing; undefined if somebody must
+   * be asked for that, and be it the store.
+   */
+  ready(path: string): KnownNarInfo | 'missing' | undefined {
+    const ready = this.#memory.ready(path);
+    if (ready !== 'absent') return ready;
+    return this.#options.upstreams.misses.has(path) ? 'missing' : undefined;
+  }
+
   /** The narinfo if it is here, asking nobody else. */
   local(hash: StoreHash): Promise<KnownNarInfo | undefined> {
     return this.#memory.find(hash);
@@ -134,7 +144,7 @@ export class NarInfos {
     const { value } = first;
     // A cache that asks us reads ahead itself.
     if (via.length === 0) this.#onFound(value);
-    return { value, ended: this.#keeping.keep(hash, value.text, value.origin) };
+    return { value, ended: this.#keep(hash, value.text, value.origin) };
   }
 
   /** What that upstream has, without keeping it. */
@@ -146,6 +156,11 @@ export class NarInfos {
     via?: Via,
   ): Promise<KnownNarInfo | undefined> {
     return this.#lookup.ask(upstream, hash, signal, { insist, via });
+  }
+
+  async #keep(hash: StoreHash, text: string, origin: string, when?: 'always'): Promise<void> {
+    await this.#keeping.keep(hash, text, origin, when);
+    this.#memory.appeared(hash);
   }
 
   /** When a lookup of it that is under way, if there is one, has put into the store what it found. */
@@ -169,7 +184,7 @@ export class NarInfos {
       if (text === known.text && origin === known.origin) return 'same';
       await this.#options.store.delete(pathOf({ kind: 'narinfo', hash }));
       this.forget(hash);
-      await this.#keeping.keep(hash, text, origin);
+      await this.#keep(hash, text, origin);
       return 'new';
     });
   }
@@ -208,7 +223,7 @@ export class NarInfos {
       const said = known?.info.fileSize;
       if (known?.narName !== narName || known.origin === 'push' || said === undefined || said === size)
         return;
-      await this.#keeping.keep(hash, withFileSize(known.text, size), known.origin, 'always');
+      await this.#keep(hash, withFileSize(known.text, size), known.origin, 'always');
       this.forget(hash);
     });
   }

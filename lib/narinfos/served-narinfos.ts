@@ -1,6 +1,6 @@
 // What becomes of a narinfo's text: read, mended where clients would stop, with an address of ours for its NAR, and signed where
 // that is wanted.
-import { createHash } from 'node:crypto';
+import { hash as digest } from 'node:crypto';
 import { ByteLru } from '../bytes/byte-lru.ts';
 import { CacheError } from '../errors.ts';
 import { addressOf, narNameOf } from '../nix/nar-names.ts';
@@ -22,8 +22,8 @@ export interface KnownNarInfo {
   readonly origin: string;
   /** The name under which its NAR is stored. */
   readonly narName: NarName;
-  /** What clients get. */
-  readonly body: Buffer;
+  /** What clients get, a character for each byte (latin1): Node sends a text together with its head, which a Buffer is not. */
+  readonly served: string;
   /** Of that, in hexadecimal. */
   readonly sha256: string;
   /** When it came here; undefined where clients get something else than what came, as after a change of keys. */
@@ -78,10 +78,19 @@ export class ServedNarInfos {
     const served = pushed ? readable : withUrl(readable, `nar/${addressOf(info)}`);
     const isSigned = pushed || this.#signing?.sign === 'all';
     const whole = isSigned ? withSigs(served, this.#ownSigs(info)) : served;
-    const body = Buffer.from(whole);
-    const sha256 = createHash('sha256').update(body).digest('hex');
+    const bytes = Buffer.from(whole);
+    const sha256 = digest('sha256', bytes);
     const modified = whole === text ? storedAt : undefined;
-    return { info, text, origin, narName, body, sha256, modified };
+    const isAscii = bytes.length === whole.length;
+    return {
+      info,
+      text,
+      origin,
+      narName,
+      served: isAscii ? whole : bytes.toString('latin1'),
+      sha256,
+      modified,
+    };
   }
 
   #ownSigs(info: NarInfo): string[] {

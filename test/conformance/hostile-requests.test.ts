@@ -196,12 +196,9 @@ test('headers without end, in bytes or in number → 431, at once', async (t) =>
 });
 
 test('headers that come slowly, or never → 408, the connection closed', async (t) => {
-  const server = await startServer(
-    { host: '127.0.0.1', port: 0 },
-    async (_req, res) => void res.end('ok'),
-    undefined,
-    300,
-  );
+  const server = await startServer({ host: '127.0.0.1', port: 0 }, async (_req, res) => void res.end('ok'), {
+    headersMs: 300,
+  });
   t.after(() => server.stop(0));
   const answers = [
     '',

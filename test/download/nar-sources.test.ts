@@ -25,7 +25,7 @@ const UNSEEN = { sha256: '', modified: undefined };
 function known(origin: string, options: PackageOptions = {}): KnownNarInfo {
   const text = makePackage('one', options).narInfo;
   const info = parseNarInfo(text, '/nix/store');
-  return { info, text, origin, narName: narNameOf(info, origin), body: Buffer.from(text), ...UNSEEN };
+  return { info, text, origin, narName: narNameOf(info, origin), served: text, ...UNSEEN };
 }
 
 /** Two upstreams, and a narinfo that is found so; those they have themselves, by their URLs. */

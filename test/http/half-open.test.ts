@@ -31,7 +31,7 @@ async function setUp(t: TestContext, tls: boolean) {
     await released;
     res.end('answer');
   };
-  const server = await startServer({ host: '127.0.0.1', port: 0 }, handler, tls ? TLS : undefined);
+  const server = await startServer({ host: '127.0.0.1', port: 0 }, handler, { tls: tls ? TLS : undefined });
   defer(t, () => server.stop(0));
   const port = Number(new URL(server.url).port);
   const plain = connect({ host: '127.0.0.1', port, allowHalfOpen: true });

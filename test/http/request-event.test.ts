@@ -42,7 +42,7 @@ async function told(
   const handler = createHandler({
     cache: { find, recent: () => undefined, hasMisled: () => false } as Partial<Cache> as Cache,
     uploads: { check: async () => {}, put: async () => {} } as Partial<Uploads> as Uploads,
-    readAhead: { asked: () => {} },
+    readAhead: { narAsked: () => {}, narInfoAsked: () => {} },
     cacheInfo: config,
     emit: (event) => void events.push(event),
     access: new Access(config.access, [], new AbortController().signal),

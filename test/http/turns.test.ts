@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { test } from 'node:test';
 import { Turns } from '../../lib/http/turns.ts';
@@ -25,15 +25,23 @@ function connection() {
   return { socket: socket as unknown as Socket & typeof socket, answer };
 }
 
+/** A request whose answer begins with `begin`. */
+function take(turns: Turns, socket: Socket, res: ServerResponse, begin: () => void): void {
+  turns.take({ socket } as IncomingMessage, res, () => {
+    begin();
+    return false;
+  });
+}
+
 test('requests of one connection have their turns, those of others need not wait', () => {
   const turns = new Turns();
   const [one, other] = [connection(), connection()];
   const begun: string[] = [];
   for (const { socket } of [one, other]) turns.add(socket);
   const [first, second] = [one.answer(), one.answer()];
-  turns.take(one.socket, first, () => begun.push('first'));
-  turns.take(one.socket, second, () => begun.push('second'));
-  turns.take(other.socket, other.answer(), () => begun.push('other'));
+  take(turns, one.socket, first, () => begun.push('first'));
+  take(turns, one.socket, second, () => begun.push('second'));
+  take(turns, other.socket, other.answer(), () => begun.push('other'));
   assert.deepEqual(begun, ['first', 'other']);
   assert.ok(turns.isBusy(one.socket));
   first.emit('close');
@@ -46,14 +54,14 @@ test('nothing begins on a connection that is gone, or that nobody told of', () =
   const turns = new Turns();
   const { answer, socket } = connection();
   const never = () => assert.fail('it began');
-  turns.take(socket, answer(), never);
+  take(turns, socket, answer(), never);
   turns.add(socket);
   const first = answer();
-  turns.take(socket, first, () => {});
-  turns.take(socket, answer(), never);
+  take(turns, socket, first, () => {});
+  take(turns, socket, answer(), never);
   socket.destroy();
   first.emit('close');
-  turns.take(socket, answer(), never);
+  take(turns, socket, answer(), never);
 });
 
 test('once it is told to stop an answer ends its connection, and one without a request ends at once', () => {
@@ -62,9 +70,9 @@ test('once it is told to stop an answer ends its connection, and one without a r
   for (const { socket } of [busy, waiting, idle]) turns.add(socket);
   const [first, next] = [waiting.answer(), waiting.answer()];
   const answer = busy.answer();
-  turns.take(busy.socket, answer, () => {});
-  turns.take(waiting.socket, first, () => {});
-  turns.take(waiting.socket, next, () => {});
+  take(turns, busy.socket, answer, () => {});
+  take(turns, waiting.socket, first, () => {});
+  take(turns, waiting.socket, next, () => {});
   turns.stop();
   assert.deepEqual(
     [busy, waiting, idle].map(({ socket }) => socket.destroyed),
