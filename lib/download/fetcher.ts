@@ -227,7 +227,7 @@ export class Fetcher {
       wanted = found;
     } else wanted = await this.#narSources.forFile(name, via);
     const signal = isAhead(ahead) ? isWanted : this.#options.signal;
-    const release = await this.#turns.take(wanted.expected, signal, ahead);
+    const release = await this.#turns.take(wanted.expected, name.kind === 'nar', signal, ahead);
     const place = this.#crowd.place(viaKey(path, via), path);
     const started = ahead === undefined ? undefined : givingWay(this.#crowd, path, ahead, isWanted);
     const occasion = { via, isWanted: started?.signal ?? isWanted, place, ahead };

@@ -6,22 +6,30 @@ import type { Expected } from './verify.ts';
 
 export class Turns {
   readonly #slots: Slots;
+  /** Of what is no NAR: listings above all, of which some ask for hundreds. */
+  readonly #files: Slots;
   /** Bytes. */
   readonly #room: Slots;
 
   constructor(maxDownloads: number, maxSpoolBytes: number) {
     this.#slots = new Slots(maxDownloads);
+    this.#files = new Slots(2 * maxDownloads);
     this.#room = new Slots(maxSpoolBytes);
   }
 
   /** What those who wait are waiting for. */
   get all(): readonly Slots[] {
-    return [this.#slots, this.#room];
+    return [this.#slots, this.#files, this.#room];
   }
 
-  /** Waits for a turn, and for room; what is answered gives both back. */
-  async take({ fileSize, nar }: Expected, signal: AbortSignal, ahead?: Ahead): Promise<() => void> {
-    const release = await this.#slots.acquire(signal, 1, ahead);
+  /** Waits for a turn, of a NAR or of something else, and for room; what is answered gives both back. */
+  async take(
+    { fileSize, nar }: Expected,
+    isNar: boolean,
+    signal: AbortSignal,
+    ahead?: Ahead,
+  ): Promise<() => void> {
+    const release = await (isNar ? this.#slots : this.#files).acquire(signal, 1, ahead);
     // Room is taken before the upstream is asked: waiting afterwards would make it give up.
     const bytes = fileSize ?? nar?.narSize ?? 0;
     const releaseRoom = await this.#room.acquire(signal, bytes, ahead).catch((error) => {

@@ -13,6 +13,7 @@ import { get } from '../wire/request.ts';
 import type { Resolver } from '../wire/resolve.ts';
 import type { Response } from '../wire/response.ts';
 import { USER_AGENT } from '../wire/target.ts';
+import { prepareTls } from '../wire/tls.ts';
 import { hostOf, redirected, shown } from '../wire/urls.ts';
 import { isContinuation, rangeHeader } from './answer.ts';
 import { discard } from './body.ts';
@@ -95,6 +96,7 @@ export class Sender {
     );
     for (const slots of [this.#connections.small, this.#connections.large])
       slots.whenCrowded(() => this.#origins.giveWay());
+    if (this.#base.protocol === 'https:') setImmediate(prepareTls, ca);
     this.#deadlines = deadlines;
     this.#emit = emit;
     const { through } = this;

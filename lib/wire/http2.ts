@@ -40,8 +40,11 @@ const CONNECTION_WINDOW = 16 * 1024 * 1024;
 const LEAST_WINDOW = 128 * 1024;
 /** nginx ends a connection after 1000 requests: another is opened in time. */
 const WORN_REQUESTS = 800;
-/** How long a peer that has been silent may take to answer a ping. */
-const PING_MS = 5000;
+/**
+ * How long a connection may be silent while somebody waits before it is pinged, and how long that may take. Node says nothing of a
+ * connection that it has given up as the peer broke the protocol.
+ */
+export const PATIENCE = { silenceMs: 4000, pingMs: 5000 };
 /** Frames that want an answer or have to be remembered, of one connection; and heads before the head of one answer. */
 const MOST_FRAMES = 1000;
 const MOST_HEADS = 32;
@@ -74,6 +77,7 @@ interface Owner {
   changed(): void;
   /** Milliseconds from anywhere. */
   now(): number;
+  readonly patience: typeof PATIENCE;
 }
 
 export class Session {
@@ -95,6 +99,8 @@ export class Session {
   #shares = 1;
   #death: Error | undefined;
   #idle: NodeJS.Timeout | undefined;
+  #watch: NodeJS.Timeout | undefined;
+  #isPinged = false;
 
   constructor(socket: Socket, origin: string, owner: Owner) {
     this.#socket = socket;
@@ -125,7 +131,13 @@ export class Session {
 
   /** Whether it takes further requests. */
   get isTaking(): boolean {
-    return !this.#isEnding && !this.#isDoubted && this.#death === undefined && !this.#session.closed;
+    return (
+      !this.#isEnding &&
+      !this.#isDoubted &&
+      this.#death === undefined &&
+      !this.#session.closed &&
+      !this.#session.destroyed
+    );
   }
 
   get isClosed(): boolean {
@@ -213,6 +225,7 @@ export class Session {
       let failure: CacheError | undefined;
       let cause: Error | undefined;
       let heads = 0;
+      let isAnswered = false;
       const giveUp = (error: CacheError) => {
         failure = error;
         stream.close(NGHTTP2_CANCEL);
@@ -235,6 +248,7 @@ export class Session {
       });
       stream.once('response', (head: IncomingHttpHeaders & IncomingHttpStatusHeader) => {
         settle();
+        isAnswered = true;
         this.#hasAnswered = true;
         this.#seen();
         const context = {
@@ -250,7 +264,8 @@ export class Session {
       stream.once('close', () => {
         settle();
         done();
-        reject(failure ?? this.#unanswered(stream, name, isFirst, cause));
+        // Errors are dear, and this one is of no use after an answer.
+        if (!isAnswered) reject(failure ?? this.#unanswered(stream, name, isFirst, cause));
       });
     });
   }
@@ -277,7 +292,7 @@ export class Session {
       return new CacheError('upstream', `${name}: ${ended}`, cause);
     }
     if (!isFirst) return new AskAgain('reused', failed(death));
-    return isViolation(death.cause) ? new AskAgain('http/1.1', failed(death)) : failed(death);
+    return isViolation(death) ? new AskAgain('http/1.1', failed(death)) : failed(death);
   }
 
   /** The same as what node:http says of a body that breaks off, for it is the same to whoever reads it. */
@@ -291,6 +306,7 @@ export class Session {
   #died(cause: unknown): void {
     this.#death ??= share(new Error('aborted', { cause }));
     clearTimeout(this.#idle);
+    clearInterval(this.#watch);
     this.#owner.changed();
   }
 
@@ -307,18 +323,30 @@ export class Session {
 
   /** Somebody has waited in vain since then: if nothing at all has come meanwhile, it may be the connection that is dead. */
   #doubt(since: number): void {
-    if (this.#isDoubted || this.#seenAt > since || this.#owner.now() - since < 1000 || !this.isTaking) return;
+    if (this.#seenAt > since || this.#owner.now() - since < 1000 || !this.isTaking) return;
     this.#isDoubted = true;
-    const timer = setTimeout(() => this.#fail('did not answer a ping'), PING_MS);
+    this.#ping();
+    this.#owner.changed();
+  }
+
+  #ping(): void {
+    if (this.#isPinged || this.#death !== undefined) return;
+    this.#isPinged = true;
+    const timer = setTimeout(() => this.#fail('did not answer a ping'), this.#owner.patience.pingMs);
     const answered = (error: Error | null) => {
       clearTimeout(timer);
+      this.#isPinged = false;
       if (error !== null) return;
       this.#seen();
       this.#isDoubted = false;
       this.#owner.changed();
     };
-    if (!this.#session.ping(answered)) this.#fail('takes no ping');
-    this.#owner.changed();
+    try {
+      if (!this.#session.ping(answered)) this.#fail('takes no ping');
+    } catch {
+      // It has ended; whoever is on it hears that by itself.
+      clearTimeout(timer);
+    }
   }
 
   #fail(why: string): void {
@@ -343,10 +371,15 @@ export class Session {
 
   #wake(): void {
     clearTimeout(this.#idle);
+    const { silenceMs } = this.#owner.patience;
+    this.#watch = setInterval(() => {
+      if (this.#owner.now() - this.#seenAt >= silenceMs) this.#ping();
+    }, silenceMs);
     this.#session.ref();
   }
 
   #rest(): void {
+    clearInterval(this.#watch);
     if (this.#isEnding || this.#session.destroyed || (this.#asked > 0 && this.isWorn)) {
       this.end();
       return;
@@ -363,5 +396,6 @@ function nameOf(code: number | undefined): string {
 
 /** Whether the peer has broken the protocol, or did not want it. */
 function isViolation(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && /^ERR_HTTP2_/.test(String(error.code));
+  if (!(error instanceof Error)) return false;
+  return ('code' in error && /^ERR_HTTP2_/.test(String(error.code))) || isViolation(error.cause);
 }

@@ -6,7 +6,7 @@ import { TLSSocket } from 'node:tls';
 import { CacheError, isCacheError, share } from '../errors.ts';
 import { Ahead, isAhead } from '../sync/ahead.ts';
 import type { Slots } from '../sync/slots.ts';
-import { AskAgain, Session } from './http2.ts';
+import { AskAgain, PATIENCE, Session } from './http2.ts';
 import { authority, type Target } from './target.ts';
 
 /** How long a server is asked over HTTP/1.1 alone that did not do well with HTTP/2. */
@@ -45,6 +45,7 @@ export interface OriginOptions {
   readonly most: number;
   /** Milliseconds from anywhere. */
   readonly now: () => number;
+  readonly patience?: typeof PATIENCE;
 }
 
 interface Waiting extends Wish {
@@ -63,6 +64,7 @@ export class Origin {
   readonly #dial: OriginOptions['dial'];
   readonly #most: number;
   readonly #now: () => number;
+  readonly #patience: typeof PATIENCE;
   #speaks: 'h2' | 'http/1.1' | undefined;
   #distrustedUntil = Number.NEGATIVE_INFINITY;
   #contentUntil = Number.NEGATIVE_INFINITY;
@@ -74,11 +76,12 @@ export class Origin {
   readonly #onCrowded = new Set<() => void>();
   #isClosed = false;
 
-  constructor({ target, dial, most, now }: OriginOptions) {
+  constructor({ target, dial, most, now, patience = PATIENCE }: OriginOptions) {
     this.#target = target;
     this.#dial = dial;
     this.#most = most;
     this.#now = now;
+    this.#patience = patience;
     if (!target.tls) this.#speaks = 'http/1.1';
   }
 
@@ -145,10 +148,14 @@ export class Origin {
       this.#spare.delete(spare);
       if (!spare.destroyed && spare.readable) return spare;
     }
-    const socket = await this.#dial(this.#target, signal, this.#protocols());
+    const socket = await this.#dial(this.#target, signal, this.#protocols()).catch((error: unknown) => {
+      // It may speak nothing but HTTP/2.
+      if (this.#now() < this.#distrustedUntil && isCacheError(error, 'upstream')) this.#trust();
+      throw error;
+    });
     if (!speaksHttp2(socket)) return socket;
     socket.destroy();
-    this.#speaks = undefined;
+    this.#trust();
     throw new AskAgain('h2', new CacheError('upstream', `${authority(this.#target)}: now speaks HTTP/2`));
   }
 
@@ -175,6 +182,11 @@ export class Origin {
     for (const session of this.#sessions) session.destroy();
     for (const spare of this.#spare) spare.destroy();
     this.#failAll(error);
+  }
+
+  #trust(): void {
+    this.#distrustedUntil = Number.NEGATIVE_INFINITY;
+    this.#speaks = undefined;
   }
 
   #protocols(): readonly string[] {
@@ -297,6 +309,7 @@ export class Origin {
     this.#speaks = 'h2';
     const session: Session = new Session(socket, `https://${authority(this.#target)}`, {
       now: this.#now,
+      patience: this.#patience,
       changed: () => {
         if (session.isClosed && this.#sessions.delete(session)) release();
         this.#pump();

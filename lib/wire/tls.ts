@@ -57,6 +57,15 @@ export async function startTls(
   }
 }
 
+/** Does before the first connection what takes longer than to make one. */
+export function prepareTls(ca: readonly string[] | undefined): void {
+  try {
+    contextFor(ca ?? []);
+  } catch {
+    // The first connection says what is wrong.
+  }
+}
+
 function contextFor(ca: readonly string[]): tls.SecureContext {
   const key = ca.join('\n');
   let context = contexts.get(key);

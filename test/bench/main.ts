@@ -10,11 +10,12 @@ import { firstByte } from './first-byte.ts';
 import { hits } from './hits.ts';
 import { lookup } from './lookup.ts';
 import { memory } from './memory.ts';
+import { narinfos } from './narinfos.ts';
 import { scale } from './scale.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   ...{ coding, connections, crowd, 'first-byte': firstByte },
-  ...{ lookup, hits, memory, scale },
+  ...{ lookup, narinfos, hits, memory, scale },
   ...{ cold, 'cold-slow': coldSlow, 'cold-lines': coldLines, 'cold-proxies': coldProxies },
 };
 /** What a short run consists of: those whose figures are ratios. */
