@@ -7,7 +7,9 @@ import { Damaged } from './damaged.ts';
 import { FlatFiles } from './flat-files.ts';
 import { FolderStore } from './folder-store.ts';
 import { Hold } from './hold.ts';
+import { IfAny } from './if-any.ts';
 import { KeptFiles } from './kept-files.ts';
+import { FRESH_MS } from './last-use.ts';
 import { Overlay } from './overlay.ts';
 import { makePushNetrc, pushNetrcIn, readPushNetrc } from './push-netrc.ts';
 import { FolderScratch } from './scratch.ts';
@@ -39,7 +41,7 @@ export function openFolder(
   // What the Go service left in the folder lies under what is ours.
   const store = new Overlay(
     new FolderStore({ ...files, kept, scratch, durability, emit }),
-    new FlatFiles(files),
+    new IfAny(new FlatFiles(files), { folder, freshForMs: FRESH_MS }),
   );
   return {
     label: folder,

@@ -5,7 +5,7 @@ import type { Spool } from '../scratch.ts';
 import type { ListedObject, ObjectMeta, PutOptions, Seen, Store, StoredObject } from '../store.ts';
 
 /** What is asked of both. */
-type Lower = Omit<Store, 'put' | 'recent' | 'sync'>;
+export type Lower = Omit<Store, 'put' | 'recent' | 'sync'>;
 
 export class Overlay implements Store {
   readonly #upper: Store;
