@@ -191,7 +191,8 @@ export class Cache {
 
   async #findFile(name: FileName, via: Via, gone?: () => AbortSignal): Promise<Found | undefined> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const stored = await this.#stored(name);
+      const isOnItsWay = attempt === 0 && this.#fetcher.isOnItsWay(name);
+      const stored = isOnItsWay ? undefined : await this.#stored(name);
       if (stored !== undefined) return stored;
       const { value, joined } = await this.#fetcher.fetch(name, via, gone?.());
       // The object may have been uploaded while the upstreams were asked.
@@ -351,7 +352,7 @@ export class Cache {
 
   /** Under which names the NAR may be stored: its narinfo tells, if that is here. */
   async #namesOf({ hash, name }: FileName & { kind: 'nar' }): Promise<[NarName, ...NarName[]]> {
-    const known = hash === undefined ? undefined : await this.#narInfos.local(hash);
+    const known = hash && (this.#narInfos.here(hash) ?? (await this.#narInfos.local(hash)));
     const others = namesFor(name, hash);
     if (known === undefined || !isNameOf(name, known)) return others;
     // An earlier version stored a packed NAR under the name that Nix gives it, which may not tell that it is packed.

@@ -5,6 +5,7 @@ import type { Config, Deadlines } from '../config/config.ts';
 import { CacheError, describe, isCacheError } from '../errors.ts';
 import type { Emit } from '../events.ts';
 import type { NarInfos } from '../narinfos/narinfos.ts';
+import { isNameOf } from '../nix/nar-names.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Scratch } from '../store/scratch.ts';
@@ -95,7 +96,7 @@ export class Fetcher {
     via: Via = NOBODY,
     gone?: AbortSignal,
   ): Promise<{ value: Fetched; joined: boolean }> {
-    let name = asked;
+    let name = this.#known(asked);
     for (;;) {
       // A download for a request through other caches may wait for this very answer, so only those that came the same way are joined;
       // a download that waits for no cache of our kind is joined by all.
@@ -121,6 +122,19 @@ export class Fetcher {
         if (!(mayKnowMore || wasLeft || wasAhead) || this.#options.signal.aborted) throw error;
       }
     }
+  }
+
+  /** Whether it is on its way, so that nobody need look for it in the store. */
+  isOnItsWay(asked: FileName): boolean {
+    const path = pathOf(this.#known(asked));
+    return this.#crowd.has(path) || this.#crowd.fromOutside(path) !== undefined;
+  }
+
+  /** By the name under which it is stored, if that can be told at once. */
+  #known(name: FileName): FileName {
+    if (name.kind !== 'nar' || name.hash === undefined) return name;
+    const known = this.#options.narInfos.here(name.hash);
+    return known !== undefined && isNameOf(name.name, known) ? { ...name, name: known.narName } : name;
   }
 
   /**

@@ -32,17 +32,20 @@ export class Keeping {
     text: string,
     origin: string,
     when: PutOptions['when'] = 'absent',
-  ): Promise<void> {
+  ): Promise<'stored' | 'exists' | 'unkept'> {
     const name: ObjectName = { kind: 'narinfo', hash };
-    const refused = (why: string) => this.#emit({ kind: 'narinfo-unkept', path: pathOf(name), why });
+    const refused = (why: string) => {
+      this.#emit({ kind: 'narinfo-unkept', path: pathOf(name), why });
+      return 'unkept' as const;
+    };
     if (this.#underWay === MOST) return refused(`${MOST} others wait for the disk`);
     this.#underWay++;
     const release = await this.#slots.acquire(NEVER);
     try {
       const options = { when, durable: false };
-      await storeBytes(this.#store, name, Buffer.from(text), origin, options);
+      return await storeBytes(this.#store, name, Buffer.from(text), origin, options);
     } catch (error) {
-      refused(isCacheError(error) ? error.message : describe(error));
+      return refused(isCacheError(error) ? error.message : describe(error));
     } finally {
       release();
       this.#underWay--;

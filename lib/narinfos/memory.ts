@@ -92,6 +92,24 @@ export class Memory {
     if (seen !== undefined) await this.#isStill(path, seen);
   }
 
+  /**
+   * Something is about to be stored; what is answered takes it over when that is done, unless something may be another by then, so
+   * that nobody need read it.
+   */
+  learning(): (hash: StoreHash, known: KnownNarInfo) => Promise<void> {
+    const changes = this.#changes;
+    return async (hash, known) => {
+      // What is served as it was stored tells since when it is here, as only its file knows.
+      if (known.served === known.text) return;
+      const path = pathOf({ kind: 'narinfo', hash });
+      const then = { seenAt: this.#options.now(), checks: this.#checks };
+      const found = await this.#options.store.version(path);
+      if (found === undefined || changes !== this.#changes) return;
+      const { freshForMs, version } = found;
+      this.#present.set(path, { known, version, freshForMs, ...then }, 2 * known.text.length + 1000);
+    };
+  }
+
   async #load(hash: StoreHash, path: string): Promise<KnownNarInfo | undefined> {
     const { emit, now, served, store } = this.#options;
     const [arrivals, changes] = [this.#arrivals, this.#changes];

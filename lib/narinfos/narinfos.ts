@@ -41,6 +41,8 @@ export class NarInfos {
   readonly #lookups = new Flights<KnownNarInfo | undefined>();
   /** By key, the lookups that nobody had asked for when they began, until they have an answer. */
   readonly #aheads = new Map<string, Ahead>();
+  /** What upstreams have answered, on its way into the store: as good as there. */
+  readonly #coming = new Map<StoreHash, KnownNarInfo>();
   #onFound: (known: KnownNarInfo) => void = () => {};
 
   constructor(options: NarInfosOptions) {
@@ -61,6 +63,15 @@ export class NarInfos {
   reconfigure(signing: Signing): void {
     this.served.reconfigure(signing);
     this.#memory.clear();
+    this.#coming.clear();
+  }
+
+  /** The narinfo if that is known without looking: it has just come, or is in memory. */
+  here(hash: StoreHash): KnownNarInfo | undefined {
+    const coming = this.#coming.get(hash);
+    if (coming !== undefined) return coming;
+    const ready = this.#memory.ready(pathOf({ kind: 'narinfo', hash }));
+    return ready === 'absent' ? undefined : ready;
   }
 
   /**
@@ -87,6 +98,8 @@ export class NarInfos {
     hash: StoreHash,
     via: Via = NOBODY,
   ): Promise<{ known: KnownNarInfo; how: 'hit' | 'miss' | 'joined' } | undefined> {
+    const coming = this.#coming.get(hash);
+    if (coming !== undefined) return { known: coming, how: 'joined' };
     const local = await this.local(hash);
     if (local !== undefined) return { known: local, how: 'hit' };
     const { value, joined } = await this.#join(hash, via);
@@ -144,7 +157,20 @@ export class NarInfos {
     const { value } = first;
     // A cache that asks us reads ahead itself.
     if (via.length === 0) this.#onFound(value);
-    return { value, ended: this.#keep(hash, value.text, value.origin) };
+    return { value, ended: this.#keepFound(hash, value) };
+  }
+
+  /** Whoever asks meanwhile need not look for it in the store. Never rejects. */
+  async #keepFound(hash: StoreHash, known: KnownNarInfo): Promise<void> {
+    this.#coming.set(hash, known);
+    const learn = this.#memory.learning();
+    try {
+      if ((await this.#keep(hash, known.text, known.origin)) === 'stored') await learn(hash, known);
+    } catch {
+      // It is read when somebody asks for it.
+    } finally {
+      if (this.#coming.get(hash) === known) this.#coming.delete(hash);
+    }
   }
 
   /** What that upstream has, without keeping it. */
@@ -158,9 +184,15 @@ export class NarInfos {
     return this.#lookup.ask(upstream, hash, signal, { insist, via });
   }
 
-  async #keep(hash: StoreHash, text: string, origin: string, when?: 'always'): Promise<void> {
-    await this.#keeping.keep(hash, text, origin, when);
+  async #keep(
+    hash: StoreHash,
+    text: string,
+    origin: string,
+    when?: 'always',
+  ): Promise<'stored' | 'exists' | 'unkept'> {
+    const kept = await this.#keeping.keep(hash, text, origin, when);
     this.#memory.appeared(hash);
+    return kept;
   }
 
   /** When a lookup of it that is under way, if there is one, has put into the store what it found. */
@@ -244,6 +276,7 @@ export class NarInfos {
 
   /** Must be called when a narinfo was put into the store by somebody else. */
   forget(hash: StoreHash): void {
+    this.#coming.delete(hash);
     this.#memory.forget(hash);
     this.#options.upstreams.misses.forget(pathOf({ kind: 'narinfo', hash }));
   }
