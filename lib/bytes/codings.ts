@@ -3,26 +3,30 @@
 import type { Transform } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { CacheError, describe, isCacheError } from '../errors.ts';
+import { PIECE_BYTES } from './buffers.ts';
 import { type FramePiece, ZstdFrames } from './zstd-frames.ts';
 
 /** Node 22.15 and later have it; the types are those of the oldest Node we run on. */
-const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Decoder };
+const { createZstdDecompress } = zlib as { createZstdDecompress?: (options: typeof OPTIONS) => Decoder };
 
 /** Also tells how many bytes it has taken in. */
 type Decoder = Transform & { readonly bytesWritten: number };
 type Chunks = AsyncIterable<Buffer>;
 type Decode = (chunks: Chunks) => AsyncGenerator<Buffer>;
 
-const gunzip: Decode = (chunks) => through(zlib.createGunzip(), chunks);
+/** Each piece that is decoded costs a trip to the thread pool: with these, not of 16 KiB, 20 MB of text take half of the time. */
+const OPTIONS = { chunkSize: PIECE_BYTES };
+
+const gunzip: Decode = (chunks) => through(zlib.createGunzip(OPTIONS), chunks);
 
 const DECODERS = new Map<string, Decode>([
   ['gzip', gunzip],
   ['x-gzip', gunzip],
-  ['deflate', (chunks) => through(zlib.createInflate(), chunks)],
-  ['br', (chunks) => through(zlib.createBrotliDecompress(), chunks)],
+  ['deflate', (chunks) => through(zlib.createInflate(OPTIONS), chunks)],
+  ['br', (chunks) => through(zlib.createBrotliDecompress(OPTIONS), chunks)],
 ]);
 if (createZstdDecompress !== undefined) {
-  DECODERS.set('zstd', (chunks) => unzstd(createZstdDecompress, chunks));
+  DECODERS.set('zstd', (chunks) => unzstd(() => createZstdDecompress(OPTIONS), chunks));
 }
 
 /** The names of the codings that {@link decode} undoes. */

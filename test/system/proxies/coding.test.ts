@@ -1,19 +1,24 @@
 // Section 8 of docs/protocol.md, 37: real web servers that code on the fly, as upstreams of plain NARs: without a length, and
 // without parts of what they code.
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { OFFERED } from '../../../lib/bytes/codings.ts';
 import { get, open } from '../../fixtures/client.ts';
 import { temporaryFolder } from '../../fixtures/defer.ts';
 import { prose } from '../../fixtures/encoder.ts';
 import { assertServed } from '../../fixtures/gated-nar.ts';
+import { ca, identity } from '../../fixtures/http2.ts';
 import { startTestService } from '../../fixtures/in-process.ts';
 import { field, makePackage, type Package } from '../../fixtures/nar.ts';
+import { deadPort } from '../../fixtures/origin.ts';
 import { type Relay, startRelay } from '../../fixtures/relay.ts';
 import { writeCache } from '../../fixtures/static-cache.ts';
+import { upstreamConfig } from '../../fixtures/upstream-config.ts';
 import { need } from '../fixtures/need.ts';
-import { serveFolder } from '../fixtures/nginx.ts';
+import { serveFolder, startNginx } from '../fixtures/nginx.ts';
 import { startReverseProxy } from '../fixtures/reverse-proxy.ts';
 
 const MIB = 2 ** 20;
@@ -77,6 +82,35 @@ test('a large NAR of nginx with gzip → in parts over a line that is fast enoug
   const { came, path, service } = await start(t, relay, large);
   await assertServed(service, path, large.file);
   assert.ok(came() > large.file.length);
+});
+
+test('nginx with gzip over HTTP/2 → coded, cut and gone on with as over HTTP/1.1', {
+  skip: need('nginx'),
+}, async (t) => {
+  const home = await temporaryFolder(t, 'identity');
+  const file = async (name: string, content: string) => {
+    await writeFile(join(home, name), content);
+    return join(home, name);
+  };
+  const [cert, key] = [await file('cert.pem', identity.cert), await file('key.pem', identity.key)];
+  const caFile = await file('ca.pem', ca);
+  const tls = `ssl_certificate ${cert}; ssl_certificate_key ${key};`;
+  const port = await deadPort();
+  await startNginx(t, await folderOf(t, text), `127.0.0.1:${port} ssl http2`, `${PROXIED} ${tls}`);
+  const relay = await startRelay(t, () => connect({ port, host: '127.0.0.1', allowHalfOpen: true }));
+  const url = relay.url.replace('http:', 'https:');
+  for (const isCut of [false, true]) {
+    const service = await startTestService(t, { upstreams: [{ ...upstreamConfig(url), caFile }] });
+    const path = `/${field((await get(service.url, text.narInfoPath)).text, 'URL')}`;
+    const before = relay.answered;
+    const cut = isCut ? relay.cutAfter(300_000) : undefined;
+    const client = await open(service.url, path);
+    await cut;
+    const { body, complete } = await client.finish();
+    assert.ok(complete && body.equals(text.file));
+    const came = relay.answered - before;
+    assert.ok(came < text.file.length / (isCut ? 1 : 2), `${came} bytes`);
+  }
 });
 
 test('Caddy that codes, in zstd where this Node can → a fraction of the bytes', {
