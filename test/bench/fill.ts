@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { encodeNix32 } from '../../lib/nix/nix32.ts';
 import { encodeHeader } from '../../lib/store/folder/header.ts';
 import type { ObjectMeta } from '../../lib/store/store.ts';
+import { noise } from '../fixtures/nar.ts';
 
 const ORIGIN = 'https://cache.example.org';
 const DAY = 86_400;
@@ -34,6 +35,33 @@ export function fillFolder(folder: string, packages: number): string[] {
     paths.push(path);
   }
   return paths;
+}
+
+/** What a client asks for of one package. */
+export interface Filled {
+  readonly narInfoPath: string;
+  /** As its narinfo has it here. */
+  readonly narPath: string;
+}
+
+/** Makes so many packages whose NARs have that size, as if an upstream's had just been fetched. */
+export function fillNars(folder: string, packages: number, bytes: number): Filled[] {
+  const used = Date.now() / 1000;
+  return Array.from({ length: packages }, (_, i) => {
+    const body = noise(bytes, `nar ${i} of ${bytes}`);
+    const hash = encodeNix32(sha256(`path ${i} of ${bytes}`).subarray(0, 20));
+    const fileHash = encodeNix32(sha256(body));
+    const narInfo =
+      `StorePath: /nix/store/${hash}-package-${i}\nURL: nar/${fileHash}.nar.xz\nCompression: xz\n` +
+      `FileHash: sha256:${fileHash}\nFileSize: ${bytes}\nNarHash: sha256:${encodeNix32(sha256(hash))}\nNarSize: ${4 * bytes}\n` +
+      `References: \nSig: cache.example.org-1:${'A'.repeat(86)}==\n`;
+    const narInfoPath = `/${hash}.narinfo`;
+    for (const path of [narInfoPath, `/nar/${fileHash}.nar.xz`])
+      mkdirSync(join(folder, sha256(path).toString('hex').slice(0, 2)), { recursive: true });
+    put(folder, `/nar/${fileHash}.nar.xz`, 'nar', body, used);
+    put(folder, narInfoPath, 'narinfo', Buffer.from(narInfo), used);
+    return { narInfoPath, narPath: `/nar/${hash}-${fileHash}.nar.xz` };
+  });
 }
 
 function put(folder: string, path: string, kind: ObjectMeta['kind'], body: Buffer, used: number): void {

@@ -11,15 +11,17 @@ import { hits } from './hits.ts';
 import { lookup } from './lookup.ts';
 import { memory } from './memory.ts';
 import { narinfos } from './narinfos.ts';
+import { crowdedNars, largeNars, smallNars } from './nars.ts';
 import { scale } from './scale.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   ...{ coding, connections, crowd, 'first-byte': firstByte },
   ...{ lookup, narinfos, hits, memory, scale },
+  ...{ 'small-nars': smallNars, 'large-nars': largeNars, 'crowded-nars': crowdedNars },
   ...{ cold, 'cold-slow': coldSlow, 'cold-lines': coldLines, 'cold-proxies': coldProxies },
 };
 /** What a short run consists of: those whose figures are ratios. */
-const SHORT: readonly string[] = ['coding', 'cold', 'hits'];
+const SHORT: readonly string[] = ['coding', 'cold', 'hits', 'small-nars', 'large-nars'];
 const TRIES = 3;
 
 /** What a benchmark has started; ended after it, and when the program is interrupted. */
