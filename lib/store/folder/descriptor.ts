@@ -1,6 +1,6 @@
 // An open file that several may read at once, each at its own place; it is closed when the last of them is done with it, reads that
 // are under way included.
-import { read } from 'node:fs';
+import { read, readSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 
 export class Descriptor {
@@ -35,6 +35,11 @@ export class Descriptor {
         else reject(error);
       });
     });
+  }
+
+  /** The same, while everybody waits for it: for what is known to be in the kernel's memory. */
+  readNow(buffer: Buffer, offset: number, length: number, at: number): number {
+    return readSync(this.#handle.fd, buffer, offset, length, at);
   }
 
   async utimes(atime: number, mtime: number): Promise<void> {

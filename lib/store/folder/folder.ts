@@ -7,6 +7,7 @@ import { Damaged } from './damaged.ts';
 import { FlatFiles } from './flat-files.ts';
 import { FolderStore } from './folder-store.ts';
 import { Hold } from './hold.ts';
+import { HotReads } from './hot-reads.ts';
 import { IfAny } from './if-any.ts';
 import { KeptFiles } from './kept-files.ts';
 import { FRESH_MS } from './last-use.ts';
@@ -36,11 +37,12 @@ export function openFolder(
   const tally = new Tally();
   const scratch = new FolderScratch(folder, tally, emit);
   const kept = new KeptFiles();
+  const hot = new HotReads();
   const damaged = new Damaged(folder, tally, emit, (file) => kept.dropFile(file));
   const files = { folder, damaged, tally, quiet };
   // What the Go service left in the folder lies under what is ours.
   const store = new Overlay(
-    new FolderStore({ ...files, kept, scratch, durability, emit }),
+    new FolderStore({ ...files, kept, hot, scratch, durability, emit }),
     new IfAny(new FlatFiles(files), { folder, freshForMs: FRESH_MS }),
   );
   return {
@@ -58,6 +60,7 @@ export function openFolder(
       try {
         await scratch.prepare(hold.isSole);
         await hold.settle();
+        await hot.begin(folder);
         kept.begin();
         return {
           release: () => {

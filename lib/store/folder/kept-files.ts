@@ -29,6 +29,8 @@ export interface Known {
   readonly version: string;
   /** The file's time, of its last use or of its being written to. */
   mtimeMs: number;
+  /** Until when it is in the kernel's memory, as far as can be told: see hot-reads.ts. */
+  hotUntil: number;
 }
 
 interface Kept extends Known {

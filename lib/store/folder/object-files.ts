@@ -10,6 +10,7 @@ import type { Place } from '../upkeep.ts';
 import type { Damaged } from './damaged.ts';
 import { Descriptor } from './descriptor.ts';
 import { fileAt, trashOf, versionOf } from './files.ts';
+import type { HotReads } from './hot-reads.ts';
 import type { KeptFiles, Known } from './kept-files.ts';
 import { FRESH_MS, isStale, noteUse } from './last-use.ts';
 import { OpenFile } from './open-file.ts';
@@ -29,6 +30,7 @@ export interface FilesOptions {
   readonly quiet: boolean;
   /** Where files stay open; undefined where that is not wished. */
   readonly kept?: KeptFiles | undefined;
+  readonly hot?: HotReads | undefined;
 }
 
 /** What is to be known of an object to serve its file; `begun`: so much of the body, from its first byte, was read already. */
@@ -115,7 +117,10 @@ export abstract class ObjectFiles {
       if (found !== undefined) {
         const { begun, bodyAt, meta } = found;
         const descriptor = new Descriptor(handle);
-        const known = { ...{ bodyAt, descriptor, file, meta, version }, mtimeMs: stats.mtimeMs };
+        const known = {
+          ...{ bodyAt, descriptor, file, meta, version },
+          ...{ mtimeMs: stats.mtimeMs, hotUntil: Number.NEGATIVE_INFINITY },
+        };
         return this.#opened(known, begun, () => {
           // Of others there is nothing to be gained: narinfos are served from memory.
           if (serves && meta.kind === 'nar') kept?.keep(path, known, seenAt, changes);
@@ -136,7 +141,7 @@ export abstract class ObjectFiles {
     const { path } = meta;
     let { mtimeMs } = known;
     return new OpenFile({
-      ...{ begun, known },
+      ...{ begun, known, hot: this.#options.hot },
       noteUse: async () => {
         const notedMs = await this.#note(file, known.descriptor);
         if (notedMs === undefined) return;

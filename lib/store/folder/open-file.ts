@@ -5,6 +5,7 @@ import { storageError } from '../../disk/files.ts';
 import { CacheError } from '../../errors.ts';
 import { type ObjectMeta, type StoredObject, TOUCH_INTERVAL_MS } from '../store.ts';
 import { FileReader } from './file-reader.ts';
+import type { HotReads } from './hot-reads.ts';
 import type { Known } from './kept-files.ts';
 import { FRESH_MS, isStale } from './last-use.ts';
 
@@ -13,6 +14,8 @@ export interface OpenFileOptions {
   readonly known: Known;
   /** So much of the body, from its first byte, was read already. */
   readonly begun: Buffer;
+  /** For reads of a small body; undefined where all are for the thread pool. */
+  readonly hot?: HotReads | undefined;
   /** Notes a use in the file. Never rejects. */
   readonly noteUse: (known: Known) => Promise<void>;
   /** Whether it was read and found right a short while ago. */
@@ -68,7 +71,7 @@ export class OpenFile implements StoredObject {
     const whole = start === 0 && end === meta.size;
     let usedAt = performance.now();
     return new FileReader({
-      read: (buffer, length, at) => this.#read(buffer, 0, length, at),
+      read: (buffer, length, at) => this.#readPiece(buffer, length, at),
       from: bodyAt + start,
       to: bodyAt + end,
       check:
@@ -100,6 +103,23 @@ export class OpenFile implements StoredObject {
       return body;
     } finally {
       await this.close();
+    }
+  }
+
+  async #readPiece(buffer: Buffer, length: number, at: number): Promise<number> {
+    const { hot, known } = this.#options;
+    if (hot === undefined || length !== known.meta.size) return this.#read(buffer, 0, length, at);
+    const bytesRead = this.#readHot(hot, buffer, length, at) ?? (await this.#read(buffer, 0, length, at));
+    if (bytesRead === length) hot.done(known);
+    return bytesRead;
+  }
+
+  #readHot(hot: HotReads, buffer: Buffer, length: number, at: number): number | undefined {
+    const { known } = this.#options;
+    try {
+      return hot.read(known, buffer, 0, length, at);
+    } catch (error) {
+      throw storageError(`can't read ${known.file}`, error);
     }
   }
 

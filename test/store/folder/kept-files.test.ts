@@ -163,7 +163,15 @@ function keeping(t: Owner & { mock: typeof test.mock }, most: number) {
       done: async () => void open.delete(path),
     } as unknown as Descriptor;
     const known: Known = {
-      ...{ file: `file of ${path}`, descriptor, meta: metaOf(BODY), bodyAt: 0, version: '1', mtimeMs: 0 },
+      ...{
+        file: `file of ${path}`,
+        descriptor,
+        meta: metaOf(BODY),
+        bodyAt: 0,
+        version: '1',
+        mtimeMs: 0,
+        hotUntil: 0,
+      },
     };
     for (let times = 0; times < 2; times++) kept.keep(path, known, now, kept.changes);
   };

@@ -23,7 +23,7 @@ function opened(bytes: Buffer, trusted = false) {
     done: () => deed('closed'),
   } as unknown as Descriptor;
   const file = new OpenFile({
-    known: { file: 'x', descriptor, mtimeMs: Date.now(), meta: META, bodyAt: 0, version: '1' },
+    known: { file: 'x', descriptor, mtimeMs: Date.now(), meta: META, bodyAt: 0, version: '1', hotUntil: 0 },
     ...{ begun: bytes.subarray(0, 100), trusted, noteUse: () => deed('used') },
     onRead: () => {},
     onRight: () => void deeds.push('right'),
