@@ -117,7 +117,7 @@ export class Session {
     this.#session = session;
     session.setLocalWindowSize(CONNECTION_WINDOW);
     session.on('error', (error) => this.#died(error));
-    session.on('close', () => this.#died(new Error('the other side closed the connection')));
+    session.on('close', () => this.#died(undefined));
     session.on('goaway', (code, lastStreamId) => this.#goneAway(code, lastStreamId));
     session.on('remoteSettings', ({ maxConcurrentStreams = MOST_STREAMS }) => {
       this.#peersMost = maxConcurrentStreams;
@@ -297,6 +297,8 @@ export class Session {
 
   /** The same as what node:http says of a body that breaks off, for it is the same to whoever reads it. */
   #broken({ rstCode }: ClientHttp2Stream, cause: Error | undefined): Error {
+    // Streams hear of their connection's end before it says so itself.
+    if (this.#session.destroyed) this.#death ??= deathBy(cause);
     if (this.#death !== undefined) return this.#death;
     const why =
       rstCode === undefined ? cause : new Error(`the stream was reset (${nameOf(rstCode)})`, { cause });
@@ -304,7 +306,7 @@ export class Session {
   }
 
   #died(cause: unknown): void {
-    this.#death ??= share(new Error('aborted', { cause }));
+    this.#death ??= deathBy(cause);
     clearTimeout(this.#idle);
     clearInterval(this.#watch);
     this.#owner.changed();
@@ -388,6 +390,11 @@ export class Session {
     this.#idle.unref();
     this.#session.unref();
   }
+}
+
+/** One failure, for all whom it meets. */
+function deathBy(cause: unknown): Error {
+  return share(new Error('aborted', { cause: cause ?? new Error('the other side closed the connection') }));
 }
 
 function nameOf(code: number | undefined): string {
