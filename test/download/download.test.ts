@@ -239,6 +239,34 @@ async function* breakOff(chunks: AsyncIterable<Buffer>, at: number): AsyncGenera
   }
 }
 
+test('how fast a body came in parts is noted of the upstream that gave all of them, and of no other', async (t) => {
+  const body = randomBytes(6 << 20);
+  const expected = { ...NOTHING, fileHash: hashOf(body), fileSize: body.length };
+  for (const [what, connections, ranges, breaks, told] of [
+    ['in parts', 4, true, false, true],
+    ['over one connection', 1, true, false, false],
+    ['as a whole', 4, false, false, false],
+    ['by two', 4, true, true, false],
+  ] as const) {
+    const before = (at: number) => {
+      if (breaks && at >= 1 << 20) throw BREAK;
+    };
+    const first = fakeSource('first', body, { ranges, chunk: 64 << 10, before });
+    const second = fakeSource('second', body, { chunk: 64 << 10 });
+    const noted: [bytes: number, ms: number][] = [];
+    for (const { upstream } of [first, second]) upstream.coding.noteParts = (...one) => noted.push(one);
+    const { download, kept } = await start(t, [first, second], expected, connections);
+    await download.ended;
+    assert.equal(kept.length, 1, what);
+    assert.deepEqual(
+      noted.map(([bytes]) => bytes),
+      told ? [body.length] : [],
+      what,
+    );
+    assert.ok(noted.every(([, ms]) => ms > 0));
+  }
+});
+
 test('several connections share one body, and every byte is fetched once', async (t) => {
   const body = randomBytes(6 << 20);
   const source = fakeSource('source', body, { chunk: 65_536, before: () => new Promise(setImmediate) });
