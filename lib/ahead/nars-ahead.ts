@@ -61,6 +61,8 @@ export class NarsAhead {
   readonly #options: NarsAheadOptions;
   /** Who asked last stands last. */
   readonly #clients = new Map<string, Client>();
+  /** The last of them. */
+  #newest: string | undefined;
   #known = 0;
   readonly #unasked: Unasked;
   readonly #onTheirWay = new Map<StoreHash, OnItsWay>();
@@ -144,6 +146,9 @@ export class NarsAhead {
 
   #clientOf(name: string): Client {
     const known = this.#clients.get(name);
+    // Called with every hit, most of which are the same client's as the one before.
+    if (known !== undefined && name === this.#newest) return known;
+    this.#newest = name;
     const client = known ?? { batches: [], askedAt: 0, loading: 0, loadedAt: 0, quit: undefined };
     this.#clients.delete(name);
     this.#clients.set(name, client);
@@ -151,8 +156,10 @@ export class NarsAhead {
   }
 
   #forgetOldest(): void {
+    const isEnough = () => this.#known <= MOST_KNOWN && this.#clients.size <= MOST_CLIENTS;
+    if (isEnough()) return;
     for (const [name, { batches }] of this.#clients) {
-      if (this.#known <= MOST_KNOWN && this.#clients.size <= MOST_CLIENTS) return;
+      if (isEnough()) return;
       this.#clients.delete(name);
       for (const { size } of batches) this.#known -= size;
     }

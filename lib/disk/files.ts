@@ -1,6 +1,7 @@
 // Files of any folder: opened without a trace, replaced as a whole, made durable; and what the disk says, in words.
-import { constants } from 'node:fs';
+import { constants, stat as statByCallback } from 'node:fs';
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { CacheError, describe, isErrno } from '../errors.ts';
 import { writing } from './writing.ts';
 
@@ -22,6 +23,9 @@ export async function openForReading(file: string): Promise<FileHandle | undefin
     throw storageError(`can't read ${file}`, error);
   }
 }
+
+/** As `stat` of node:fs/promises, in two thirds of its time. */
+export const statOf = promisify(statByCallback);
 
 /** Bytes of the file; undefined if there is none. */
 export async function sizeOf(file: string): Promise<number | undefined> {

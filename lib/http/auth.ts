@@ -16,6 +16,8 @@ const RIGHTS: readonly Right[] = ['pull', 'push', 'admin'];
 /** What proxies add, each some of them. One that adds none can't be told from a program on its machine. */
 const SPOKEN_FOR = 'x-forwarded-for forwarded via x-real-ip x-forwarded-host x-forwarded-proto'.split(' ');
 
+const MOST_TOKENLESS = 1000;
+
 interface Policy {
   readonly tokens: readonly Token[];
   readonly openToRead: boolean;
@@ -27,6 +29,8 @@ export class Access {
   #policy: Policy;
   readonly #guesses: Guesses;
   readonly #own: OwnToken;
+  /** What is told of clients without a token, by their address. */
+  readonly #tokenless = new Map<string, string>();
 
   /** `signal` ends the waiting of those who guess; `own` is looked at anew for each request. */
   constructor(
@@ -59,9 +63,17 @@ export class Access {
   /** Who it is, for what is to be told apart from what others ask: its token's name and its address; undefined if that may be of several. */
   clientOf(req: IncomingMessage): string | undefined {
     if (this.#isHidden(req)) return undefined;
+    const address = this.addressOf(req);
     const secret = secretIn(req.headers.authorization);
-    const token = secret === undefined ? undefined : this.#tokenOf(secret)?.name;
-    return `${token ?? ''} ${this.addressOf(req)}`;
+    if (secret !== undefined) return `${this.#tokenOf(secret)?.name ?? ''} ${address}`;
+    // The same text again and again, as its hash is counted only once then: this is asked for with every hit.
+    let client = this.#tokenless.get(address);
+    if (client === undefined) {
+      if (this.#tokenless.size === MOST_TOKENLESS) this.#tokenless.clear();
+      client = ` ${address}`;
+      this.#tokenless.set(address, client);
+    }
+    return client;
   }
 
   /**
@@ -140,7 +152,8 @@ export class Access {
     if (this.#policy.trustedProxies.has(this.addressOf(req))) return true;
     if (this.#hopBehind(peerOf(req), req) !== undefined) return false;
     const { headers } = req;
-    return SPOKEN_FOR.some((name) => headers[name] !== undefined);
+    for (const name of SPOKEN_FOR) if (headers[name] !== undefined) return true;
+    return false;
   }
 
   /** Whom a trusted proxy speaks for; undefined if it is none, or does not say. */
@@ -176,7 +189,8 @@ function hopAddress(text: string): string {
 
 /** The token in an Authorization header: a Bearer's, or the password of Basic, whatever the user. */
 function secretIn(header: string | undefined): string | undefined {
-  const [, scheme = '', value = ''] = /^\s*(\S+)\s+(\S+)\s*$/.exec(header ?? '') ?? [];
+  if (header === undefined) return undefined;
+  const [, scheme = '', value = ''] = /^\s*(\S+)\s+(\S+)\s*$/.exec(header) ?? [];
   if (/^bearer$/i.test(scheme)) return value;
   if (!/^basic$/i.test(scheme)) return undefined;
   const pair = Buffer.from(value, 'base64').toString();

@@ -59,19 +59,23 @@ export function createHot({ access, cache, emit, readAhead }: HotOptions): Hot {
       answer = isUnchanged(req.headers, known) ? known.unchanged : known.whole;
     }
     const bytes = sendReady(req, res, answer);
-    const { status } = answer;
-    const told = (whole: boolean): Request => ({
+    const event: Request = {
       kind: 'request',
       client: access.addressOf(req),
-      ...{ method, target: url, what: 'narinfo', status },
+      method,
+      target: url,
+      what: 'narinfo',
+      status: answer.status,
       how: ready === 'missing' ? undefined : 'hit',
-      ...{ whole, bytes, ms: performance.now() - started },
-    });
+      whole: true,
+      bytes,
+      ms: performance.now() - started,
+    };
     if (isOut(res)) {
-      emit(told(true));
+      emit(event);
       return 'sent';
     }
-    whenOver(res, (whole) => emit(told(whole)));
+    whenOver(res, (whole) => emit({ ...event, whole, ms: performance.now() - started }));
     return 'sending';
   };
 }

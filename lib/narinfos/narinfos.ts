@@ -102,6 +102,13 @@ export class NarInfos {
     if (coming !== undefined) return { known: coming, how: 'joined' };
     const local = await this.local(hash);
     if (local !== undefined) return { known: local, how: 'hit' };
+    // Nobody need be joined, nor the store be asked twice more, to be told what is remembered.
+    if (
+      via.length === 0 &&
+      !this.#lookups.has(hash) &&
+      this.#options.upstreams.misses.has(pathOf({ kind: 'narinfo', hash }))
+    )
+      return undefined;
     const { value, joined } = await this.#join(hash, via);
     if (value !== undefined) return { known: value, how: joined ? 'joined' : 'miss' };
     // The object may have been uploaded while the upstreams were asked.

@@ -36,6 +36,10 @@ export class Child {
     });
   }
 
+  get pid(): number {
+    return this.#process.pid as number;
+  }
+
   ask(question: object): Promise<unknown> {
     const id = ++this.#id;
     return new Promise((resolve, reject) => {

@@ -8,6 +8,7 @@ import { crowd } from './crowd.ts';
 import { type Benchmark, type Figure, format, isGross, isMissed } from './figure.ts';
 import { firstByte } from './first-byte.ts';
 import { hits } from './hits.ts';
+import { hot } from './hot.ts';
 import { lookup } from './lookup.ts';
 import { memory } from './memory.ts';
 import { narinfos } from './narinfos.ts';
@@ -16,12 +17,12 @@ import { scale } from './scale.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   ...{ coding, connections, crowd, 'first-byte': firstByte },
-  ...{ lookup, narinfos, hits, memory, scale },
+  ...{ lookup, narinfos, hits, hot, memory, scale },
   ...{ 'small-nars': smallNars, 'large-nars': largeNars, 'crowded-nars': crowdedNars },
   ...{ cold, 'cold-slow': coldSlow, 'cold-lines': coldLines, 'cold-proxies': coldProxies },
 };
 /** What a short run consists of: those whose figures are ratios. */
-const SHORT: readonly string[] = ['coding', 'cold', 'hits', 'small-nars', 'large-nars'];
+const SHORT: readonly string[] = ['coding', 'cold', 'hits', 'hot', 'small-nars', 'large-nars'];
 const TRIES = 3;
 
 /** What a benchmark has started; ended after it, and when the program is interrupted. */

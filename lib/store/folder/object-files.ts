@@ -1,7 +1,7 @@
 // Objects of which each has a file of its own, whatever else is in that: they are opened, looked at, used, and done away with.
 import type { Stats } from 'node:fs';
 import { type FileHandle, stat } from 'node:fs/promises';
-import { openForReading, sizeOf, storageError } from '../../disk/files.ts';
+import { openForReading, sizeOf, statOf, storageError } from '../../disk/files.ts';
 import { unlink } from '../../disk/writing.ts';
 import { CacheError, isCacheError, isErrno, lacksDescriptors } from '../../errors.ts';
 import { idOf } from '../object-id.ts';
@@ -84,7 +84,7 @@ export abstract class ObjectFiles {
     descriptor.share();
     const seenAt = performance.now();
     const { changes } = kept;
-    const stats = await stat(file).catch(() => undefined);
+    const stats = await statOf(file).catch(() => undefined);
     const isSame = stats !== undefined && versionOf(stats) === version;
     if (isSame && damaged.reason(file, version) === undefined) {
       known.mtimeMs = stats.mtimeMs;
