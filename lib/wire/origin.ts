@@ -95,6 +95,13 @@ export class Origin {
     return this.#waiting.large.length + this.#waiting.part.length > 0 && this.#openings.size === 0;
   }
 
+  /** A place that is there, if nobody waits for one. */
+  placeNow(wish: Wish): Place | undefined {
+    if (this.#isWaitedFor || wish.size === 'part' || wish.signal.aborted) return undefined;
+    const session = this.#choose(wish);
+    return session && this.#take(session, wish);
+  }
+
   /** A place for a request over HTTP/2; undefined if it is to be asked over HTTP/1.1. Rejects when no connection can be made. */
   place(wish: Wish): Promise<Place | undefined> {
     return new Promise((resolve, reject) => {
@@ -233,30 +240,41 @@ export class Origin {
         if (this.#openings.size > 0) return;
       }
       queue.shift();
-      const isLarge = size !== 'small';
-      next.placed({ session, giveBack: session.take(isLarge) });
-      // Opened before it is needed, as this one will end soon, or small answers wait behind large ones, or those share it.
-      const isShared = session.large > (isLarge ? 1 : 0);
-      if (this.#openings.size === 0 && (isShared || session.isWorn)) this.#openIdle(slots, ahead);
+      next.placed(this.#take(session, next));
     }
   }
 
-  /** Where it is asked: where fewest large answers are, and no others at the limit. One connection is left without any. */
-  #choose({ ahead, size }: Waiting): Session | undefined {
+  #take(session: Session, { ahead, size, slots }: Wish): Place {
     const isLarge = size !== 'small';
-    const taking = [...this.#sessions].filter(({ isTaking }) => isTaking);
-    const quiet = taking.filter(({ large }) => large === 0);
-    const isRoomy = (session: Session) => {
-      if (isLarge && session.large >= Math.ceil(session.most * LARGE_SHARE)) return false;
-      if (isLarge && taking.length > 1 && quiet.length === 1 && session === quiet[0]) return false;
-      return session.active < (isAhead(ahead) ? Math.ceil(session.most * AHEAD_SHARE) : session.most);
-    };
-    const rank = ({ active, isWorn, large }: Session) =>
-      (isWorn ? 1000 : 0) + large + (isLarge ? active / 1000 : 0);
-    // Of two that are alike the older one, so that the other can end.
-    return taking.filter(isRoomy).reduce<Session | undefined>((best, one) => {
-      return best === undefined || rank(one) < rank(best) ? one : best;
-    }, undefined);
+    const giveBack = session.take(isLarge);
+    // Opened before it is needed, as this one will end soon, or small answers wait behind large ones, or those share it.
+    const isShared = session.large > (isLarge ? 1 : 0);
+    if (this.#openings.size === 0 && (isShared || session.isWorn)) this.#openIdle(slots, ahead);
+    return { session, giveBack };
+  }
+
+  /** Where it is asked: where fewest large answers are, and no others at the limit. One connection is left without any. */
+  #choose({ ahead, size }: Wish): Session | undefined {
+    const isLarge = size !== 'small';
+    let taking = 0;
+    let quiet = 0;
+    for (const { isTaking, large } of this.#sessions) {
+      if (!isTaking) continue;
+      taking++;
+      if (large === 0) quiet++;
+    }
+    let best: Session | undefined;
+    let bestRank = Number.POSITIVE_INFINITY;
+    for (const session of this.#sessions) {
+      const { active, large, most } = session;
+      if (!session.isTaking || active >= (isAhead(ahead) ? Math.ceil(most * AHEAD_SHARE) : most)) continue;
+      if (isLarge && large >= Math.ceil(most * LARGE_SHARE)) continue;
+      if (isLarge && taking > 1 && quiet === 1 && large === 0) continue;
+      const rank = (session.isWorn ? 1000 : 0) + large + (isLarge ? active / 1000 : 0);
+      // Of two that are alike the older one, so that the other can end.
+      if (rank < bestRank) [best, bestRank] = [session, rank];
+    }
+    return best;
   }
 
   /** Connections that end do not count, if there are no others. */

@@ -8,6 +8,8 @@ const MOST = 100;
 
 export class Origins {
   readonly #all = new Map<string, Origin>();
+  /** The one used last: mostly it is the next, too. */
+  #last: readonly [string, Origin] | undefined;
   readonly #options: Omit<OriginOptions, 'target'>;
   readonly #onCrowded = new Set<() => void>();
 
@@ -17,9 +19,12 @@ export class Origins {
 
   at(target: Target): Origin {
     const key = `${target.tls}:${target.host}:${target.port}:${target.onlyPublic}`;
+    const [last, kept] = this.#last ?? [];
+    if (last === key && kept !== undefined) return kept;
     const origin = this.#all.get(key) ?? this.#make(target);
     this.#all.delete(key);
     this.#all.set(key, origin);
+    this.#last = [key, origin];
     if (this.#all.size > MOST)
       for (const [oldest, { isIdle }] of this.#all)
         if (isIdle) {

@@ -3,6 +3,7 @@
 import { CacheError, isCacheError } from '../errors.ts';
 import { getOverHttp1, type RequestOptions } from './http1.ts';
 import { AskAgain } from './http2.ts';
+import type { Origin } from './origin.ts';
 import type { Origins } from './origins.ts';
 import type { Response } from './response.ts';
 import { shown, targetOf } from './urls.ts';
@@ -30,7 +31,7 @@ export async function get(url: URL, options: GetOptions): Promise<Response> {
   let deaths = 0;
   for (let tries = 1; ; tries++) {
     try {
-      return await ask(url, options, tries);
+      return await ask(url, origin, options, tries);
     } catch (error) {
       if (!(error instanceof AskAgain)) throw error;
       if (error.why === 'reused') deaths++;
@@ -40,17 +41,19 @@ export async function get(url: URL, options: GetOptions): Promise<Response> {
   }
 }
 
-async function ask(url: URL, options: GetOptions, tries: number): Promise<Response> {
+async function ask(url: URL, origin: Origin, options: GetOptions, tries: number): Promise<Response> {
   const { admit, agent, ahead, connected, firstByteMs, headers, isLarge, isPart, slots, signal } = options;
-  const origin = options.origins.at(targetOf(url, options.onlyPublic));
   const size = !isLarge ? 'small' : isPart ? 'part' : 'large';
   const since = performance.now();
-  const place = await origin.place({ size, slots, ahead, signal }).catch((error: unknown) => {
-    if (signal.aborted || !isCacheError(error))
-      throw new CacheError('aborted', `${shown(url)}: no longer wanted`, error);
-    if (error.code !== 'aborted') admit(performance.now() - since);
-    throw error;
-  });
+  const wish = { size, slots, ahead, signal } as const;
+  const place =
+    origin.placeNow(wish) ??
+    (await origin.place(wish).catch((error: unknown) => {
+      if (signal.aborted || !isCacheError(error))
+        throw new CacheError('aborted', `${shown(url)}: no longer wanted`, error);
+      if (error.code !== 'aborted') admit(performance.now() - since);
+      throw error;
+    }));
   if (place === undefined) return await getOverHttp1(url, options);
   const { giveBack, session } = place;
   try {
