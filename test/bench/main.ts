@@ -13,12 +13,13 @@ import { lookup } from './lookup.ts';
 import { memory } from './memory.ts';
 import { narinfos } from './narinfos.ts';
 import { crowdedNars, largeNars, smallNars } from './nars.ts';
+import { rss } from './rss.ts';
 import { scale } from './scale.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   ...{ coding, connections, crowd, 'first-byte': firstByte },
   ...{ lookup, narinfos, hits, hot, memory, scale },
-  ...{ 'small-nars': smallNars, 'large-nars': largeNars, 'crowded-nars': crowdedNars },
+  ...{ 'small-nars': smallNars, 'large-nars': largeNars, 'crowded-nars': crowdedNars, rss },
   ...{ cold, 'cold-slow': coldSlow, 'cold-lines': coldLines, 'cold-proxies': coldProxies },
 };
 /** What a short run consists of: those whose figures are ratios. */
