@@ -27,6 +27,7 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 # With [tls] it hangs up on whoever speaks plain HTTP, and may want a certificate that is not here: that it does so is enough.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["node", "-e", "fetch('http://127.0.0.1:8080/healthz').then((r) => process.exit(r.ok ? 0 : 1), (e) => process.exit(['UND_ERR_SOCKET', 'ECONNRESET'].includes(e.cause?.code) ? 0 : 1))"]
-ENTRYPOINT ["node", "/opt/nix-binary-cache/dist/bin/nix-binary-cache.js"]
+# Without the bound on young objects, Node 24 holds 40 MiB more after many requests.
+ENTRYPOINT ["node", "--max-semi-space-size=8", "/opt/nix-binary-cache/dist/bin/nix-binary-cache.js"]
 # Another command of the program takes the place of these, as in `docker run … IMAGE list --cache-dir /data`.
 CMD ["--listen", ":8080", "--cache-dir", "/data"]

@@ -23,7 +23,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   ...{ cold, 'cold-slow': coldSlow, 'cold-lines': coldLines, 'cold-proxies': coldProxies },
 };
 /** What a short run consists of: those whose figures are ratios. */
-const SHORT: readonly string[] = ['coding', 'cold', 'hits', 'hot', 'small-nars', 'large-nars'];
+const SHORT: readonly string[] = ['coding', 'cold', 'hits', 'hot', 'large-nars'];
 const TRIES = 3;
 
 /** What a benchmark has started; ended after it, and when the program is interrupted. */
