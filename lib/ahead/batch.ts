@@ -2,6 +2,7 @@
 // had a little ahead of it: as many as it takes to never have it wait, and no more, as it may be ended at any moment.
 import type { NarName } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
+import { Kin } from './kin.ts';
 import { type Member, ordersOf } from './orders.ts';
 
 /** A NAR that may be loaded next. */
@@ -20,6 +21,8 @@ const MOST_BYTES = 256 << 20;
 const LATE = 4;
 /** How many times as many when it asks for one that was not expected so soon. */
 const MISSED = 1.25;
+/** How many closures it may begin one by one; after that all that it asked about is expected. */
+const MOST_BEGINS = 64;
 /** Beyond this a guess is no worse. */
 const FAR = 256;
 /** What the last guess counts for, of all. */
@@ -91,7 +94,11 @@ interface Guess {
 /** Which NARs are had ahead of the client, and which come next. */
 export class Plan {
   readonly #expected: ReadonlyMap<StoreHash, Expected>;
-  readonly #guesses: readonly Guess[];
+  readonly #kin: Kin;
+  /** Those that belong to what the client has begun to load. */
+  readonly #begun = new Set<StoreHash>();
+  #guesses: readonly Guess[] = [];
+  #begins = 0;
   readonly #taken = new Set<StoreHash>();
   /** Those that are here or on their way, and that the client has not asked for. */
   readonly #ahead = new Set<StoreHash>();
@@ -101,9 +108,24 @@ export class Plan {
 
   constructor(expected: readonly Expected[]) {
     this.#expected = new Map(expected.map((one) => [one.hash, one]));
-    this.#guesses = ordersOf(expected).map((order) => {
-      const at = new Map(order.map((hash, index) => [hash, index]));
-      return { order, at, next: 0, front: 0, off: 0 };
+    this.#kin = new Kin(expected);
+  }
+
+  /**
+   * The client loads one of another closure than before, of those that it asked about on this occasion: what belongs to that is to come
+   * too. What it only looked at, or had pushed, it has not begun.
+   */
+  #begin(hash: StoreHash): void {
+    if (this.#begun.has(hash)) return;
+    const isTooOften = ++this.#begins > MOST_BEGINS;
+    const before = this.#begun.size;
+    for (const one of isTooOften ? this.#expected.keys() : this.#kin.of(hash)) this.#begun.add(one);
+    // One that stands alone changes nothing.
+    if (this.#begun.size - before === 1 && before > 0) return;
+    const members = [...this.#begun].map((one) => this.#expected.get(one) as Expected);
+    this.#guesses = ordersOf(members).map((order, index) => {
+      const at = new Map(order.map((one, place) => [one, place]));
+      return { order, at, next: 0, front: 0, off: this.#guesses[index]?.off ?? 0 };
     });
   }
 
@@ -111,8 +133,13 @@ export class Plan {
   take(hash: StoreHash, isLate: boolean): void {
     if (!this.#expected.has(hash) || this.#taken.has(hash)) return;
     this.#taken.add(hash);
+    this.#begin(hash);
     for (const guess of this.#guesses) {
-      const off = Math.min(Math.abs((guess.at.get(hash) as number) - guess.front), FAR);
+      const place = guess.at.get(hash);
+      if (place === undefined) continue;
+      while (this.#taken.has(guess.order[guess.front] as StoreHash) && guess.order[guess.front] !== hash)
+        guess.front++;
+      const off = Math.min(Math.abs(place - guess.front), FAR);
       guess.off += (off - guess.off) * (this.#taken.size === 1 ? 1 : WEIGHT);
       while (this.#taken.has(guess.order[guess.front] as StoreHash)) guess.front++;
     }
@@ -128,7 +155,9 @@ export class Plan {
 
   /** The next one to be had ahead of the client, from now on counted as such; undefined while enough are. */
   next(): Expected | undefined {
-    const guess = this.#guesses.reduce((best, one) => (one.off < best.off ? one : best));
+    const [first, ...others] = this.#guesses;
+    if (first === undefined) return undefined;
+    const guess = others.reduce((best, one) => (one.off < best.off ? one : best), first);
     for (; guess.next < guess.order.length; guess.next++) {
       const hash = guess.order[guess.next] as StoreHash;
       if (this.#taken.has(hash) || this.#ahead.has(hash)) continue;
@@ -146,7 +175,7 @@ export class Plan {
   /** It was not had after all, and may be the next again. */
   putBack(hash: StoreHash): void {
     if (!this.#drop(hash)) return;
-    for (const guess of this.#guesses) guess.next = Math.min(guess.next, guess.at.get(hash) as number);
+    for (const guess of this.#guesses) guess.next = Math.min(guess.next, guess.at.get(hash) ?? guess.next);
   }
 
   #drop(hash: StoreHash): boolean {

@@ -26,7 +26,7 @@ interface NarsAheadOptions {
 /** How long before the first NAR a narinfo may have been asked for: whoever was shown what there is to do thinks about it first. */
 const ASKED_MS = 60_000;
 /** Without a question for so long, the next narinfo is of another occasion. */
-const PAUSE_MS = 15_000;
+const PAUSE_MS = 5000;
 /** A client that has asked for no NAR for so long, and gets none, may have been ended. */
 const QUIET_MS = 4000;
 /** Narinfos of one occasion, and occasions of one client. */

@@ -5,8 +5,20 @@ import type { StoreHash } from '../../lib/nix/store-path.ts';
 
 const hashOf = (n: number) => `${n}`.padStart(32, '0') as StoreHash;
 
-/** So many that need nothing of each other, of so many bytes; their names go the other way than their hashes. */
+/** So many that one last needs, of so many bytes; their names go the other way than their hashes. */
 function wide(count: number, bytes = 100): Expected[] {
+  const all = leaves(count, bytes);
+  const top = {
+    hash: 'z'.repeat(32),
+    name: 'z',
+    references: all.map(({ hash }) => hash),
+    bytes: 1,
+    narName: 'z.nar',
+  };
+  return [...all, top as unknown as Expected];
+}
+
+function leaves(count: number, bytes = 100): Expected[] {
   return Array.from({ length: count }, (_, n) => {
     const name = `p-${`${count - n}`.padStart(6, '0')}`;
     return { hash: hashOf(n), name, references: [], bytes, narName: `${n}.nar` } as unknown as Expected;
@@ -72,7 +84,7 @@ test('bytes are bounded too, but one of any size is ahead', () => {
 test('what was put back comes next again, unless it was asked for meanwhile', () => {
   const plan = new Plan(wide(10));
   plan.take(hashOf(0), false);
-  assert.equal(fill(plan).length, 9);
+  assert.equal(fill(plan).length, 10);
   plan.putBack(hashOf(5));
   plan.putBack(hashOf(3));
   plan.take(hashOf(5), false);
@@ -80,4 +92,23 @@ test('what was put back comes next again, unless it was asked for meanwhile', ()
   assert.deepEqual(fill(plan), [hashOf(3)]);
   plan.take(hashOf(77), false);
   assert.deepEqual(fill(plan), [], 'one that was not expected at all');
+});
+
+test('what belongs to no closure that the client has begun is not expected, until it begins that', () => {
+  const rename = (one: Expected, prefix: string) => {
+    const named = (hash: string) => `${prefix}${hash.slice(1)}` as StoreHash;
+    return { ...one, hash: named(one.hash), references: one.references.map(named) };
+  };
+  const [built, looked] = ['1', '2'].map((prefix) => wide(10).map((one) => rename(one, prefix)));
+  const alone = leaves(3).map((one) => rename(one, '3'));
+  const plan = new Plan([...(built ?? []), ...(looked ?? []), ...alone]);
+  const [first, other, single] = ['1', '2', '3'].map(
+    (prefix) => `${prefix}${hashOf(0).slice(1)}` as StoreHash,
+  );
+  plan.take(first as StoreHash, false);
+  assert.deepEqual(new Set(fill(plan).map(([digit]) => digit)), new Set(['1']));
+  plan.take(single as StoreHash, false);
+  assert.deepEqual(fill(plan), []);
+  plan.take(other as StoreHash, false);
+  assert.equal(fill(plan).length, 10);
 });

@@ -33,7 +33,13 @@ function start({ room = Number.POSITIVE_INFINITY, bytes = BYTES } = {}) {
         }),
     },
     expected: async (hash) =>
-      ({ hash, name: hash, references: [], bytes, narName: 'x.nar' }) as unknown as Expected,
+      ({
+        hash,
+        name: hash,
+        references: [hashOf(Number(hash) - 1)],
+        bytes,
+        narName: 'x.nar',
+      }) as unknown as Expected,
     room: {
       look: () => undefined,
       take: (wanted) => {
@@ -113,15 +119,15 @@ test('one that was wanted is not counted as unused, whether it was there already
   assert.deepEqual(kinds, ['ahead-fetched', 'true', 'ahead-fetched', 'true']);
 });
 
-test('a client that asks for a million narinfos is remembered in part, and clients without number too', async () => {
+test('a client that asks for narinfos without end is remembered in part, and clients without number too', async () => {
   const { askFor, fetches, load } = start();
-  askFor('a', 1_000_000);
+  askFor('a', 200_000);
   await load('a', 1);
   assert.equal(fetches.length, 0, 'long forgotten');
-  await load('a', 999_999);
+  await load('a', 199_999);
   assert.equal(fetches.length, 64);
   for (let n = 0; n < 2000; n++) askFor(`client ${n}`, 1);
-  await load('a', 999_998);
+  await load('a', 199_998);
   assert.equal(fetches.length, 64, 'so is the client by now');
 });
 
@@ -150,7 +156,7 @@ test('without room nothing is fetched, and in a service that stops neither', asy
 test('a pause begins another occasion', async () => {
   const { askFor, fetches, load, pass } = start();
   askFor('a', 5);
-  await pass(16_000);
+  await pass(6000);
   askFor('a', 5, 5);
   await load('a', 7);
   assert.deepEqual(fetches.map(({ hash }) => hash).sort(), [5, 6, 8, 9].map(hashOf));

@@ -19,9 +19,17 @@ export interface Shape {
 /** That of `test/outside/bench/dag.nix`: 601 paths. */
 export const USUAL: Shape = { levels: 12, width: 50, bytes: 0 };
 
+/** Another closure, whose levels from that one on are others: from 0 on it shares nothing. */
+export interface Variant {
+  readonly name: string;
+  readonly from: number;
+}
+
 export interface Source {
   /** The one path that leads to all others. */
   readonly top: string;
+  /** Those of the variants. */
+  readonly others: readonly string[];
   /** How many paths there are. */
   readonly count: number;
   /** What its NARs take as they are sent, in bytes. */
@@ -36,18 +44,20 @@ export interface Source {
 }
 
 /** Makes the closure and serves it until its owner ends. Files are packed with xz, as `nix copy` does. */
-export async function serveClosure(t: Owner, shape: Shape): Promise<Source> {
+export async function serveClosure(
+  t: Owner,
+  shape: Shape,
+  variants: readonly Variant[] = [],
+): Promise<Source> {
   const machine = await nix('2.34').machine(t);
-  await writeFile(machine.path('/root/dag.nix'), expression(shape));
-  const json = await machine.output(
-    'nix-instantiate',
-    '--eval',
-    '--read-write-mode',
-    '--json',
-    '/root/dag.nix',
-  );
-  const top: string = JSON.parse(json);
-  await machine.output('nix', 'copy', '--no-check-sigs', '--to', 'file:///up?compression=xz', top);
+  const tops: string[] = [];
+  for (const variant of [{ name: '', from: shape.levels }, ...variants]) {
+    await writeFile(machine.path('/root/dag.nix'), expression(shape, variant));
+    const evaluate = ['nix-instantiate', '--eval', '--read-write-mode', '--json', '/root/dag.nix'];
+    tops.push(JSON.parse(await machine.output(...evaluate)));
+  }
+  const [top = '', ...others] = tops;
+  await machine.output('nix', 'copy', '--no-check-sigs', '--to', 'file:///up?compression=xz', ...tops);
   const folder = machine.path('/up');
   const narInfos = (await readdir(folder)).filter((name) => name.endsWith('.narinfo'));
   const sizes = narInfos.map(async (name) =>
@@ -67,21 +77,23 @@ export async function serveClosure(t: Owner, shape: Shape): Promise<Source> {
   await startNginx(t, folder, `127.0.0.1:${port} ssl http2`, tls);
   const caFile = await file('ca.pem', authority.ca);
   return {
-    ...{ top, count: narInfos.length, narBytes, port, ca: authority.ca, caFile },
+    ...{ top, others, count: narInfos.length, narBytes, port, ca: authority.ca, caFile },
     nginx: await versionOf('nginx', '-v'),
   };
 }
 
-function expression({ levels, width, bytes }: Shape): string {
+function expression({ levels, width, bytes }: Shape, { from, name }: Variant): string {
   return `let
   w = ${width};
   mod' = a: b: a - b * (a / b);
   # Text that packs by half.
   filler = s: builtins.concatStringsSep "" (builtins.genList (i: builtins.hashString "sha256" "\${s} \${toString i}") ${Math.ceil(bytes / 64)});
-  lv = n: if n == 0 then builtins.genList (i: builtins.toFile "p-0-\${toString i}" "leaf \${toString i} \${filler "0 \${toString i}"}") w
+  # What makes a level another one.
+  of = n: if n < ${from} then "" else "${name}";
+  lv = n: if n == 0 then builtins.genList (i: builtins.toFile "p-0-\${toString i}" "leaf \${toString i} \${filler "0 \${toString i}"}\${of 0}") w
     else let prev = lv (n - 1); in builtins.genList (i: builtins.toFile "p-\${toString n}-\${toString i}"
-      "\${builtins.elemAt prev i} \${builtins.elemAt prev (mod' (i * 7 + 3) w)} \${builtins.elemAt prev (mod' (i + 11) w)} \${filler "\${toString n} \${toString i}"}") w;
-in builtins.toFile "top" (builtins.concatStringsSep "\\n" (lv ${levels - 1}))
+      "\${builtins.elemAt prev i} \${builtins.elemAt prev (mod' (i * 7 + 3) w)} \${builtins.elemAt prev (mod' (i + 11) w)} \${filler "\${toString n} \${toString i}"}\${of n}") w;
+in builtins.toFile "top${name}" (builtins.concatStringsSep "\\n" (lv ${levels - 1}))
 `;
 }
 

@@ -15,12 +15,13 @@ import { narinfos } from './narinfos.ts';
 import { crowdedNars, largeNars, smallNars } from './nars.ts';
 import { rss } from './rss.ts';
 import { scale } from './scale.ts';
+import { waste } from './waste.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   ...{ coding, connections, crowd, 'first-byte': firstByte },
   ...{ lookup, narinfos, hits, hot, memory, scale },
   ...{ 'small-nars': smallNars, 'large-nars': largeNars, 'crowded-nars': crowdedNars, rss },
-  ...{ cold, 'cold-slow': coldSlow, 'cold-lines': coldLines, 'cold-proxies': coldProxies },
+  ...{ cold, 'cold-slow': coldSlow, 'cold-lines': coldLines, 'cold-proxies': coldProxies, waste },
 };
 /** What a short run consists of: those whose figures are ratios. */
 const SHORT: readonly string[] = ['coding', 'cold', 'hits', 'hot', 'large-nars'];

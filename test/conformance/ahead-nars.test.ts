@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { get, open, put } from '../fixtures/client.ts';
-import { chain, has, makeClosure } from '../fixtures/closure.ts';
+import { chain, has, makeClosure, wide } from '../fixtures/closure.ts';
 import { startTestService, type TestService, type TestServiceOptions } from '../fixtures/in-process.ts';
 import { field, makePackage, type Package } from '../fixtures/nar.ts';
 import { until } from '../fixtures/patience.ts';
@@ -163,7 +163,7 @@ test('what is loaded ahead leaves a connection to whoever comes, and gives way w
   const upstream = await startUpstream(t);
   const upstreams = [upstreamConfig(upstream.url, { maxConnections: 8 })];
   const service = await startTestService(t, { upstreams, config: ROOMY });
-  const leaves = makeClosure('slow', 12, () => [], { size: 400_000 });
+  const leaves = makeClosure('slow', 12, wide(12), { size: 400_000 });
   const others = makeClosure('wanted', 4, () => []);
   has(upstream, ...leaves, ...others);
   for (const { file, narPath } of leaves.slice(1)) upstream.on(narPath, gated(file).handler);
@@ -180,9 +180,9 @@ test('what is loaded ahead leaves a connection to whoever comes, and gives way w
 
 test('what the upstream does not have, or gives wrong, costs the client nothing that it would not cost alone', async (t) => {
   const { service, upstream } = await start(t);
-  const all = makeClosure('bad', 4, () => []);
+  const all = makeClosure('bad', 5, wide(5));
   has(upstream, ...all);
-  const [first, lost, wrong, good] = all as [Package, Package, Package, Package];
+  const [first, lost, wrong, good] = all as [Package, Package, Package, Package, Package];
   upstream.on(lost.narPath, status(404));
   upstream.on(wrong.narPath, status(500));
   const paths = await askAll(service, all);
@@ -211,7 +211,7 @@ test('a disk that is nearly as full as it may be gets nothing that nobody asked 
 
 test('a stop does not wait for NARs that nobody asked for', async (t) => {
   const { service, upstream } = await start(t);
-  const all = makeClosure('stopped', 3, () => [], { size: 400_000 });
+  const all = makeClosure('stopped', 3, wide(3), { size: 400_000 });
   has(upstream, ...all);
   for (const { narPath } of all.slice(1)) upstream.on(narPath, () => {});
   const paths = await askAll(service, all);
