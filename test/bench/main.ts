@@ -14,12 +14,13 @@ import { memory } from './memory.ts';
 import { narinfos } from './narinfos.ts';
 import { crowdedNars, largeNars, smallNars } from './nars.ts';
 import { rss } from './rss.ts';
+import { push } from './push.ts';
 import { scale } from './scale.ts';
 import { waste } from './waste.ts';
 
 const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   ...{ coding, connections, crowd, 'first-byte': firstByte },
-  ...{ lookup, narinfos, hits, hot, memory, scale },
+  ...{ lookup, narinfos, hits, hot, memory, push, scale },
   ...{ 'small-nars': smallNars, 'large-nars': largeNars, 'crowded-nars': crowdedNars, rss },
   ...{ cold, 'cold-slow': coldSlow, 'cold-lines': coldLines, 'cold-proxies': coldProxies, waste },
 };
