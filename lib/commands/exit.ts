@@ -1,6 +1,7 @@
 // The end of the process in a hurry. Before it exits, Node waits for the threads that are at work for it: if the disk or the
 // system's resolver hangs they are for long, and only a signal ends that.
 import { setTimeout as delay } from 'node:timers/promises';
+import { areOwnThreadsBusy } from '../sync/threads.ts';
 
 const LOOKS = 10;
 const LOOK_MS = 100;
@@ -20,6 +21,7 @@ export function killSelf(): void {
 
 /** `CloseReq` is a handle of `node:fs/promises` that is being closed, `GetAddrInfoReqWrap` a name that the system looks up. */
 function areThreadsBusy(): boolean {
+  if (areOwnThreadsBusy()) return true;
   return process
     .getActiveResourcesInfo()
     .some((name) => name.startsWith('FSReq') || name === 'CloseReq' || name === 'GetAddrInfoReqWrap');

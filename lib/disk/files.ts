@@ -61,6 +61,11 @@ export async function replaceFile(
   }
 }
 
+/** Whether the filesystem can't sync a folder, and has done what it can. */
+export function lacksFolderSync(error: unknown): boolean {
+  return isErrno(error, 'EINVAL', 'ENOTSUP', 'EPERM', 'EBADF');
+}
+
 /**
  * Makes the names in `folder` survive a power loss; false if there is no such folder. Some filesystems, of USB sticks and shares,
  * can't sync one: they have done what they can.
@@ -72,9 +77,10 @@ export async function syncFolder(folder: string): Promise<boolean> {
     try {
       await writing(() => handle.sync());
     } catch (error) {
-      if (!isErrno(error, 'EINVAL', 'ENOTSUP', 'EPERM', 'EBADF')) throw error;
+      if (!lacksFolderSync(error)) throw error;
     } finally {
-      await handle.close();
+      // Nobody waits for that.
+      handle.close().catch(() => {});
     }
     return true;
   } catch (error) {

@@ -5,7 +5,7 @@ import { CacheError } from '../errors.ts';
 import type { Emit } from '../events.ts';
 import type { NarInfos } from '../narinfos/narinfos.ts';
 import { isContentAddressed } from '../nix/content-address.ts';
-import { sameContent, withoutNeedlessSize } from '../nix/fits.ts';
+import { checkFits, sameContent, withoutNeedlessSize } from '../nix/fits.ts';
 import { addressOf, isNameOf, pushedNarName, storedNarName } from '../nix/nar-names.ts';
 import {
   checkSigLines,
@@ -21,7 +21,7 @@ import { hashInNarName, isNarName, type NarName, pathOf } from '../nix/object-na
 import { checkVouchedFor, isVouchedFor, type Keys } from '../nix/signature.ts';
 import type { StoreHash } from '../nix/store-path.ts';
 import type { Storage } from '../store/storage.ts';
-import type { PutOptions } from '../store/store.ts';
+import type { ObjectMeta, PutOptions } from '../store/store.ts';
 import { storeBody } from '../store/store-body.ts';
 import { PushedNars } from './pushed-nars.ts';
 
@@ -97,12 +97,9 @@ export class PushedNarInfos {
     const narName = existing !== undefined && isNameOf(written, existing) ? existing.narName : sentBack;
     const pathOfNar = (name: NarName) => pathOf({ kind: 'nar', name, hash: undefined });
     const here = async (name: NarName) => (await store.version(pathOfNar(name))) !== undefined;
-    const nar = await store.open(pathOfNar(narName));
-    // A collection that is just about to remove the NAR sees the use, and puts the NAR back.
-    nar?.used();
     // For a path that is here, a client may send back a FileSize that was served once.
     const judged = existing === undefined ? info : withoutNeedlessSize(info);
-    if (nar !== undefined) await this.#nars.check(judged, nar, signal);
+    const nar = await this.#narOf(judged, pathOfNar(narName), signal);
     const path = pathOf({ kind: 'narinfo', hash: info.hashPart });
     const put = async (merged: string, origin: string, kept = narName) => {
       // Merged signatures could grow without bound.
@@ -113,15 +110,15 @@ export class PushedNarInfos {
       await storeBody(storage, [bytes], () => ({ path, kind: 'narinfo', origin, otherNars }), PUSHED);
       narInfos.forget(info.hashPart);
     };
-    const owned = nar?.meta.origin === 'push';
+    const owned = nar?.origin === 'push';
     const fetched = existing !== undefined && existing.origin !== 'push' && existing.narName === narName;
     if (nar !== undefined && (owned || !fetched)) {
       // The NAR may have come from an upstream, in which case the client skipped its upload.
-      if (owned) await store.sync(nar.meta.path);
-      else await this.#nars.own(nar.meta.path);
+      if (owned) await store.sync(nar.path);
+      else await this.#nars.own(nar.path);
       // No signature covers where a NAR is and how it is packed: the first statement stays while its NAR is here.
       const first = existing?.origin === 'push' && (await here(existing.narName)) ? existing : undefined;
-      const sized = withFileSize(withUrl(text, `nar/${narName}`), nar.meta.size);
+      const sized = withFileSize(withUrl(text, `nar/${narName}`), nar.size);
       const sent = withSigs(sized, existing?.info.sigs ?? []);
       if (first === undefined) await put(sent, 'push');
       else await put(withSigs(first.text, info.sigs), 'push', first.narName);
@@ -137,6 +134,32 @@ export class PushedNarInfos {
       'invalid',
       `the narinfo of ${info.storePath} names nar/${narName}, which is not here: push it first`,
     );
+  }
+
+  /** It has just been pushed, and its narinfo will be. */
+  storedNar(path: string, size: number, sha256: string): void {
+    this.#nars.stored(path, size, sha256);
+  }
+
+  /**
+   * The NAR under that path, if it is here, or was a moment ago.
+   * @throws CacheError `invalid` if it is not what the narinfo says
+   */
+  async #narOf(
+    info: NarInfo,
+    path: string,
+    signal: AbortSignal,
+  ): Promise<Pick<ObjectMeta, 'origin' | 'path' | 'size'> | undefined> {
+    const lately = this.#nars.lately(path, info);
+    if (lately !== undefined) {
+      checkFits(info, lately);
+      return lately;
+    }
+    const nar = await this.#options.storage.store.open(path);
+    // A collection that is just about to remove the NAR sees the use, and puts the NAR back.
+    nar?.used();
+    if (nar !== undefined) await this.#nars.check(info, nar, signal);
+    return nar?.meta;
   }
 
   /** What the narinfo with this path is to say of them, whose own NAR is the one that is `kept`. */

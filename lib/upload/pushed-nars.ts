@@ -9,13 +9,19 @@ import { checkFits } from '../nix/fits.ts';
 import type { NarInfo } from '../nix/narinfo.ts';
 import { checkUnpacked } from '../nix/unpacked.ts';
 import type { Storage } from '../store/storage.ts';
-import type { StoredObject } from '../store/store.ts';
+import type { ObjectMeta, StoredObject } from '../store/store.ts';
 import { storeBody } from '../store/store-body.ts';
 import { Slots } from '../sync/slots.ts';
 
 /** NARs that are unpacked at once: each keeps a core busy. */
 const UNPACKING = 2;
 const UNPACKED = 10_000;
+/** How many are remembered that wait for their narinfos, which clients push right behind them, and for how long. */
+const LATELY = 1000;
+const LATELY_MS = 5000;
+
+/** A NAR that was pushed, by what is known of it without a look. */
+type Pushed = Pick<ObjectMeta, 'path' | 'size' | 'sha256' | 'origin' | 'narHash'>;
 
 export class PushedNars {
   readonly #storage: Pick<Storage, 'scratch' | 'store'>;
@@ -23,8 +29,27 @@ export class PushedNars {
   /** NARs that were unpacked and found to be what a narinfo said: their version, with that. */
   readonly #unpacked = new ByteLru<true>(UNPACKED);
 
+  /** Those that were pushed a moment ago, by path, and when. */
+  readonly #lately = new ByteLru<{ readonly meta: Pushed; readonly at: number }>(LATELY);
+
   constructor(storage: Pick<Storage, 'scratch' | 'store'>) {
     this.#storage = storage;
+  }
+
+  /** It has just been stored, whatever was there before. */
+  stored(path: string, size: number, sha256: string): void {
+    const meta = { path, size, sha256, origin: 'push', narHash: undefined };
+    this.#lately.set(path, { meta, at: performance.now() }, 1);
+  }
+
+  /**
+   * What is known of the NAR that a narinfo with this text names, where there is nothing more to be looked at: it was pushed a moment
+   * ago, and can't be unpacked. Whether it is still here is not said.
+   */
+  lately(path: string, info: NarInfo): Pushed | undefined {
+    const known = this.#lately.get(path);
+    if (known === undefined || performance.now() - known.at > LATELY_MS || isReadFor(info)) return undefined;
+    return known.meta;
   }
 
   /**
@@ -34,9 +59,9 @@ export class PushedNars {
   async check(info: NarInfo, nar: StoredObject, signal: AbortSignal): Promise<void> {
     try {
       checkFits(info, nar.meta);
+      if (!isReadFor(info)) return;
       const address = caContents(info);
       const { compression, narHash, narSize } = info;
-      if (compression === 'none' ? address === undefined : !isDecodable(compression)) return;
       const known = [
         nar.version,
         compression,
@@ -82,6 +107,11 @@ export class PushedNars {
       await object.close();
     }
   }
+}
+
+/** Whether the NAR must be read to know that it is what the narinfo says. */
+function isReadFor(info: NarInfo): boolean {
+  return info.compression === 'none' ? caContents(info) !== undefined : isDecodable(info.compression);
 }
 
 async function* unlessAborted(reader: Reader, signal: AbortSignal): AsyncGenerator<Buffer> {

@@ -146,12 +146,15 @@ export class Uploads {
     const bounded = atMost(body, most, () => tooLarge(most, 'more'));
     let name!: N;
     let bytes = 0;
+    let sha256 = '';
     const describe = (digest: Buffer, size: number) => {
       name = nameOf(sha256FromBytes(digest));
       bytes = size;
+      sha256 = digest.toString('hex');
       return { path: pathOf(name), kind: name.kind, origin: 'push' };
     };
     await storeBody(storage, bounded, describe, PUSHED);
+    if (name.kind === 'nar') this.#narInfos.storedNar(pathOf(name), bytes, sha256);
     misses.forget(pathOf(name));
     this.#told(name, bytes);
     return name;

@@ -5,14 +5,15 @@
 import type { Stats } from 'node:fs';
 import { type FileHandle, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { openForReading, sizeOf, storageError, syncFolder } from '../../disk/files.ts';
+import { isFull, openForReading, sizeOf, storageError, syncFolder } from '../../disk/files.ts';
 import { CacheError, describe, isCacheError, isErrno } from '../../errors.ts';
 import type { Emit } from '../../events.ts';
 import { Exclusive } from '../../sync/exclusive.ts';
 import type { Spool } from '../scratch.ts';
 import type { ListedObject, ObjectMeta, PutOptions, Store } from '../store.ts';
+import { type Commits, MOST_COMMITTED_BYTES } from './commits.ts';
 import { placeOf } from './files.ts';
-import { HEADER_BYTES, readHeader } from './header.ts';
+import { encodeHeader, HEADER_BYTES, readHeader } from './header.ts';
 import type { KeptFiles } from './kept-files.ts';
 import { type FilesOptions, type Found, ObjectFiles } from './object-files.ts';
 import { makeFolderIn } from './own.ts';
@@ -24,6 +25,7 @@ interface FolderStoreOptions extends FilesOptions {
   readonly scratch: FolderScratch;
   readonly durability: 'full' | 'relaxed';
   readonly emit: Emit;
+  readonly commits: Commits;
 }
 
 export class FolderStore extends ObjectFiles implements Store {
@@ -33,10 +35,13 @@ export class FolderStore extends ObjectFiles implements Store {
   readonly #emit: Emit;
   readonly #durability: 'full' | 'relaxed';
   readonly #kept: KeptFiles | undefined;
+  readonly #commits: Commits;
   /** Who changes an object has the version for which it was asked to all alone. */
   readonly #changing = new Exclusive();
   /** Fan-out folders that are known to survive a power loss. */
   readonly #durableFolders = new Set<string>();
+  /** Objects that the thread has put a short while ago. */
+  readonly #safe = new Safe();
 
   constructor(options: FolderStoreOptions) {
     super(options, placeOf);
@@ -46,6 +51,7 @@ export class FolderStore extends ObjectFiles implements Store {
     this.#emit = options.emit;
     this.#durability = options.durability;
     this.#kept = options.kept;
+    this.#commits = options.commits;
   }
 
   protected async find(path: string, handle: FileHandle, stats: Stats): Promise<Found> {
@@ -60,27 +66,49 @@ export class FolderStore extends ObjectFiles implements Store {
   }
 
   async put(body: Spool | Buffer, meta: ObjectMeta, options: PutOptions): Promise<'stored' | 'exists'> {
-    if (Buffer.isBuffer(body)) {
-      const spool = this.#scratch.spool();
-      try {
-        await spool.write(body, 0);
-        return await this.put(spool, meta, options);
-      } finally {
-        await spool.close();
-      }
+    if (Buffer.isBuffer(body) && (await this.#isCommitted(body, meta, options))) return 'stored';
+    if (!Buffer.isBuffer(body)) return this.#putWhen(body, meta, options);
+    const spool = this.#scratch.spool();
+    try {
+      return await this.#putWhen(spool, meta, options, body);
+    } finally {
+      // Nobody waits for that.
+      void spool.close();
     }
-    if (!(body instanceof TempFile))
+  }
+
+  /** A small body that must be safe, whatever was there before, is put where it belongs by a thread, if there is one. */
+  async #isCommitted(body: Buffer, meta: ObjectMeta, { durable, when }: PutOptions): Promise<boolean> {
+    const wanted = durable && when === 'always' && this.#durability === 'full';
+    if (!wanted || body.length > MOST_COMMITTED_BYTES || !this.#commits.isOpen) return false;
+    const bytes = Buffer.concat([encodeHeader(meta), body]);
+    const placed = await this.#commits.put(this.fileOf(meta.path), bytes).catch((error) => {
+      if (isFull(error.cause)) this.#scratch.full();
+      throw error;
+    });
+    if (placed === undefined) return false;
+    this.#kept?.drop(meta.path);
+    const { before, version } = placed;
+    this.#tally.changed(before === undefined ? 1 : 0, bytes.length - (before ?? 0));
+    this.#safe.add(meta.path, version);
+    return true;
+  }
+
+  /** `body`: what the spool is still to hold. */
+  #putWhen(spool: Spool, meta: ObjectMeta, options: PutOptions, body?: Buffer): Promise<'stored' | 'exists'> {
+    if (!(spool instanceof TempFile))
       throw new TypeError('a folder takes the spools of its own scratch space');
     const { when } = options;
-    if (typeof when === 'string') return this.#put(body, meta, options, when === 'always');
+    const put = (replace: boolean) => this.#put({ spool, body }, meta, options, replace);
+    if (typeof when === 'string') return put(when === 'always');
     return this.#changing.run(meta.path, async () => {
       const { version } = (await this.version(meta.path)) ?? {};
-      return version === when.version ? this.#put(body, meta, options, true) : 'exists';
+      return version === when.version ? put(true) : 'exists';
     });
   }
 
   async #put(
-    spool: TempFile,
+    { body, spool }: { readonly spool: TempFile; readonly body: Buffer | undefined },
     meta: ObjectMeta,
     { durable }: PutOptions,
     replace: boolean,
@@ -88,7 +116,7 @@ export class FolderStore extends ObjectFiles implements Store {
     const file = this.fileOf(meta.path);
     const sync = this.#durability === 'full';
     // A replaced file no longer counts; most files are new, so its size is looked up only when replacing.
-    const before = replace ? await sizeOf(file) : undefined;
+    const [before] = await Promise.all([replace ? sizeOf(file) : undefined, spool.finish(meta, sync, body)]);
     const stored = await spool.commit(meta, file, { replace, sync }).catch(async (error) => {
       if (!isErrno(error, 'ENOENT')) throw error;
       // The folder's name is new, even if an earlier one of that name was durable and removed.
@@ -103,13 +131,21 @@ export class FolderStore extends ObjectFiles implements Store {
     this.#kept?.drop(meta.path);
     if (stored) this.#tally.changed(before === undefined ? 1 : 0, HEADER_BYTES + meta.size - (before ?? 0));
     // An existing object is synced too: it may come from a download, which is not made durable.
-    if (durable) await this.sync(meta.path);
+    if (durable) await this.#syncName(file);
     return stored ? 'stored' : 'exists';
   }
 
   async sync(path: string): Promise<void> {
     if (this.#durability === 'relaxed') return;
-    const folder = dirname(this.fileOf(path));
+    const safe = this.#safe.get(path);
+    // A sync of what is on the disk anyway still has the disk empty its own memory.
+    if (safe !== undefined && (await this.version(path))?.version === safe) return;
+    await this.#syncName(this.fileOf(path));
+  }
+
+  async #syncName(file: string): Promise<void> {
+    if (this.#durability === 'relaxed') return;
+    const folder = dirname(file);
     const exists = await syncFolder(folder);
     if (this.#durableFolders.has(folder)) return;
     // Syncs the name of the `ab/` folder; without that folder, the object is a bare file in the cache folder itself.
@@ -150,5 +186,24 @@ export class FolderStore extends ObjectFiles implements Store {
 
   #warn(text: string): void {
     this.#emit({ kind: 'notice', level: 'warn', text });
+  }
+}
+
+/** As many as are pushed before their narinfos come. */
+const MOST_SAFE = 2000;
+
+/** Which objects are known to survive a power loss: their versions, by path. */
+class Safe {
+  readonly #versions = new Map<string, string>();
+
+  get(path: string): string | undefined {
+    return this.#versions.get(path);
+  }
+
+  add(path: string, version: string): void {
+    this.#versions.delete(path);
+    this.#versions.set(path, version);
+    const [oldest] = this.#versions.keys();
+    if (this.#versions.size > MOST_SAFE && oldest !== undefined) this.#versions.delete(oldest);
   }
 }

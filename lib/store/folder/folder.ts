@@ -3,6 +3,7 @@ import { mkdir, readdir, realpath } from 'node:fs/promises';
 import { CacheError, describe } from '../../errors.ts';
 import type { Emit } from '../../events.ts';
 import type { CacheStorage, PushNetrc } from '../storage.ts';
+import { Commits } from './commits.ts';
 import { Damaged } from './damaged.ts';
 import { FlatFiles } from './flat-files.ts';
 import { FolderStore } from './folder-store.ts';
@@ -39,10 +40,11 @@ export function openFolder(
   const kept = new KeptFiles();
   const hot = new HotReads();
   const damaged = new Damaged(folder, tally, emit, (file) => kept.dropFile(file));
+  const commits = new Commits(folder);
   const files = { folder, damaged, tally, quiet };
   // What the Go service left in the folder lies under what is ours.
   const store = new Overlay(
-    new FolderStore({ ...files, kept, hot, scratch, durability, emit }),
+    new FolderStore({ ...files, kept, hot, scratch, durability, emit, commits }),
     new IfAny(new FlatFiles(files), { folder, freshForMs: FRESH_MS }),
   );
   return {
@@ -62,10 +64,12 @@ export function openFolder(
         await hold.settle();
         await hot.begin(folder);
         kept.begin();
+        commits.open();
         return {
-          release: () => {
+          release: async () => {
             kept.end();
-            return hold.release();
+            await commits.close();
+            await hold.release();
           },
         };
       } catch (error) {

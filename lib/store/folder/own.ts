@@ -6,7 +6,7 @@ import { lchownSync, mkdirSync, statSync } from 'node:fs';
 import { type FileHandle, lchown, stat } from 'node:fs/promises';
 import { makeFolder, writing } from '../../disk/writing.ts';
 
-interface Owner {
+export interface Owner {
   readonly uid: number;
   readonly gid: number;
 }
@@ -16,10 +16,20 @@ function isRoot(): boolean {
   return process.getuid?.() === 0;
 }
 
+/** How long it is believed whose a folder is: every file that is written is given away. */
+const BELIEVED_MS = 1000;
+const known = new Map<string, { readonly owner: Owner | undefined; readonly until: number }>();
+
 /** Who owns the cache folder; undefined if what we write is as it should be anyway. */
-async function ownerOf(cacheDir: string): Promise<Owner | undefined> {
+export async function ownerOf(cacheDir: string): Promise<Owner | undefined> {
   if (!isRoot()) return undefined;
-  return otherThanRoot(await stat(cacheDir).catch(() => undefined));
+  const before = known.get(cacheDir);
+  if (before !== undefined && performance.now() < before.until) return before.owner;
+  const owner = otherThanRoot(await stat(cacheDir).catch(() => undefined));
+  // One process has few of them.
+  known.clear();
+  known.set(cacheDir, { owner, until: performance.now() + BELIEVED_MS });
+  return owner;
 }
 
 function otherThanRoot(owner: Owner | undefined): Owner | undefined {

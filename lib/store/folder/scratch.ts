@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { access, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { storageError } from '../../disk/files.ts';
-import { CacheError } from '../../errors.ts';
+import { CacheError, isErrno } from '../../errors.ts';
 import type { Emit } from '../../events.ts';
 import { UnderWay } from '../../sync/under-way.ts';
 import type { Beginning, Room, Scratch, Spool } from '../scratch.ts';
@@ -39,7 +39,7 @@ export class FolderScratch implements Scratch {
     this.#preparation = new Preparation(folder, this.#beginnings, emit);
     this.#watch = {
       closed: () => this.#spools.end(),
-      full: () => this.#full(),
+      full: () => this.full(),
       left: (error) => emit({ kind: 'notice', level: 'warn', text: error.message }),
     };
   }
@@ -55,14 +55,22 @@ export class FolderScratch implements Scratch {
   }
 
   async checkRoom(bytes = 0): Promise<void> {
+    const look = () => lackOfRoom(this.#folder, bytes);
+    const early = look().then(
+      (refusal) => ({ refusal }),
+      // Without the folder there is nothing to be seen.
+      () => undefined,
+    );
     await checkWritable(this.#folder);
-    const refusal = await lackOfRoom(this.#folder, bytes);
+    const seen = await early;
+    const refusal = seen === undefined ? await look() : seen.refusal;
     if (refusal === undefined) return;
-    this.#full();
+    this.full();
     throw refusal;
   }
 
-  #full(): void {
+  /** The disk takes no more. */
+  full(): void {
     this.#tally.full();
     // A new body goes before beginnings that a client may or may not ask for again.
     void this.#beginnings.clear();
@@ -140,9 +148,13 @@ async function lackOfRoom(folder: string, bytes: number): Promise<CacheError | u
  */
 async function checkWritable(folder: string): Promise<void> {
   const tmp = join(folder, 'tmp');
+  const isWritable = () => Promise.all([tmp, folder].map((one) => access(one, constants.W_OK)));
   try {
-    await makeFolderIn(folder, tmp);
-    for (const one of [tmp, folder]) await access(one, constants.W_OK);
+    await isWritable().catch(async (error) => {
+      if (!isErrno(error, 'ENOENT')) throw error;
+      await makeFolderIn(folder, tmp);
+      await isWritable();
+    });
   } catch (error) {
     throw new CacheError('full', 'the disk takes no writes now', error);
   }

@@ -27,6 +27,7 @@ export class TempFile implements Spool {
   readonly #watch: TempFileWatch;
   #closed: Promise<void> | undefined;
   #kept = false;
+  #isFinished = false;
 
   private constructor(handle: Promise<FileHandle>, path: string, watch: TempFileWatch) {
     this.#handle = handle;
@@ -109,17 +110,29 @@ export class TempFile implements Spool {
     }
   }
 
-  /** Moves the finished file to `target`; false if something is there and `replace` is not wished. */
+  /** Puts the header before the body, which may be given here if nothing was written yet, and has all of it on the disk. */
+  async finish(meta: ObjectMeta, sync: boolean, body?: Buffer): Promise<void> {
+    try {
+      const header = encodeHeader(meta);
+      await this.#writeAll(body === undefined ? header : Buffer.concat([header, body]), 0);
+      const handle = await this.#handle;
+      if (sync) await writing(() => handle.sync());
+      this.#isFinished = true;
+    } catch (error) {
+      if (isFull(error)) this.#watch.full();
+      throw isCacheError(error) ? error : storageError(`can't write ${this.#path}`, error);
+    }
+  }
+
+  /** Moves the file, finished or not yet, to `target`; false if something is there and `replace` is not wished. */
   async commit(
     meta: ObjectMeta,
     target: string,
     { replace, sync }: { readonly replace: boolean; readonly sync: boolean },
   ): Promise<boolean> {
+    // A rename may reach the disk before the bytes do: without a sync, power loss leaves a whole name on half a file.
+    if (!this.#isFinished) await this.finish(meta, sync);
     try {
-      await this.#writeAll(encodeHeader(meta), 0);
-      // A rename may reach the disk before the bytes do: sync, or power loss leaves a whole name on half a file.
-      const handle = await this.#handle;
-      if (sync) await writing(() => handle.sync());
       if (replace) {
         await rename(this.#path, target);
         this.#kept = true;

@@ -1,0 +1,151 @@
+// The thread that puts small objects on the disk for good: each is written to a temporary file, synced, renamed, and its name
+// synced. It does so for all who wait at that moment together: what one of them has to have synced is found done by the others, and
+// names in one folder are synced once. Synchronous, since it does nothing else; commits.ts is the other side.
+import {
+  closeSync,
+  fchownSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { parentPort, receiveMessageOnPort } from 'node:worker_threads';
+import { lacksFolderSync } from '../../disk/files.ts';
+import { describe, isErrno } from '../../errors.ts';
+import type { Committed, Job } from './commits.ts';
+import { versionOf } from './files.ts';
+import { makeFolderInSync } from './own.ts';
+
+/** A job that is being done. */
+interface Work {
+  readonly job: Job;
+  fd?: number;
+  before?: number | undefined;
+  version?: string;
+  /** What the disk said against it. */
+  error?: unknown;
+}
+
+/** Fan-out folders that are known to survive a power loss. */
+const durableFolders = new Set<string>();
+
+function commitAll(jobs: readonly Job[]): Committed[] {
+  const all: Work[] = jobs.map((job) => ({ job }));
+  // A rename may reach the disk before the bytes do: so every file is synced before any has its name.
+  for (const step of [write, sync, move])
+    for (const work of all.filter(({ error }) => error === undefined)) attempt(work, () => step(work));
+  const folders = new Set(all.filter(({ error }) => error === undefined).map(folderOf));
+  for (const folder of folders) {
+    const mine = all.filter((work) => work.error === undefined && folderOf(work) === folder);
+    const [first] = mine;
+    if (first === undefined) continue;
+    attempt(first, () => syncNames(folder, first.job.folder));
+    for (const work of mine) work.error = first.error;
+  }
+  return all.map(tidy);
+}
+
+function attempt(work: Work, step: () => void): void {
+  try {
+    step();
+  } catch (error) {
+    work.error = error;
+  }
+}
+
+function folderOf({ job }: Work): string {
+  return dirname(job.target);
+}
+
+function write(work: Work): void {
+  const { bytes, folder, owner, temporary } = work.job;
+  const fd = openTemporary(temporary, folder);
+  work.fd = fd;
+  if (owner !== undefined) giveAway(fd, owner);
+  // On a disk that is nearly full a write may take a part and say nothing.
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, done);
+}
+
+function openTemporary(temporary: string, folder: string): number {
+  try {
+    return openSync(temporary, 'wx', 0o644);
+  } catch (error) {
+    // The folder, or its disk, was removed, and is back now.
+    if (!isErrno(error, 'ENOENT')) throw error;
+    makeFolderInSync(folder, dirname(temporary));
+    return openSync(temporary, 'wx', 0o644);
+  }
+}
+
+/** Where the disk knows no owners, or lets nobody give a file away, it stays as it is. */
+function giveAway(fd: number, { gid, uid }: NonNullable<Job['owner']>): void {
+  try {
+    fchownSync(fd, uid, gid);
+  } catch {}
+}
+
+function sync({ fd }: Work): void {
+  fsyncSync(fd as number);
+}
+
+function move(work: Work): void {
+  const { folder, target, temporary } = work.job;
+  work.before = statSync(target, { throwIfNoEntry: false })?.size;
+  work.version = versionOf(fstatSync(work.fd as number));
+  try {
+    renameSync(temporary, target);
+  } catch (error) {
+    if (!isErrno(error, 'ENOENT')) throw error;
+    // The folder's name is new, even if an earlier one of that name was durable and removed.
+    durableFolders.delete(dirname(target));
+    makeFolderInSync(folder, dirname(target));
+    renameSync(temporary, target);
+  }
+}
+
+function syncNames(folder: string, top: string): void {
+  syncFolder(folder);
+  if (durableFolders.has(folder)) return;
+  // The name of the folder itself.
+  syncFolder(top);
+  durableFolders.add(folder);
+}
+
+function syncFolder(folder: string): void {
+  const fd = openSync(folder, 'r');
+  try {
+    fsyncSync(fd);
+  } catch (error) {
+    if (!lacksFolderSync(error)) throw error;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Closes it, and leaves no temporary file of one that was not stored. */
+function tidy({ before, error, fd, job, version }: Work): Committed {
+  try {
+    if (fd !== undefined) closeSync(fd);
+    if (error !== undefined && fd !== undefined) unlinkSync(job.temporary);
+  } catch {
+    // A failed close loses nothing, and it may have its place already; what is left a start removes.
+  }
+  if (error === undefined) return { id: job.id, before, version: version as string };
+  const { code } = error as NodeJS.ErrnoException;
+  return { id: job.id, failure: { message: describe(error), code } };
+}
+
+const port = parentPort;
+if (port !== null) {
+  port.on('message', (first: Job) => {
+    const jobs = [first];
+    for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port))
+      jobs.push(next.message);
+    port.postMessage(commitAll(jobs));
+  });
+  port.postMessage([] satisfies Committed[]);
+}
