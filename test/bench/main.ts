@@ -13,8 +13,8 @@ import { lookup } from './lookup.ts';
 import { memory } from './memory.ts';
 import { narinfos } from './narinfos.ts';
 import { crowdedNars, largeNars, smallNars } from './nars.ts';
-import { rss } from './rss.ts';
 import { push } from './push.ts';
+import { rss } from './rss.ts';
 import { scale } from './scale.ts';
 import { waste } from './waste.ts';
 

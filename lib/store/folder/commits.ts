@@ -1,6 +1,7 @@
 // Small objects that must survive a power loss are put on the disk by a thread of its own (commit-thread.ts): one way there and back
-// each, where about ten go through libuv's threads otherwise, one for each call of the disk. The thread comes with the first of them and goes when there were none for a
-// while; until it is there, and where it can't be, they are stored the usual way. A disk that hangs holds up the thread alone.
+// each, where about ten go through libuv's threads otherwise, one for each call of the disk. The thread comes with the first of
+// them and goes when there were none for a while; until it is there, and where it can't be, they are stored the usual way. A disk
+// that hangs holds up the thread alone.
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { storageError } from '../../disk/files.ts';
