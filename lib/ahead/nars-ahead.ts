@@ -1,6 +1,7 @@
 // NARs before a client asks for them. A client asks for the narinfos of all that it lacks, then for the NARs; so when it asks for the first
 // of them, the others of what it asked for itself come next. Who asks for narinfos only, as a push or a dry run does, has none
 // loaded; who asks for no more, as one that was ended, soon has none either.
+import { setMaxListeners } from 'node:events';
 import type { Fetcher } from '../download/fetcher.ts';
 import type { Emit } from '../events.ts';
 import type { StoreHash } from '../nix/store-path.ts';
@@ -122,6 +123,8 @@ export class NarsAhead {
     else left.addEventListener('abort', ended, { once: true });
     if (client.quit !== undefined) return;
     const quit = new AbortController();
+    // Every NAR that is fetched ahead for the client listens.
+    setMaxListeners(0, quit.signal);
     client.quit = quit;
     const look = () => {
       const quietMs = client.loading > 0 ? 0 : now() - client.loadedAt;

@@ -151,8 +151,10 @@ export class Fetcher {
       if (joined || !(value instanceof Download)) return undefined;
       // Nobody reads it: from now on it gives way to whoever is waited for.
       value.hold()?.close();
-      quit.addEventListener('abort', () => value.quit(), { once: true });
+      const giveUp = () => value.quit();
+      quit.addEventListener('abort', giveUp, { once: true });
       await value.ended;
+      quit.removeEventListener('abort', giveUp);
       return value.failure === undefined ? value.size : undefined;
     } catch {
       return undefined;
