@@ -9,7 +9,7 @@ import { storeBytes } from '../store/store-body.ts';
 import { Slots } from '../sync/slots.ts';
 
 /** Each takes several turns of the few threads for the disk, in which downloads should not have to stand behind hundreds of these. */
-const AT_ONCE = 2;
+const AT_ONCE = 16;
 /** Some kilobytes each. A disk that hangs does not have more than these pile up in memory. */
 const MOST = 5000;
 const NEVER = new AbortController().signal;

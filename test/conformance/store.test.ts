@@ -87,11 +87,11 @@ test('46: temporary files that a crash left are removed at the start, objects st
   await push(service.url, one);
   const before = await files(service.dir);
   const client = await rawConnect(t, service.url);
-  const other = makePackage('half', { size: 100_000 });
+  const other = makePackage('half', { size: 200_000 });
   const headers = { 'Content-Length': String(other.file.length), Expect: '100-continue' };
   client.send(requestText(`PUT ${other.narPath} HTTP/1.1`, headers));
   assert.equal((await client.reply()).status, 100);
-  client.send(other.file.subarray(0, 50_000));
+  client.send(other.file.subarray(0, 150_000));
   // An upload that comes to its end behind it shows that the first one has begun.
   await put(service.url, LOG, 'text');
   const during = (await files(service.dir)).filter(

@@ -1,11 +1,12 @@
-// The thread that puts small objects on the disk for good: each is written to a temporary file, synced, renamed, and its name
-// synced. It does so for all who wait at that moment together: what one of them has to have synced is found done by the others, and
+// The thread that puts small objects on the disk: each is written to a temporary file, synced, given its name, and that synced where
+// it is to be durable. It does so for all who wait at that moment together: what one of them has to have synced is found done by the others, and
 // names in one folder are synced once. Synchronous, since it does nothing else; commits.ts is the other side.
 import {
   closeSync,
   fchownSync,
   fstatSync,
   fsyncSync,
+  linkSync,
   openSync,
   renameSync,
   statSync,
@@ -19,6 +20,7 @@ import { describe, isErrno } from '../../errors.ts';
 import type { Committed, Job } from './commits.ts';
 import { versionOf } from './files.ts';
 import { makeFolderInSync } from './own.ts';
+import { lacksLinks } from './put-back.ts';
 
 /** A job that is being done. */
 interface Work {
@@ -26,6 +28,8 @@ interface Work {
   fd?: number;
   before?: number | undefined;
   version?: string;
+  /** Whether its temporary name is not its name. */
+  isLinked?: boolean;
   /** What the disk said against it. */
   error?: unknown;
 }
@@ -38,9 +42,9 @@ function commitAll(jobs: readonly Job[]): Committed[] {
   // A rename may reach the disk before the bytes do: so every file is synced before any has its name.
   for (const step of [write, sync, move])
     for (const work of all.filter(({ error }) => error === undefined)) attempt(work, () => step(work));
-  const folders = new Set(all.filter(({ error }) => error === undefined).map(folderOf));
-  for (const folder of folders) {
-    const mine = all.filter((work) => work.error === undefined && folderOf(work) === folder);
+  const toSync = all.filter(({ error, job }) => error === undefined && job.durable);
+  for (const folder of new Set(toSync.map(folderOf))) {
+    const mine = toSync.filter((work) => folderOf(work) === folder);
     const [first] = mine;
     if (first === undefined) continue;
     attempt(first, () => syncNames(folder, first.job.folder));
@@ -93,18 +97,38 @@ function sync({ fd }: Work): void {
 }
 
 function move(work: Work): void {
-  const { folder, target, temporary } = work.job;
-  work.before = statSync(target, { throwIfNoEntry: false })?.size;
-  work.version = versionOf(fstatSync(work.fd as number));
+  const { folder, target } = work.job;
   try {
-    renameSync(temporary, target);
+    give(work);
   } catch (error) {
     if (!isErrno(error, 'ENOENT')) throw error;
     // The folder's name is new, even if an earlier one of that name was durable and removed.
     durableFolders.delete(dirname(target));
     makeFolderInSync(folder, dirname(target));
-    renameSync(temporary, target);
+    give(work);
   }
+}
+
+/** Gives it its name, unless another has that and is to stay. */
+function give(work: Work): void {
+  const { replace, target, temporary } = work.job;
+  const version = versionOf(fstatSync(work.fd as number));
+  if (replace) work.before = statSync(target, { throwIfNoEntry: false })?.size;
+  else {
+    work.isLinked = true;
+    try {
+      linkSync(temporary, target);
+      work.version = version;
+      return;
+    } catch (error) {
+      if (isErrno(error, 'EEXIST')) return;
+      // Replacing equal content does no harm.
+      if (!lacksLinks(error)) throw error;
+      work.isLinked = false;
+    }
+  }
+  renameSync(temporary, target);
+  work.version = version;
 }
 
 function syncNames(folder: string, top: string): void {
@@ -127,14 +151,14 @@ function syncFolder(folder: string): void {
 }
 
 /** Closes it, and leaves no temporary file of one that was not stored. */
-function tidy({ before, error, fd, job, version }: Work): Committed {
+function tidy({ before, error, fd, isLinked, job, version }: Work): Committed {
   try {
     if (fd !== undefined) closeSync(fd);
-    if (error !== undefined && fd !== undefined) unlinkSync(job.temporary);
+    if ((error !== undefined || isLinked === true) && fd !== undefined) unlinkSync(job.temporary);
   } catch {
     // A failed close loses nothing, and it may have its place already; what is left a start removes.
   }
-  if (error === undefined) return { id: job.id, before, version: version as string };
+  if (error === undefined) return { id: job.id, before, version };
   const { code } = error as NodeJS.ErrnoException;
   return { id: job.id, failure: { message: describe(error), code } };
 }

@@ -1,5 +1,5 @@
-// Small objects that must survive a power loss are put on the disk by a thread of its own (commit-thread.ts): one way there and back
-// each, where about ten go through libuv's threads otherwise, one for each call of the disk. The thread comes with the first of
+// Small objects are put on the disk by a thread of its own (commit-thread.ts): one way there and back each, where up to ten go through
+// libuv's threads otherwise, one for each call of the disk. The thread comes with the first of
 // them and goes when there were none for a while; until it is there, and where it can't be, they are stored the usual way. A disk
 // that hangs holds up the thread alone.
 import { join } from 'node:path';
@@ -10,13 +10,21 @@ import { threadBegins } from '../../sync/threads.ts';
 import { type Owner, ownerOf } from './own.ts';
 import { tempName } from './writer.ts';
 
+/** How it is put there. */
+export interface Manner {
+  /** Whether it takes the place of what is there. */
+  readonly replace: boolean;
+  /** Whether its name survives a power loss, too. */
+  readonly durable: boolean;
+}
+
 /** What the thread is asked to do. */
-export interface Job {
+export interface Job extends Manner {
   readonly id: number;
   /** The cache folder. */
   readonly folder: string;
   readonly temporary: string;
-  /** Where it is to be, whatever is there. */
+  /** Where it is to be. */
   readonly target: string;
   /** Header and body. */
   readonly bytes: Uint8Array;
@@ -28,8 +36,8 @@ interface Placed {
   readonly id: number;
   /** Bytes of the file that it took the place of, if there was one. */
   readonly before: number | undefined;
-  /** See `versionOf`. */
-  readonly version: string;
+  /** See `versionOf`; undefined if something is there, which stays. */
+  readonly version: string | undefined;
 }
 
 /** What has become of it. */
@@ -81,10 +89,11 @@ export class Commits {
   }
 
   /**
-   * Makes the bytes the file `target`, so that they survive a power loss; undefined if the thread has gone meanwhile.
+   * Makes the bytes the file `target`: after a power loss it has all of them, or, where that is not asked for, may be gone. Undefined
+   * if the thread has gone meanwhile.
    * @throws CacheError `storage`
    */
-  async put(target: string, bytes: Uint8Array): Promise<Placed | undefined> {
+  async put(target: string, bytes: Uint8Array, manner: Manner): Promise<Placed | undefined> {
     clearTimeout(this.#timer);
     const owner = await ownerOf(this.#folder);
     clearTimeout(this.#timer);
@@ -99,7 +108,7 @@ export class Commits {
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject, target });
       const folder = this.#folder;
-      thread.postMessage({ id, folder, temporary, target, bytes, owner } satisfies Job);
+      thread.postMessage({ id, folder, temporary, target, bytes, owner, ...manner } satisfies Job);
     });
   }
 
@@ -121,7 +130,7 @@ export class Commits {
   #told(one: Committed): void {
     const waiting = this.#waiting.get(one.id);
     this.#waiting.delete(one.id);
-    if ('version' in one) waiting?.resolve(one);
+    if (!('failure' in one)) waiting?.resolve(one);
     else {
       const { code, message } = one.failure;
       const error = Object.assign(new Error(message), { code });

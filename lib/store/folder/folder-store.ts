@@ -13,13 +13,14 @@ import type { Spool } from '../scratch.ts';
 import type { ListedObject, ObjectMeta, PutOptions, Store } from '../store.ts';
 import { type Commits, MOST_COMMITTED_BYTES } from './commits.ts';
 import { placeOf } from './files.ts';
+import { FolderSpool } from './folder-spool.ts';
 import { encodeHeader, HEADER_BYTES, readHeader } from './header.ts';
 import type { KeptFiles } from './kept-files.ts';
 import { type FilesOptions, type Found, ObjectFiles } from './object-files.ts';
 import { makeFolderIn } from './own.ts';
 import type { FolderScratch } from './scratch.ts';
 import type { Tally } from './tally.ts';
-import { TempFile } from './temp-file.ts';
+import type { TempFile } from './temp-file.ts';
 
 interface FolderStoreOptions extends FilesOptions {
   readonly scratch: FolderScratch;
@@ -66,38 +67,51 @@ export class FolderStore extends ObjectFiles implements Store {
   }
 
   async put(body: Spool | Buffer, meta: ObjectMeta, options: PutOptions): Promise<'stored' | 'exists'> {
-    if (Buffer.isBuffer(body) && (await this.#isCommitted(body, meta, options))) return 'stored';
-    if (!Buffer.isBuffer(body)) return this.#putWhen(body, meta, options);
-    const spool = this.#scratch.spool();
+    if (!(Buffer.isBuffer(body) || body instanceof FolderSpool))
+      throw new TypeError('a folder takes the spools of its own scratch space');
+    const small = Buffer.isBuffer(body) ? body : body.small;
+    if (small === undefined) return this.#putWhen(await (body as FolderSpool).file(), meta, options);
+    const committed = await this.#commit(small, meta, options);
+    if (committed !== undefined) return committed;
+    const file = this.#scratch.tempFile();
     try {
-      return await this.#putWhen(spool, meta, options, body);
+      return await this.#putWhen(file, meta, options, small);
     } finally {
       // Nobody waits for that.
-      void spool.close();
+      void file.close();
     }
   }
 
-  /** A small body that must be safe, whatever was there before, is put where it belongs by a thread, if there is one. */
-  async #isCommitted(body: Buffer, meta: ObjectMeta, { durable, when }: PutOptions): Promise<boolean> {
-    const wanted = durable && when === 'always' && this.#durability === 'full';
-    if (!wanted || body.length > MOST_COMMITTED_BYTES || !this.#commits.isOpen) return false;
+  /** A small body is put where it belongs by a thread, if there is one; undefined if not. */
+  async #commit(
+    body: Buffer,
+    meta: ObjectMeta,
+    { durable, when }: PutOptions,
+  ): Promise<'stored' | 'exists' | undefined> {
+    const canBe = typeof when === 'string' && this.#durability === 'full';
+    if (!canBe || body.length > MOST_COMMITTED_BYTES || !this.#commits.isOpen) return undefined;
     const bytes = Buffer.concat([encodeHeader(meta), body]);
-    const placed = await this.#commits.put(this.fileOf(meta.path), bytes).catch((error) => {
+    const manner = { replace: when === 'always', durable };
+    const placed = await this.#commits.put(this.fileOf(meta.path), bytes, manner).catch((error) => {
       if (isFull(error.cause)) this.#scratch.full();
       throw error;
     });
-    if (placed === undefined) return false;
+    if (placed === undefined) return undefined;
     this.#kept?.drop(meta.path);
     const { before, version } = placed;
+    if (version === undefined) return 'exists';
     this.#tally.changed(before === undefined ? 1 : 0, bytes.length - (before ?? 0));
-    this.#safe.add(meta.path, version);
-    return true;
+    if (durable) this.#safe.add(meta.path, version);
+    return 'stored';
   }
 
   /** `body`: what the spool is still to hold. */
-  #putWhen(spool: Spool, meta: ObjectMeta, options: PutOptions, body?: Buffer): Promise<'stored' | 'exists'> {
-    if (!(spool instanceof TempFile))
-      throw new TypeError('a folder takes the spools of its own scratch space');
+  #putWhen(
+    spool: TempFile,
+    meta: ObjectMeta,
+    options: PutOptions,
+    body?: Buffer,
+  ): Promise<'stored' | 'exists'> {
     const { when } = options;
     const put = (replace: boolean) => this.#put({ spool, body }, meta, options, replace);
     if (typeof when === 'string') return put(when === 'always');

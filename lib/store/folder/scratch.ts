@@ -8,6 +8,7 @@ import type { Emit } from '../../events.ts';
 import { UnderWay } from '../../sync/under-way.ts';
 import type { Beginning, Room, Scratch, Spool } from '../scratch.ts';
 import { Beginnings } from './beginnings.ts';
+import { FolderSpool } from './folder-spool.ts';
 import { makeFolderIn } from './own.ts';
 import { Preparation } from './prepare.ts';
 import type { Tally } from './tally.ts';
@@ -76,26 +77,38 @@ export class FolderScratch implements Scratch {
     void this.#beginnings.clear();
   }
 
-  spool(): TempFile {
+  spool(): FolderSpool {
+    void this.#preparation.goOn();
+    this.#spools.begin();
+    return new FolderSpool(() => TempFile.create(this.#tmp, this.#watch), this.#watch);
+  }
+
+  /** A spool that is a file from the start. */
+  tempFile(): TempFile {
     void this.#preparation.goOn();
     this.#spools.begin();
     return TempFile.create(this.#tmp, this.#watch);
   }
 
   async noteBeginning(spool: Spool, beginning: Beginning): Promise<void> {
-    if (spool instanceof TempFile) await this.#beginnings.note(spool, beginning);
+    const file = await fileOf(spool);
+    if (file !== undefined) await this.#beginnings.note(file, beginning);
   }
 
   async keepBeginning(spool: Spool, beginning: Beginning): Promise<void> {
-    if (spool instanceof TempFile) await this.#beginnings.keep(spool, beginning);
+    const file = await fileOf(spool);
+    if (file !== undefined) await this.#beginnings.keep(file, beginning);
   }
 
-  takeBeginning(wanted: Omit<Beginning, 'length'>): Promise<{ spool: Spool; length: number } | undefined> {
-    return this.#beginnings.take(wanted, join(this.#tmp, tempName()), async (file) => {
+  async takeBeginning(
+    wanted: Omit<Beginning, 'length'>,
+  ): Promise<{ spool: Spool; length: number } | undefined> {
+    const taken = await this.#beginnings.take(wanted, join(this.#tmp, tempName()), async (file) => {
       const spool = await TempFile.adopt(file, this.#watch);
       this.#spools.begin();
       return spool;
     });
+    return taken && { ...taken, spool: FolderSpool.of(taken.spool) };
   }
 
   idle(): Promise<void> {
@@ -109,6 +122,11 @@ export class FolderScratch implements Scratch {
   show(): Promise<{ close(): Promise<void> }> {
     return showWriter(this.#folder);
   }
+}
+
+/** If it is one of the folder's, and the disk takes it. */
+function fileOf(spool: Spool): Promise<TempFile | undefined> | undefined {
+  return spool instanceof FolderSpool ? spool.file().catch(() => undefined) : undefined;
 }
 
 interface DiskRoom extends Room {

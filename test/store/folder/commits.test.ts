@@ -9,6 +9,9 @@ import { areOwnThreadsBusy } from '../../../lib/sync/threads.ts';
 import { defer, type Owner, temporaryFolder } from '../../fixtures/defer.ts';
 import { until } from '../../fixtures/patience.ts';
 
+const REPLACE = { replace: true, durable: true };
+const ADD = { replace: false, durable: false };
+
 /** With a thread that is there already. */
 async function openCommits(t: Owner): Promise<{ commits: Commits; folder: string }> {
   const folder = await temporaryFolder(t);
@@ -24,7 +27,9 @@ async function openCommits(t: Owner): Promise<{ commits: Commits; folder: string
 test('many at once: each is whole in its place, in folders that are made for them, and nothing else is left', async (t) => {
   const { commits, folder } = await openCommits(t);
   const names = Array.from({ length: 100 }, (_, i) => `${i % 7}0/object ${i}`);
-  const all = names.map((name) => commits.put(join(folder, name), Buffer.from(`the body of ${name}`)));
+  const all = names.map((name) =>
+    commits.put(join(folder, name), Buffer.from(`the body of ${name}`), REPLACE),
+  );
   const placed = await Promise.all(all);
   assert.ok(!areOwnThreadsBusy());
   for (const [i, name] of names.entries()) {
@@ -40,8 +45,22 @@ test('what is there is replaced, and its size told', async (t) => {
   const { commits, folder } = await openCommits(t);
   const file = join(folder, 'object');
   await writeFile(file, 'before');
-  assert.equal((await commits.put(file, Buffer.from('after')))?.before, 6);
+  assert.equal((await commits.put(file, Buffer.from('after'), REPLACE))?.before, 6);
   assert.equal(await readFile(file, 'utf8'), 'after');
+});
+
+test('what is there stays where it is not to be replaced, and what is not comes there', async (t) => {
+  const { commits, folder } = await openCommits(t);
+  const [there, absent] = [join(folder, 'ab/there'), join(folder, 'cd/absent')];
+  await mkdir(join(folder, 'ab'));
+  await writeFile(there, 'before');
+  const put = (file: string) => commits.put(file, Buffer.from('after'), ADD);
+  const [kept, added] = await Promise.all([put(there), put(absent)]);
+  assert.equal(kept?.version, undefined);
+  assert.equal(await readFile(there, 'utf8'), 'before');
+  assert.equal(added?.version, versionOf(await stat(absent)));
+  assert.equal(await readFile(absent, 'utf8'), 'after');
+  assert.deepEqual(await readdir(join(folder, 'tmp')), []);
 });
 
 test('one that the disk refuses is told so, in words, harms none beside it, and leaves nothing', async (t) => {
@@ -49,8 +68,8 @@ test('one that the disk refuses is told so, in words, harms none beside it, and 
   // A folder can't be replaced by a file.
   await mkdir(join(folder, 'ab/taken'), { recursive: true });
   const [good, bad] = [
-    commits.put(join(folder, 'ab/good'), Buffer.from('good')),
-    commits.put(join(folder, 'ab/taken'), Buffer.from('bad')),
+    commits.put(join(folder, 'ab/good'), Buffer.from('good'), REPLACE),
+    commits.put(join(folder, 'ab/taken'), Buffer.from('bad'), REPLACE),
   ];
   await assert.rejects(bad, (error) => {
     assert.ok(isCacheError(error, 'storage'));
@@ -63,7 +82,7 @@ test('one that the disk refuses is told so, in words, harms none beside it, and 
 
 test('a folder that somebody has removed is there again for the next', async (t) => {
   const { commits, folder } = await openCommits(t);
-  const put = () => commits.put(join(folder, 'ab/object'), Buffer.from('body'));
+  const put = () => commits.put(join(folder, 'ab/object'), Buffer.from('body'), REPLACE);
   await put();
   for (const one of ['ab', 'tmp']) await rm(join(folder, one), { recursive: true });
   await put();
@@ -74,5 +93,5 @@ test('closed, it takes nothing more', async (t) => {
   const { commits, folder } = await openCommits(t);
   await commits.close();
   assert.equal(commits.isOpen, false);
-  assert.equal(await commits.put(join(folder, 'object'), Buffer.from('body')), undefined);
+  assert.equal(await commits.put(join(folder, 'object'), Buffer.from('body'), REPLACE), undefined);
 });
