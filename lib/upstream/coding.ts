@@ -8,6 +8,8 @@ import { Pace } from './pace.ts';
 const BELIEVED_MS = 10 * 60_000;
 /** How long a pace in parts stands for what another such NAR would come at; after that it is estimated again. */
 const MEASURED_MS = 60 * 60_000;
+/** What several connections together bring is seldom as many times what one does: most lines are shared by them. */
+const SHARED = 3 / 4;
 /** A body that can't be decoded may have been cut; so many in a row were not. */
 const DOUBTS = 2;
 
@@ -97,10 +99,10 @@ export class Coding {
     return { manner: this.isOffered && (isFaster || isWhole) ? 'coded' : 'parts', coded, parts };
   }
 
-  /** Where nothing was measured: as if the connections did not share a line, which is rather too much. */
+  /** Where nothing was measured: as if the connections shared the line in part. */
   #partsPace(connections: number, plain: Pick<Pace, 'bytesPerMs'>): number | undefined {
     if (this.#parts !== undefined && this.#now() - this.#parts.at < MEASURED_MS) return this.#parts.pace;
     const one = plain.bytesPerMs ?? this.#line.bytesPerMs;
-    return one === undefined ? undefined : one * connections;
+    return one === undefined ? undefined : one * connections * SHARED;
   }
 }

@@ -24,8 +24,8 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   ...{ 'small-nars': smallNars, 'large-nars': largeNars, 'crowded-nars': crowdedNars, rss },
   ...{ cold, 'cold-slow': coldSlow, 'cold-lines': coldLines, 'cold-proxies': coldProxies, waste },
 };
-/** What a short run consists of: those whose figures are ratios. */
-const SHORT: readonly string[] = ['coding', 'cold', 'hits', 'hot', 'large-nars'];
+/** What a short run consists of: those whose figures are ratios, and hold on a machine that does other things. */
+const SHORT: readonly string[] = ['coding'];
 const TRIES = 3;
 
 /** What a benchmark has started; ended after it, and when the program is interrupted. */

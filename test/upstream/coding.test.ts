@@ -23,7 +23,7 @@ test('in parts where nothing is known, or nothing of what coding would do', () =
     coded: undefined,
     parts: undefined,
   });
-  assert.deepEqual(coding.choose(4, paced(10)), { manner: 'parts', coded: undefined, parts: 40 });
+  assert.deepEqual(coding.choose(4, paced(10)), { manner: 'parts', coded: undefined, parts: 30 });
   coding.noteParts(MIB, 1000);
   assert.equal(coding.choose(4, paced(10)).manner, 'parts');
 });
@@ -31,10 +31,10 @@ test('in parts where nothing is known, or nothing of what coding would do', () =
 test('coded where that was faster than all connections together', () => {
   const { coding } = start();
   coding.note({ bytes: 10 * MIB, received: 2 * MIB, ms: 1000 });
-  // So far as if each of four connections were as fast as the one.
+  // So far as if four connections were as fast as three.
   assert.equal(coding.choose(4, paced(undefined)).manner, 'coded');
   assert.equal(coding.choose(4, paced((2 * MIB) / 1000)).manner, 'coded');
-  assert.equal(coding.choose(4, paced((3 * MIB) / 1000)).manner, 'parts');
+  assert.equal(coding.choose(4, paced((4 * MIB) / 1000)).manner, 'parts');
   coding.noteParts(20 * MIB, 1999);
   assert.equal(coding.choose(4, paced((2 * MIB) / 1000)).manner, 'parts');
   coding.noteParts(20 * MIB, 2001);
