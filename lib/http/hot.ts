@@ -1,6 +1,6 @@
 // Answers that are ready: narinfos in memory, and misses that are remembered, to requests without anything unusual. They go out in the turn
 // in which the request came, without a promise, a listener or a file. Whatever else is asked goes the long way (handler.ts), which
-// would answer the same, byte for byte: test/conformance/hot.test.ts compares them.
+// would answer the same, byte for byte: test/http/hot.test.ts compares them.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ReadAhead } from '../ahead/read-ahead.ts';
 import type { Cache } from '../cache.ts';
