@@ -67,6 +67,8 @@ export class Commits {
   readonly #waiting = new Map<number, Waiting>();
   #thread: Worker | undefined;
   #isReady = false;
+  /** When the thread has loaded its modules, or has ended. */
+  #loaded: Promise<void> = Promise.resolve();
   #id = 0;
   #timer: NodeJS.Timeout | undefined;
   #isOver = true;
@@ -117,7 +119,11 @@ export class Commits {
     const file = new URL(import.meta.url.replace(/commits(\.[jt]s)$/, 'commit-thread$1'));
     const thread = new Worker(file, { resourceLimits: HEAP });
     thread.unref();
+    this.#loaded = new Promise((resolve) => {
+      for (const event of ['message', 'exit'] as const) thread.once(event, () => resolve());
+    });
     thread.on('message', (all: readonly Committed[]) => {
+      if (this.#thread !== thread) return;
       this.#isReady = true;
       for (const one of all) this.#told(one);
       if (this.#waiting.size === 0) this.#rest();
@@ -166,6 +172,9 @@ export class Commits {
     if (thread === undefined || this.#waiting.size > 0) return;
     this.#thread = undefined;
     this.#isReady = false;
+    // A thread that is ended while it loads its modules would leave their files open.
+    thread.ref();
+    await this.#loaded;
     await thread.terminate();
   }
 

@@ -5,6 +5,7 @@ import {
   giveBuffer,
   LARGE_PIECE_BYTES,
   leaveBuffer,
+  PIECE_BYTES,
   SMALL_PIECE_BYTES,
   takeBuffer,
 } from '../../bytes/buffers.ts';
@@ -18,6 +19,9 @@ import type { Reader } from '../../bytes/streams.ts';
 const FAST_MS = 2;
 /** Until so much is through, a client may merely have filled the kernel's buffers. */
 const BEGINNING_BYTES = 512 * 1024;
+
+/** Bodies up to this that are still to be judged come in one piece. */
+const IN_ONE_BYTES = 128 * 1024;
 
 interface FileReaderOptions {
   /** Reads at most `length` bytes from this place in the file on; how many there were. */
@@ -47,13 +51,16 @@ export class FileReader implements Reader {
   #lent: Piece | undefined;
   #lentAt = 0;
   #ahead: Promise<Piece | undefined> | undefined;
-  #pieceBytes = SMALL_PIECE_BYTES;
+  #pieceBytes: number;
   #open = true;
 
   constructor(options: FileReaderOptions) {
     this.#options = options;
     this.#at = options.from;
     this.#hash = options.check === undefined ? undefined : createHash('sha256');
+    // What is in one piece is judged before a byte of it is sent, so that a good one can take its place.
+    const isInOne = options.check !== undefined && options.to - options.from <= IN_ONE_BYTES;
+    this.#pieceBytes = isInOne ? PIECE_BYTES : SMALL_PIECE_BYTES;
   }
 
   async read(): Promise<Buffer | undefined> {
