@@ -4,7 +4,8 @@ import type { Socket } from 'node:net';
 
 /** Whether an answer that has just been ended is with the kernel already; what is left in memory may never go out. */
 export function isOut(res: ServerResponse): boolean {
-  return res.writableFinished && res.socket !== null && isSound(res.socket);
+  // From Node 24 on `writableFinished` says so only in the next turn.
+  return res.writableEnded && res.writableLength === 0 && res.socket !== null && isSound(res.socket);
 }
 
 /** Tells, once nothing more happens with the answer, whether all of it went out. */
