@@ -8,7 +8,7 @@ import type { PutOptions, Store } from '../store/store.ts';
 import { storeBytes } from '../store/store-body.ts';
 import { Slots } from '../sync/slots.ts';
 
-/** Each takes several turns of the few threads for the disk, in which downloads should not have to stand behind hundreds of these. */
+/** So many are put on the disk together by its thread; where there is none, downloads should not have to stand behind hundreds. */
 const AT_ONCE = 16;
 /** Some kilobytes each. A disk that hangs does not have more than these pile up in memory. */
 const MOST = 5000;

@@ -153,8 +153,15 @@ class Crashes {
     await commands.checkPins(life);
     assertRight((await this.#service?.stop()) === 0, 'the service did not stop by itself');
     await disk.check(this.#ledger);
-    // A collection that the stop has ended leaves in trash/ what it had in its hands: a start puts that back.
     const left = await disk.names('tmp');
     assertRight(left.length === 0, `left in tmp/: ${left}`);
+    // A collection that the stop has ended leaves in trash/ what it had in its hands: a start puts that back.
+    const aside = await disk.names('trash');
+    if (aside.length === 0) return;
+    await this.#start(config, dir);
+    const still = new Set(await disk.names('trash'));
+    const lost = aside.filter((name) => still.has(name));
+    assertRight(lost.length === 0, `the start has left in trash/: ${lost}`);
+    assertRight((await this.#service?.stop()) === 0, 'the service did not stop by itself');
   }
 }

@@ -63,7 +63,7 @@ export class FolderSpool implements Spool {
   }
 
   async ready(): Promise<void> {
-    await (await this.file()).ready();
+    await this.file();
   }
 
   async write(chunk: Uint8Array, offset: number): Promise<void> {
