@@ -44,10 +44,10 @@ export const waste: Benchmark = async (t) => {
   const whole = await unasked(service);
 
   const ending = new AbortController();
-  const before = narsAsked(service).size;
+  const before = narsAsked(service.log()).size;
   const half = (SHAPE.levels * SHAPE.width) / 2;
   const ended = machine.run(['nix', 'build', '--no-link', ...through, left], { signal: ending.signal });
-  while (narsAsked(service).size < before + half) await delay(5);
+  while (narsAsked(service.log()).size < before + half) await delay(5);
   ending.abort();
   await ended;
   await delay(SETTLED_MS);
@@ -66,10 +66,11 @@ interface Fetched {
 async function unasked(service: Service): Promise<Fetched> {
   const config = parseConfig(`cache_dir = "${service.dir}"`, { file: '/cache.toml' });
   const storage = await openStorage(config, () => {});
+  const log = await service.wholeLog();
   const infos = new Set(
-    [...service.log().matchAll(/ (?:GET|HEAD) (\/\w{32}\.narinfo) 200 /g)].map(([, path = '']) => path),
+    [...log.matchAll(/ (?:GET|HEAD) (\/\w{32}\.narinfo) 200 /g)].map(([, path = '']) => path),
   );
-  const nars = narsAsked(service);
+  const nars = narsAsked(log);
   let [bytes, unaskedBytes] = [0, 0];
   for await (const { origin, path, size } of storage.store.list()) {
     if (origin === 'push') continue;
@@ -80,8 +81,8 @@ async function unasked(service: Service): Promise<Fetched> {
 }
 
 /** The paths under which those are stored that clients have asked for. */
-function narsAsked(service: Service): Set<string> {
-  const all = service.log().matchAll(/ GET \/nar\/\w{32}-(\S+) 200 /g);
+function narsAsked(log: string): Set<string> {
+  const all = log.matchAll(/ GET \/nar\/\w{32}-(\S+) 200 /g);
   return new Set([...all].map(([, name]) => `/nar/${name}`));
 }
 

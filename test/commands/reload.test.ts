@@ -28,8 +28,9 @@ async function mayPush(service: Service, token: string): Promise<number> {
   return (await put(service.url, one.narPath, one.file, basic(token))).status;
 }
 
-function assertDiscreet(service: Service): void {
-  assert.ok(!service.log().includes('hunter2'), service.log());
+async function assertDiscreet(service: Service): Promise<void> {
+  const log = await service.wholeLog();
+  assert.ok(!log.includes('hunter2'), log);
 }
 
 test('another token holds at once, the old one no more', async (t) => {
@@ -42,7 +43,7 @@ test('another token holds at once, the old one no more', async (t) => {
   assert.match(await service.reload(config(NEW, 'read = "token"\n')), DONE);
   assert.equal((await get(service.url, one.narPath)).status, 401);
   assert.equal((await get(service.url, one.narPath, { headers: basic(NEW) })).status, 200);
-  assertDiscreet(service);
+  await assertDiscreet(service);
   assert.equal(await service.stop(), 0);
 });
 
@@ -58,7 +59,7 @@ test('a token_file is read again, though the configuration is the same', async (
   await writeFile(file, 'hunter2');
   assert.match(await service.reload(), FAILED);
   assert.deepEqual([await mayPush(service, OLD), await mayPush(service, NEW)], [401, 200]);
-  assertDiscreet(service);
+  await assertDiscreet(service);
 });
 
 const BROKEN: Record<string, string> = {
@@ -85,7 +86,7 @@ test('a broken configuration leaves all as it was, and the log says what is wron
     assert.equal((await get(service.url, one.narPath)).status, 200, what);
   }
   assert.equal(await mayPush(service, NEW), 401);
-  assertDiscreet(service);
+  await assertDiscreet(service);
   assert.match(await service.reload(config(NEW)), DONE);
   assert.equal(await mayPush(service, NEW), 200);
 });
@@ -131,7 +132,7 @@ test('public_keys of an upstream', async (t) => {
     `negative_ttl = "0s"\n[[upstreams]]\nurl = "${url}"\npublic_keys = ["${publicKey(key)}"]\n`;
   const service = await startService(t, { config: believing(A) });
   assert.equal((await get(service.url, makePackage('x').narInfoPath)).status, 502);
-  assert.match(service.log(), /expected a signature of a-1 that verifies, found b-1/);
+  await service.logged(/expected a signature of a-1 that verifies, found b-1/);
   assert.match(await service.reload(believing(B)), DONE);
   assert.equal((await get(service.url, makePackage('y').narInfoPath)).status, 200);
 });

@@ -78,7 +78,7 @@ test('a second signal stops at once', async (t) => {
   const service = await startService(t, { config: `[[upstreams]]\nurl = "${upstream.url}"\n` });
   const answer = await fetch(service.url + PATH);
   const first = service.stop();
-  await until(() => service.log().includes('SIGTERM'), 'the signal to be heeded');
+  await service.logged(/SIGTERM/);
   process.kill(service.pid, 'SIGINT');
   assert.equal(await first, 1);
   await assert.rejects(answer.text());

@@ -249,5 +249,6 @@ test('tokens from the environment and from files; what is amiss stops the start 
       return true;
     });
   }
-  for (const secret of SECRETS) assert.ok(!service.log().includes(secret));
+  const log = await service.wholeLog();
+  for (const secret of SECRETS) assert.ok(!log.includes(secret));
 });

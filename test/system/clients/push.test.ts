@@ -82,11 +82,11 @@ describe('a push', { concurrency: availableParallelism() }, () => {
       const service = await startService(t);
       const closure = await buildClosure(machine, 1);
       await machine.output('nix', 'copy', '--to', service.url, closure.top);
-      const before = service.log().length;
+      const before = (await service.wholeLog()).length;
       await machine.output('nix', 'copy', '--to', service.url, closure.top);
       await machine.forget();
       await machine.output('nix', 'copy', '--to', service.url, closure.top);
-      assert.doesNotMatch(service.log().slice(before), /PUT/);
+      assert.doesNotMatch((await service.wholeLog()).slice(before), /PUT/);
     });
 
     test(`${name} pushes from two machines at once`, { skip }, async (t) => {

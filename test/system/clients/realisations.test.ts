@@ -75,9 +75,9 @@ describe('realisations', { concurrency: availableParallelism() }, () => {
       const ci = await builderOf(t, client, 'secret-key-files = /root/ci-1.secret');
       const key = await keyOfNix(ci, 'ci-1');
       await push(ci, service);
-      const putsBefore = service.log().match(/PUT \S+\.narinfo/g)?.length ?? 0;
+      const putsBefore = (await service.wholeLog()).match(/PUT \S+\.narinfo/g)?.length ?? 0;
       await push(laptop, service);
-      const puts = service.log().match(/PUT \S+\.narinfo/g)?.length ?? 0;
+      const puts = (await service.wholeLog()).match(/PUT \S+\.narinfo/g)?.length ?? 0;
       assert.ok(puts > putsBefore, 'the laptop pushed');
       await assertCopies(t, client, service, key, true);
     });

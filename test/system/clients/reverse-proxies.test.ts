@@ -41,7 +41,7 @@ for (const { name, skip, machine: makeMachine } of clients) {
         await machine.output(...realise, ...unsigned);
         await cut;
         await assertHolds(machine, closure);
-        assert.match(service.log(), / GET \/nar\/\S+ 206 /, 'the rest of a NAR');
+        await service.logged(/ GET \/nar\/\S+ 206 /);
       });
     }
   });

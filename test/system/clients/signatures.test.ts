@@ -39,12 +39,12 @@ describe('signatures', { concurrency: availableParallelism() }, () => {
       const service = await startService(t, { config: upstreams([upstream, other]) });
       const lines = [`extra-substituters = ${urlOf(service)}`, key.trust];
       await assertGetsNothing(await teamMachine(t, client, ...lines), closure);
-      assert.match(service.log(), /expected a signature of other-1 that verifies, found theirs-1/);
+      await service.logged(/expected a signature of other-1 that verifies, found theirs-1/);
       await assertNothingStored(service);
 
       await service.reload(upstreams([upstream, namesake]));
       await assertGetsNothing(await teamMachine(t, client, ...lines), closure);
-      assert.match(service.log(), /expected a signature of theirs-1 that verifies, found theirs-1/);
+      await service.logged(/expected a signature of theirs-1 that verifies, found theirs-1/);
       await assertNothingStored(service);
 
       await service.reload(upstreams([upstream, key]));

@@ -56,7 +56,7 @@ describe('who may push and pull', { concurrency: availableParallelism() }, () =>
       const closure = await buildClosure(builder, 1);
       await pushed(builder, urlOf(service, `ci:${TOKENS.push}@`), closure);
       await assertSubstitutes(t, client, urlOf(service), closure, key.trust);
-      assert.doesNotMatch(service.log(), new RegExp(TOKENS.push));
+      assert.doesNotMatch(await service.wholeLog(), new RegExp(TOKENS.push));
     });
 
     for (const [what, token, status, said] of [
@@ -79,7 +79,7 @@ describe('who may push and pull', { concurrency: availableParallelism() }, () =>
         assert.notEqual(code, 0);
         assert.match(stderr, said);
         assert.match(stderr, new RegExp(`HTTP error ${status}`));
-        assert.match(service.log(), said);
+        await service.logged(said);
         assert.equal((await storedFiles(service.dir, true)).size, 0);
         await assertUnknown(service, closure);
 
@@ -103,7 +103,7 @@ describe('who may push and pull', { concurrency: availableParallelism() }, () =>
       const lines = [`extra-substituters = ${urlOf(service)}`, key.trust];
       const reader = await teamMachine(t, client, ...lines);
       await assertGetsNothing(reader, closure);
-      assert.match(service.log(), /expected a token that may pull, found none/);
+      await service.logged(/expected a token that may pull, found none/);
       await writeNetrc(reader, TOKENS.other);
       await reader.forget();
       await assertGetsNothing(reader, closure);

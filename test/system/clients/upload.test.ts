@@ -87,7 +87,7 @@ describe('/upload', { concurrency: availableParallelism() }, () => {
         await builder.forget();
       }
       assert.equal(
-        service.log().match(/PUT \/upload\/\S+ 200/g)?.length,
+        (await service.wholeLog()).match(/PUT \/upload\/\S+ 200/g)?.length,
         4,
         'a NAR and a narinfo of two paths',
       );

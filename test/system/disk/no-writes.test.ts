@@ -60,7 +60,7 @@ test('read-only: hits go on, misses pass through, uploads are refused before the
     const refused = await put(service.url, path, body, { expect: '100-continue' });
     assert.equal(refused.status, 507, path);
   }
-  assert.equal(service.log().match(/ warn PUT /g)?.length, 1, 'one line says why');
+  assert.equal((await service.wholeLog()).match(/ warn PUT /g)?.length, 1, 'one line says why');
   await output('mount', ['-o', 'remount,rw', mounted]);
   await push(service.url, pushed);
   await pull(service.url, pushed);
@@ -132,7 +132,7 @@ test('a folder that takes no new names is seen before the body of an upload, als
     const refused = await put(service.url, pushed.narPath, pushed.file, { expect: '100-continue' });
     assert.equal(refused.status, 507);
   }
-  assert.equal(service.log().match(/ warn PUT /g)?.length, 1, 'one line says why');
+  assert.equal((await service.wholeLog()).match(/ warn PUT /g)?.length, 1, 'one line says why');
 });
 
 test('while a file stands in the place of the folder all passes through, and a line of each kind says why', async (t) => {
@@ -145,7 +145,9 @@ test('while a file stands in the place of the folder all passes through, and a l
   for (const one of [held, passing, held, passing]) await pull(service.url, one);
   assert.equal((await put(service.url, pushed.narPath, pushed.file)).status, 507);
   // The count after a start may fall into that time.
-  const lines = (service.log().match(/ warn .*/g) ?? []).filter((line) => !line.includes('be counted'));
+  const lines = ((await service.wholeLog()).match(/ warn .*/g) ?? []).filter(
+    (line) => !line.includes('be counted'),
+  );
   assert.ok(lines.length <= 4, lines.join('\n'));
   await rm(service.dir);
   await rename(away, service.dir);

@@ -78,7 +78,7 @@ test('commands of root beside a service of another user leave nothing that this 
     assert.ok(names.includes(name), `${name} is there`);
   await push(service.url, gone);
   await pushAll(service, ...Array.from({ length: 20 }, (_, i) => `more-${i}`));
-  assert.doesNotMatch(service.log(), / error | warn .*(?:EACCES|EPERM)/);
+  assert.doesNotMatch(await service.wholeLog(), / error | warn .*(?:EACCES|EPERM)/);
   for (const args of [['rm', brought.storePath], ['unpin', brought.storePath], ['gc'], ['verify']]) {
     const options = ['--config', join(home, 'config.toml'), '--cache-dir', dir];
     const { code, stderr } = await run(node, [program, ...args, ...options], { cwd: home });

@@ -46,7 +46,7 @@ async function assertTokenComes(service: Service): Promise<void> {
   const text = await readFile(join(service.dir, 'push.netrc'), 'utf8');
   const headers = basic(/password (\w{48})/.exec(text)?.[1] ?? '');
   assert.equal((await put(service.url, pushed.narPath, pushed.file, headers)).status, 200);
-  assert.equal(service.log().match(/ warn uploads are refused/g)?.length, 1, 'said once');
+  assert.equal((await service.wholeLog()).match(/ warn uploads are refused/g)?.length, 1, 'said once');
 }
 
 test('on a read-only disk there is none, until it takes writes', { skip: needRoot('mount') }, async (t) => {
@@ -54,8 +54,7 @@ test('on a read-only disk there is none, until it takes writes', { skip: needRoo
   await output('mount', ['-o', 'remount,ro', mounted]);
   const service = await startService(t, { dir, closed: true });
   await assertNoToken(service);
-  assert.match(
-    service.log(),
+  await service.logged(
     / warn uploads are refused, because there is no token for pushing: can't make .*EROFS/,
   );
   await output('mount', ['-o', 'remount,rw', mounted]);

@@ -58,7 +58,7 @@ test('while writes hang: hits go on, misses pass through, uploads wait, and are 
   await hit();
   assert.ok(performance.now() - started < 8000, 'hits do not wait for the disk');
   await Promise.all([pull(service.url, missed), hit()]);
-  assert.match(service.log(), /\/nar\/.* is passed on without being kept: the disk took no write for 10 s/);
+  await service.logged(/\/nar\/.* is passed on without being kept: the disk took no write for 10 s/);
   assert.equal(acknowledged, 0);
   await disk.goOn();
   await Promise.all(uploads);
@@ -112,7 +112,7 @@ test('a stop while the disk hangs ends all the same', {
   await once(client, 'connect');
   assert.equal((await get(service.url, '/healthz')).status, 200);
   client.resetAndDestroy();
-  await until(() => / PUT \/log\/.* cut /.test(service.log()), 'the client to be gone');
+  await service.logged(/ PUT \/log\/.* cut /);
   assert.equal(await service.stop(), null, 'ended by a signal of its own');
   assert.match(service.log(), /error stopped without waiting any longer for the disk/);
   await disk.goOn();

@@ -46,7 +46,7 @@ async function useWithoutWrites(service: Service): Promise<void> {
   await pull(service.url, passing);
   const refused = await put(service.url, pushed.narPath, pushed.file, { expect: '100-continue' });
   assert.equal(refused.status, 507);
-  assert.equal(service.log().match(/ warn the cache folder .* takes no writes now/g)?.length, 1);
+  assert.equal((await service.wholeLog()).match(/ warn the cache folder .* takes no writes now/g)?.length, 1);
 }
 
 async function useAgain(service: Service): Promise<void> {
@@ -54,7 +54,7 @@ async function useAgain(service: Service): Promise<void> {
   await pull(service.url, pushed);
   await pull(service.url, passing);
   await until(() => isStored(service.dir, passing.narPath), 'what is fetched to be kept');
-  await until(() => / info the cache folder .* takes writes again/.test(service.log()), 'the word of that');
+  await service.logged(/ info the cache folder .* takes writes again/);
   // What was just kept has a second name there for a moment.
   await until(
     async () => (await readdir(join(service.dir, 'tmp'))).length === 0,
@@ -74,7 +74,7 @@ test('on a disk mounted read-only', { skip: needRoot('mount') }, async (t) => {
   await output('mount', ['-o', 'remount,ro', mounted]);
   const service = await startService(t, { dir, config: await config(t) });
   await useWithoutWrites(service);
-  assert.match(service.log(), /takes no writes now \(.*EROFS/);
+  await service.logged(/takes no writes now \(.*EROFS/);
   await output('mount', ['-o', 'remount,rw', mounted]);
   await useAgain(service);
   assert.equal(await service.stop(), 0);
@@ -87,7 +87,7 @@ test('on a full disk', { skip: needRoot('mount') }, async (t) => {
   await writeFile(filler, Buffer.alloc(8 * MIB)).catch(() => {});
   const service = await startService(t, { dir, config: await config(t) });
   await useWithoutWrites(service);
-  assert.match(service.log(), /takes no writes now \(the disk is full\)/);
+  await service.logged(/takes no writes now \(the disk is full\)/);
   await rm(filler);
   await useAgain(service);
   assert.equal(await service.stop(), 0);
@@ -100,7 +100,7 @@ test('a disk full of what was left half-written is a disk with room', {
   await writeFile(join(dir, 'tmp', 'large'), Buffer.alloc(8 * MIB)).catch(() => {});
   const service = await startService(t, { dir });
   await push(service.url, pushed);
-  assert.doesNotMatch(service.log(), /warn/);
+  assert.doesNotMatch(await service.wholeLog(), /warn/);
   assert.equal(await service.stop(), 0);
 });
 
