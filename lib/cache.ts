@@ -117,14 +117,19 @@ export class Cache {
   }
 
   /**
-   * The object at once, if that can be told: a NAR that is asked for again and again costs neither a look at its narinfo nor a promise.
+   * The NAR at once, if that can be told: one that is asked for again and again costs neither a look at its narinfo nor a promise.
    * Undefined says nothing.
    */
-  recent(name: ObjectName): Found | undefined {
-    if (name.kind !== 'nar') return undefined;
+  readyNar(name: NarFile): StoredObject | undefined {
     const path = this.#lately.get(keyOf(name));
-    const object = path === undefined ? undefined : this.#store.recent(path);
+    const object = path === undefined ? undefined : this.#store.ready(path);
     object?.used();
+    return object;
+  }
+
+  /** The same as what was found. */
+  readyFile(name: ObjectName): Found | undefined {
+    const object = name.kind === 'nar' ? this.readyNar(name) : undefined;
     return object && foundInStore(object, undefined);
   }
 

@@ -17,6 +17,21 @@ const MOST_SPARE_BYTES = 8 << 20;
 const MOST_LARGE = 64;
 const IDLE_MS = 5000;
 
+/** Bytes in a buffer that is used again. */
+export interface Lent {
+  readonly bytes: Buffer;
+  /** Called once, when nobody looks at them any more; `still`: not by us, but somebody may. */
+  giveBack(still?: boolean): void;
+}
+
+/** The first `length` bytes of a buffer that was taken, until they are given back. */
+export function lend(buffer: Buffer, length: number): Lent {
+  return {
+    bytes: buffer.length === length ? buffer : buffer.subarray(0, length),
+    giveBack: (still = false) => (still ? leaveBuffer(buffer) : giveBuffer(buffer)),
+  };
+}
+
 const spares = new Map<number, Buffer[]>(
   [SMALL_PIECE_BYTES, PIECE_BYTES, LARGE_PIECE_BYTES].map((bytes) => [bytes, []]),
 );

@@ -1,6 +1,7 @@
 // Whether all of an answer went out: as far as anybody here can know, that is when the kernel has all of it.
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { CacheError } from '../errors.ts';
 
 /** Whether an answer that has just been ended is with the kernel already; what is left in memory may never go out. */
 export function isOut(res: ServerResponse): boolean {
@@ -17,6 +18,24 @@ export function whenOver(res: ServerResponse, tell: (whole: boolean) => void): v
     whole = isSound(socket);
   });
   res.once('close', () => tell(whole));
+}
+
+const LEFT = new CacheError('aborted', 'the client has left, or has its answer');
+
+/**
+ * Gives a signal that is aborted when the answer has ended, one way or the other. It is made when it is asked for first, and aborted
+ * with one error for all: both took an eighth of the time of a hit.
+ */
+export function leaving(res: ServerResponse): () => AbortSignal {
+  let left: AbortController | undefined;
+  return () => {
+    if (left !== undefined) return left.signal;
+    const made = new AbortController();
+    left = made;
+    if (res.destroyed || res.writableFinished) made.abort(LEFT);
+    else res.once('close', () => made.abort(LEFT));
+    return made.signal;
+  };
 }
 
 function isSound(socket: Socket): boolean {

@@ -11,7 +11,7 @@ import type { Uploads } from '../upload/upload.ts';
 import { isRound, viaHeader, viaOf } from '../upstream/via.ts';
 import type { Access } from './auth.ts';
 import { cacheControl } from './caching.ts';
-import { whenOver } from './ended.ts';
+import { leaving, whenOver } from './ended.ts';
 import { drain, receive } from './receive.ts';
 import { isMethod, type Route, route } from './route.ts';
 import { sendFound, sendText } from './send.ts';
@@ -98,8 +98,8 @@ export function createHandler(options: HandlerOptions): Handler {
     if (!pushed && !round) expect(req, name, left);
     const find = async () => {
       if (pushed) return cache.pushed(name);
-      const recent = cache.recent(name);
-      if (recent !== undefined) return recent;
+      const ready = cache.readyFile(name);
+      if (ready !== undefined) return ready;
       if (!localOnly && !round) return cache.find(name, via, left);
       const local = await cache.local(name);
       return local === undefined && !round ? cache.announced(name, via) : local;
@@ -225,24 +225,6 @@ async function refuse(
   if (hasBody) res.setHeader('Connection', 'close');
   if (hasBody && !expects) await drain(req);
   sendText(req, res, status, refusal(status, detail));
-}
-
-const LEFT = new CacheError('aborted', 'the client has left, or has its answer');
-
-/**
- * Gives a signal that is aborted when the answer has ended, one way or the other. It is made when it is asked for first, and aborted
- * with one error for all: both took an eighth of the time of a hit.
- */
-function leaving(res: ServerResponse): () => AbortSignal {
-  let left: AbortController | undefined;
-  return () => {
-    if (left !== undefined) return left.signal;
-    const made = new AbortController();
-    left = made;
-    if (res.destroyed || res.writableFinished) made.abort(LEFT);
-    else res.once('close', () => made.abort(LEFT));
-    return made.signal;
-  };
 }
 
 /** Whether it asks for all but the beginning. */

@@ -1,6 +1,6 @@
-// Answers that are ready: narinfos in memory, and misses that are remembered, to requests without anything unusual. They go out in the turn
-// in which the request came, without a promise, a listener or a file. Whatever else is asked goes the long way (handler.ts), which
-// would answer the same, byte for byte: test/http/hot.test.ts compares them.
+// Answers that are ready: narinfos in memory, misses that are remembered, and small NARs that were sent a moment ago, to requests without
+// anything unusual. They go out in the turn in which the request came, without a promise or a listener. Whatever else is asked
+// goes the long way (handler.ts), which would answer the same, byte for byte: test/http/hot.test.ts compares them.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ReadAhead } from '../ahead/read-ahead.ts';
 import type { Cache } from '../cache.ts';
@@ -9,19 +9,23 @@ import type { KnownNarInfo } from '../narinfos/served-narinfos.ts';
 import { mimeOf } from '../nix/object-name.ts';
 import type { Access } from './auth.ts';
 import { cacheControl, isUnchanged, type Validators, versionHead } from './caching.ts';
-import { isOut, whenOver } from './ended.ts';
+import { isOut, leaving, whenOver } from './ended.ts';
+import { HotNars } from './hot-nars.ts';
 import { type Ready, readyText, sendReady } from './send.ts';
 import { nowhere, refusal, sentenceOf } from './sentence.ts';
 
 interface HotOptions {
-  readonly cache: Pick<Cache, 'ready'>;
-  readonly readAhead: Pick<ReadAhead, 'narInfoAsked'>;
+  readonly cache: Pick<Cache, 'ready' | 'readyNar'>;
+  readonly readAhead: Pick<ReadAhead, 'narAsked' | 'narInfoAsked'>;
   readonly access: Access;
   readonly emit: Emit;
 }
 
-/** Answers, if that is ready: `sent` when all of it is with the kernel, `sending` when it is on its way; else does nothing. */
-export type Hot = (req: IncomingMessage, res: ServerResponse) => 'sent' | 'sending' | undefined;
+/** `sent` when all of it is with the kernel, `sending` when it is on its way. */
+type Way = 'sent' | 'sending';
+
+/** Answers, if that is ready; else does nothing. */
+export type Hot = (req: IncomingMessage, res: ServerResponse) => Way | undefined;
 
 /** Of a narinfo, for those who have another version of it or none, and for those who have this one. */
 interface Answers extends Validators {
@@ -35,6 +39,7 @@ export function createHot({ access, cache, emit, readAhead }: HotOptions): Hot {
     open: new WeakMap<KnownNarInfo, Answers>(),
     closed: new WeakMap<KnownNarInfo, Answers>(),
   };
+  const nars = new HotNars(cache);
 
   function answersOf(known: KnownNarInfo, open: boolean): Answers {
     const made = open ? answers.open : answers.closed;
@@ -46,37 +51,70 @@ export function createHot({ access, cache, emit, readAhead }: HotOptions): Hot {
     return found;
   }
 
-  return (req, res) => {
-    const { method = '', url = '' } = req;
-    if (!isPlain(req, method)) return undefined;
+  function narInfo(req: IncomingMessage, res: ServerResponse, url: string): Way | undefined {
     const ready = cache.ready(url);
     if (ready === undefined || !access.mayRead(req)) return undefined;
     const started = performance.now();
     let answer = missing;
     if (ready !== 'missing') {
-      readAhead.narInfoAsked(ready.info.hashPart, method === 'GET' ? access.clientOf(req) : undefined);
+      const isGet = req.method === 'GET';
+      readAhead.narInfoAsked(ready.info.hashPart, isGet ? access.clientOf(req) : undefined);
       const known = answersOf(ready, access.isOpenTo(req));
       answer = isUnchanged(req.headers, known) ? known.unchanged : known.whole;
     }
     const bytes = sendReady(req, res, answer);
+    const how = ready === 'missing' ? undefined : 'hit';
+    return told(req, res, { what: 'narinfo', status: answer.status, how, bytes }, started);
+  }
+
+  function nar(req: IncomingMessage, res: ServerResponse, url: string): Way | undefined {
+    if (!isForAll(req)) return undefined;
+    const name = nars.nameOf(url);
+    if (name === undefined || !access.mayRead(req)) return undefined;
+    const started = performance.now();
+    const ready = nars.ready(name, access.isOpenTo(req));
+    if (ready === undefined) return undefined;
+    const { body, head } = ready;
+    readAhead.narAsked(name, access.clientOf(req), leaving(res));
+    res.writeHead(200, head as string[]);
+    res.end(body.bytes);
+    const bytes = body.bytes.length;
+    return told(req, res, { what: 'nar', status: 200, how: 'hit', bytes }, started, body.giveBack);
+  }
+
+  /** Says what was answered, once that is over; `over` is called then. */
+  function told(
+    req: IncomingMessage,
+    res: ServerResponse,
+    answer: Pick<Request, 'bytes' | 'how' | 'status' | 'what'>,
+    started: number,
+    over?: (still: boolean) => void,
+  ): Way {
     const event: Request = {
       kind: 'request',
       client: access.addressOf(req),
-      method,
-      target: url,
-      what: 'narinfo',
-      status: answer.status,
-      how: ready === 'missing' ? undefined : 'hit',
+      method: req.method ?? '',
+      target: req.url ?? '',
+      ...answer,
       whole: true,
-      bytes,
       ms: performance.now() - started,
     };
     if (isOut(res)) {
+      over?.(false);
       emit(event);
       return 'sent';
     }
-    whenOver(res, (whole) => emit({ ...event, whole, ms: performance.now() - started }));
+    whenOver(res, (whole) => {
+      over?.(!whole);
+      emit({ ...event, whole, ms: performance.now() - started });
+    });
     return 'sending';
+  }
+
+  return (req, res) => {
+    const { method = '', url = '' } = req;
+    if (!isPlain(req, method)) return undefined;
+    return url.startsWith('/nar/') ? nar(req, res, url) : narInfo(req, res, url);
   };
 }
 
@@ -88,6 +126,16 @@ function isPlain({ headers, httpVersion }: IncomingMessage, method: string): boo
     headers.via === undefined &&
     headers['content-length'] === undefined &&
     headers['transfer-encoding'] === undefined
+  );
+}
+
+/** Whether it gets the whole, whatever it has. */
+function isForAll({ headers, method }: IncomingMessage): boolean {
+  return (
+    method === 'GET' &&
+    headers.range === undefined &&
+    headers['if-none-match'] === undefined &&
+    headers['if-modified-since'] === undefined
   );
 }
 

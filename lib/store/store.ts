@@ -1,5 +1,6 @@
 // What every store can do with objects, by their request paths; others may share it. The folder is the first one; nothing above knows
 // more than this. What it must promise is written, sentence by sentence, in test/store/contract.ts, which every store passes.
+import type { Lent } from '../bytes/buffers.ts';
 import type { Reader } from '../bytes/streams.ts';
 import type { ObjectKind } from '../nix/object-name.ts';
 import type { Spool } from './scratch.ts';
@@ -51,6 +52,12 @@ export interface StoredObject extends Seen {
    * @throws CacheError `damaged` if it is not what was stored; it is set aside then. `storage` if it can't be read
    */
   bytes(): Promise<Buffer>;
+  /**
+   * The whole body at once, where it is small, in memory, and was found right a short while ago; closes the object then. Undefined says
+   * nothing, and the object stays open.
+   * @throws CacheError `storage` if it can't be read
+   */
+  ready(): Lent | undefined;
   close(): Promise<void>;
 }
 
@@ -80,7 +87,7 @@ export interface Store {
    * The same at once, where the store has lately opened it, saw it within `freshForMs` and knows of nothing that has become of it
    * since: for whoever serves it, not for whoever must be sure that it is there. Undefined says nothing.
    */
-  recent(path: string): StoredObject | undefined;
+  ready(path: string): StoredObject | undefined;
   /**
    * Whether there is such an object, and which. Leaves no trace.
    * @throws CacheError `storage`

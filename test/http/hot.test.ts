@@ -10,7 +10,7 @@ import { fileOf } from '../fixtures/aged.ts';
 import { get, push, put } from '../fixtures/client.ts';
 import { temporaryFolder } from '../fixtures/defer.ts';
 import { type HotWorld, startHot } from '../fixtures/hot.ts';
-import { type Key, makePackage, publicKey } from '../fixtures/nar.ts';
+import { field, type Key, makePackage, publicKey } from '../fixtures/nar.ts';
 import { until } from '../fixtures/patience.ts';
 import { requestText } from '../fixtures/raw-client.ts';
 import { offer } from '../fixtures/static-cache.ts';
@@ -130,6 +130,77 @@ test('what is unusual goes the long way', async (t) => {
     await client.closed();
     assert.deepEqual(world.ways(), [undefined], line);
   }
+});
+
+/** Sees that the NAR is ready once it was asked for a few times, and that it is sent as the long way sends it; that answer. */
+async function assertReadyNar(
+  world: HotWorld,
+  path: string,
+  headers: Record<string, string> = {},
+): Promise<string> {
+  await sent(world, 'GET', path, headers);
+  await world.engine.cache.idle();
+  world.allow(false);
+  const long = await sent(world, 'GET', path, headers);
+  world.allow(true);
+  for (;;) {
+    world.ways();
+    const answer = await sent(world, 'GET', path, headers);
+    assert.ok(answer === long, path);
+    // Soon it is: what is not on the disk of this machine, or slow to read, is not read like this for a moment.
+    if (world.ways()[0] !== undefined) return answer;
+  }
+}
+
+test('a small NAR, once it was sent a few times', async (t) => {
+  const world = await start(t);
+  await push(world.url, pushed);
+  const address = `/${field((await get(world.url, pulled.narInfoPath)).text, 'URL')}`;
+  for (const path of [pushed.narPath, address, pulled.narPath]) {
+    assert.match(
+      await assertReadyNar(world, path),
+      /^HTTP\/1\.1 200 OK\r\n(?:.+\r\n)*Cache-Control: public, max-age=31536000/,
+    );
+    assert.match(await assertReadyNar(world, path, { 'Accept-Encoding': 'zstd' }), /^HTTP\/1\.1 200 /);
+    for (const [method, headers] of [
+      ['HEAD', {}],
+      ['GET', { Range: 'bytes=5-' }],
+      ['GET', { 'If-None-Match': '*' }],
+      ['GET', { 'If-Modified-Since': new Date().toUTCString() }],
+    ] as const) {
+      world.ways();
+      assert.match(await sent(world, method, path, headers), /^HTTP\/1\.1 (?:200|206|304) /);
+      assert.deepEqual(world.ways(), [undefined], `${method} ${JSON.stringify(headers)}`);
+    }
+  }
+  assert.equal((await get(world.url, `/upload${pulled.narPath}`)).status, 404);
+  const told = world.events.filter((one) => one.kind === 'request' && one.target === address);
+  for (const one of told.slice(1))
+    assert.ok('how' in one && one.how === 'hit' && one.whole && one.what === 'nar', JSON.stringify(one));
+});
+
+test('a NAR that is ready ends with its file: at once where it was removed here, and when it is looked at again where others did that', async (t) => {
+  const world = await start(t);
+  await push(world.url, pushed);
+  await assertReadyNar(world, pushed.narPath);
+  await world.engine.store.delete(pushed.narPath);
+  assert.equal((await get(world.url, pushed.narPath)).status, 404);
+
+  await push(world.url, pushed);
+  await assertReadyNar(world, pushed.narPath);
+  await rm(fileOf(world.dir, pushed.narPath));
+  await until(async () => (await get(world.url, pushed.narPath)).status === 404, 'its end to be seen');
+});
+
+test('a NAR that is ready is not for those who may not read', async (t) => {
+  const toml = `read = "token"\n[[tokens]]\nname = "a"\ntoken = "${TOKEN}"\nallow = ["push"]\n`;
+  const world = await start(t, toml);
+  const authorization = `Bearer ${TOKEN}`;
+  await put(world.url, pushed.narPath, pushed.file, { authorization });
+  await put(world.url, pushed.narInfoPath, pushed.narInfo, { authorization });
+  const answer = await assertReadyNar(world, pushed.narPath, { Authorization: authorization });
+  assert.match(answer, /^Cache-Control: private, max-age=31536000/m);
+  assert.match(await sent(world, 'GET', pushed.narPath), /^HTTP\/1\.1 401 /);
 });
 
 test('with tokens: who shows a right one has it at once, who shows none or a wrong one nothing', async (t) => {

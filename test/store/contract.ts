@@ -162,7 +162,7 @@ export function storeContract(name: string, open: (t: Owner) => Promise<TestStor
         if (object !== undefined) await read(object, 0, object.meta.size);
       };
       const offered = async () => {
-        const object = store.recent(narPath);
+        const object = store.ready(narPath);
         return object && read(object, 0, object.meta.size);
       };
       let offers = 0;

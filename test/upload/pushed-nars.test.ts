@@ -32,6 +32,7 @@ async function reads(nars: PushedNars, said: NarInfo, version: string, body = on
       return { read: async () => pieces.pop(), close: () => {} };
     },
     bytes: () => assert.fail('it may be large'),
+    ready: () => undefined,
     close: async () => {
       closed = true;
     },

@@ -1,7 +1,8 @@
-// Reads of small files that were read a moment ago, without the thread pool: what was read then is in the kernel's memory, and a
+// Reads of small files that were read a moment ago, and looks at them, without the thread pool: what was read then is in the kernel's memory, and a
 // read from there takes some microseconds, while a trip to another thread and back takes three times as long, and makes both wait for
 // a core where there is but one. Nobody else has a turn meanwhile, so this is for disks of this machine only, and not where the last
 // such read was slow; one that hangs is asked in vain for as long at most as what it gave last counts as read a moment ago.
+import { type Stats, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { SMALL_PIECE_BYTES } from '../../bytes/buffers.ts';
 import type { Known } from './kept-files.ts';
@@ -39,16 +40,37 @@ export class HotReads {
     known.hotUntil = performance.now() + HOT_MS;
   }
 
-  /** How many bytes were read; undefined where that is for the thread pool. */
-  read(known: Known, buffer: Buffer, offset: number, length: number, at: number): number | undefined {
-    if (!this.#isLocal || length > SMALL_PIECE_BYTES) return undefined;
+  /** Whether so many bytes of it may be read like this; else that is for the thread pool. */
+  canRead({ hotUntil }: Known, length: number): boolean {
+    if (!this.#isLocal || length > SMALL_PIECE_BYTES) return false;
+    const now = performance.now();
+    return now < hotUntil && now >= this.#pausedUntil;
+  }
+
+  /** How many bytes were read, after {@link canRead}. */
+  read(known: Known, buffer: Buffer, offset: number, length: number, at: number): number {
     const began = performance.now();
-    if (began >= known.hotUntil || began < this.#pausedUntil) return undefined;
     const bytesRead = known.descriptor.readNow(buffer, offset, length, at);
-    const ended = performance.now();
-    if (ended - began > SLOW_MS) this.#pause(ended);
-    else if (++this.#fast === FAST) this.#pauseMs = FIRST_PAUSE_MS;
+    this.#took(began);
     return bytesRead;
+  }
+
+  /** What is under its name now, after {@link canRead}; undefined if nothing is, or nobody can tell. */
+  look({ file }: Known): Stats | undefined {
+    const began = performance.now();
+    try {
+      return statSync(file, { throwIfNoEntry: false });
+    } catch {
+      return undefined;
+    } finally {
+      this.#took(began);
+    }
+  }
+
+  #took(began: number): void {
+    const now = performance.now();
+    if (now - began > SLOW_MS) this.#pause(now);
+    else if (++this.#fast === FAST) this.#pauseMs = FIRST_PAUSE_MS;
   }
 
   #pause(now: number): void {

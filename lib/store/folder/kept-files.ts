@@ -64,7 +64,7 @@ export class KeptFiles {
   }
 
   /** The same, if it may be believed to be the one under its name. */
-  recent(path: string): Known | undefined {
+  ready(path: string): Known | undefined {
     const kept = this.#kept.get(path);
     if (kept === undefined) return undefined;
     const now = performance.now();

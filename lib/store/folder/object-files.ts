@@ -68,11 +68,25 @@ export abstract class ObjectFiles {
   }
 
   /** The object at once, if its file is kept open and may be believed to be the one under its name. */
-  recent(path: string): StoredObject | undefined {
-    const known = this.#options.kept?.recent(path);
+  ready(path: string): StoredObject | undefined {
+    const known = this.#options.kept?.ready(path) ?? this.#seenAgain(path);
     if (known === undefined) return undefined;
     known.descriptor.share();
     return this.#opened(known);
+  }
+
+  /** The file that is kept open for it, if a look that nobody waits for shows that it is still the one under its name. */
+  #seenAgain(path: string): Known | undefined {
+    const { damaged, hot, kept } = this.#options;
+    const known = kept?.get(path);
+    if (kept === undefined || known === undefined || hot?.canRead(known, 0) !== true) return undefined;
+    const seenAt = performance.now();
+    const stats = hot.look(known);
+    if (stats === undefined || versionOf(stats) !== known.version) return undefined;
+    if (damaged.reason(known.file, known.version) !== undefined) return undefined;
+    known.mtimeMs = stats.mtimeMs;
+    kept.seen(path, known, seenAt, kept.changes);
+    return known;
   }
 
   /** By the file that is kept open for it, if that is still the one under its name. */

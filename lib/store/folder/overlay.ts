@@ -5,7 +5,7 @@ import type { Spool } from '../scratch.ts';
 import type { ListedObject, ObjectMeta, PutOptions, Seen, Store, StoredObject } from '../store.ts';
 
 /** What is asked of both. */
-export type Lower = Omit<Store, 'put' | 'recent' | 'sync'>;
+export type Lower = Omit<Store, 'put' | 'ready' | 'sync'>;
 
 export class Overlay implements Store {
   readonly #upper: Store;
@@ -20,8 +20,8 @@ export class Overlay implements Store {
     return (await this.#upper.open(path, serves)) ?? this.#lower.open(path, serves);
   }
 
-  recent(path: string): StoredObject | undefined {
-    return this.#upper.recent(path);
+  ready(path: string): StoredObject | undefined {
+    return this.#upper.ready(path);
   }
 
   async version(path: string): Promise<Seen | undefined> {

@@ -56,9 +56,9 @@ const isDamaged = { code: 'damaged' };
 test('a file that is read again and again is had at once, for as long as what was seen is fresh; then it is looked at', async (t) => {
   const { later, serve, store } = await setUp(t);
   for (let times = 0; times < 2; times++) {
-    assert.ok((await serve(store.recent(PATH))).equals(BODY));
+    assert.ok((await serve(store.ready(PATH))).equals(BODY));
     later(FRESH_MS);
-    assert.equal(store.recent(PATH), undefined);
+    assert.equal(store.ready(PATH), undefined);
     await (await store.open(PATH))?.close();
   }
 });
@@ -70,7 +70,7 @@ test('what is only looked at, or read once, is not kept', async (t) => {
   for (let times = 0; times < 3; times++) await serve(await store.open(other.path));
   for (let times = 0; times < 3; times++) await (await store.open(other.path, true))?.close();
   await serve(await store.open(other.path, true));
-  assert.equal(store.recent(other.path), undefined);
+  assert.equal(store.ready(other.path), undefined);
 });
 
 test('what somebody else replaces or removes is noticed when what was seen is fresh no more', async (t) => {
@@ -79,13 +79,13 @@ test('what somebody else replaces or removes is noticed when what was seen is fr
   await writeFile(`${file}-new`, Buffer.concat([encodeHeader(metaOf(another)), another]));
   await rename(`${file}-new`, file);
   later(FRESH_MS);
-  assert.equal(store.recent(PATH), undefined);
+  assert.equal(store.ready(PATH), undefined);
   for (let times = 0; times < 2; times++)
     assert.ok((await serve(await store.open(PATH, true))).equals(another));
-  assert.ok((await serve(store.recent(PATH))).equals(another));
+  assert.ok((await serve(store.ready(PATH))).equals(another));
   await unlink(file);
   later(FRESH_MS);
-  assert.equal(store.recent(PATH), undefined);
+  assert.equal(store.ready(PATH), undefined);
   assert.equal(await store.open(PATH, true), undefined);
 });
 
@@ -102,8 +102,8 @@ test('a file that somebody cut off is noticed at once, one that somebody wrote t
   await store.put(BODY, metaOf(BODY), { when: 'always', durable: false });
   for (let times = 0; times < 2; times++) await serve(await store.open(PATH, true));
   await truncate(file, HEADER_BYTES + 100);
-  await assert.rejects(serve(store.recent(PATH)), isDamaged);
-  assert.equal(store.recent(PATH), undefined);
+  await assert.rejects(serve(store.ready(PATH)), isDamaged);
+  assert.equal(store.ready(PATH), undefined);
 });
 
 test('that a use was noted in a file is no sign that somebody wrote to it', async (t) => {
@@ -131,7 +131,7 @@ test('files are let go when there are no more descriptors, and with the folder',
   const own = fs.open;
   let failures = 0;
   const opening = t.mock.method(fs, 'open', async (...args: Parameters<typeof own>) => {
-    if (store.recent(PATH) === undefined) return own(...args);
+    if (store.ready(PATH) === undefined) return own(...args);
     failures++;
     throw Object.assign(new Error('EMFILE'), { code: 'EMFILE' });
   });
@@ -144,9 +144,9 @@ test('files are let go when there are no more descriptors, and with the folder',
     syncBuiltinESMExports();
   }
   for (let times = 0; times < 3; times++) await serve(await store.open(PATH, true));
-  assert.ok(store.recent(PATH));
+  assert.ok(store.ready(PATH));
   await hold.release();
-  assert.equal(store.recent(PATH), undefined);
+  assert.equal(store.ready(PATH), undefined);
 });
 
 /** Files that are no files, and which of them are open. */
@@ -210,11 +210,11 @@ test('what was opened before something changed is not kept, nor believed', (t) =
   const known = kept.get('a') as Known;
   const { changes } = kept;
   kept.recheck();
-  assert.equal(kept.recent('a'), undefined);
+  assert.equal(kept.ready('a'), undefined);
   kept.seen('a', known, performance.now(), changes);
-  assert.equal(kept.recent('a'), undefined, 'that was seen before');
+  assert.equal(kept.ready('a'), undefined, 'that was seen before');
   kept.seen('a', known, performance.now(), kept.changes);
-  assert.equal(kept.recent('a'), known);
+  assert.equal(kept.ready('a'), known);
   for (let times = 0; times < 2; times++) kept.keep('b', known, performance.now(), changes);
   assert.equal(kept.get('b'), undefined);
   kept.dropFile('file of a');
