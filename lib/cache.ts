@@ -30,8 +30,8 @@ import {
 import type { StoreHash } from './nix/store-path.ts';
 import { openPlain } from './store/packed-files.ts';
 import type { Storage } from './store/storage.ts';
-import { type Store, type StoredObject, TOUCH_INTERVAL_MS } from './store/store.ts';
-import { Renewing } from './sync/renewing.ts';
+import { type ReadyBody, type Store, type StoredObject, TOUCH_INTERVAL_MS } from './store/store.ts';
+import { isDue, Renewing } from './sync/renewing.ts';
 import { Until } from './sync/until.ts';
 import { NOBODY, type Via } from './upstream/via.ts';
 
@@ -67,9 +67,14 @@ const ATTEMPTS = 3;
 const MAX_REALISATION_BYTES = 1 << 20;
 type Opened = NonNullable<Awaited<ReturnType<typeof openPlain>>>;
 type FileName = Exclude<ObjectName, { kind: 'narinfo' }>;
-type NarFile = Extract<ObjectName, { kind: 'nar' }>;
+export type NarFile = Extract<ObjectName, { kind: 'nar' }>;
+declare const narKey: unique symbol;
+/** See {@link keyOf}. */
+export type NarKey = string & { readonly [narKey]: true };
 /** How long the NAR of a pushed narinfo is believed to be still here: clients ask for narinfos very often. */
 const SEEN_MS = 1000;
+/** How long after that it may be looked at again without a wait. */
+const SEEN_LATELY_MS = 30_000;
 /** After that a NAR's narinfo is looked at again when the NAR is asked for, which counts as a use of both. */
 const LATELY_MS = TOUCH_INTERVAL_MS / 2;
 
@@ -98,7 +103,7 @@ export class Cache {
     this.#narInfos = narInfos;
     this.#fetcher = fetcher;
     this.#now = now;
-    this.#seen = new Until(now, SEEN_MS);
+    this.#seen = new Until(now, SEEN_LATELY_MS);
     this.#lately = new Until(now, LATELY_MS);
   }
 
@@ -120,17 +125,18 @@ export class Cache {
    * The NAR at once, if that can be told: one that is asked for again and again costs neither a look at its narinfo nor a promise.
    * Undefined says nothing.
    */
-  readyNar(name: NarFile): StoredObject | undefined {
+  readyFile(name: ObjectName): Found | undefined {
+    if (name.kind !== 'nar') return undefined;
     const path = this.#lately.get(keyOf(name));
     const object = path === undefined ? undefined : this.#store.ready(path);
     object?.used();
-    return object;
+    return object && foundInStore(object, undefined);
   }
 
-  /** The same as what was found. */
-  readyFile(name: ObjectName): Found | undefined {
-    const object = name.kind === 'nar' ? this.readyNar(name) : undefined;
-    return object && foundInStore(object, undefined);
+  /** The same with all of its bytes, if it is small. */
+  readyNar(key: NarKey): ReadyBody | undefined {
+    const path = this.#lately.get(key);
+    return path === undefined ? undefined : this.#store.readyBody(path);
   }
 
   /**
@@ -140,23 +146,44 @@ export class Cache {
   ready(path: string): KnownNarInfo | 'missing' | undefined {
     const ready = this.#narInfos.ready(path);
     if (typeof ready !== 'object' || ready.origin !== 'push') return ready;
-    const seenAt = this.#seen.get(ready.narName);
+    const { narName } = ready;
+    const seenAt = this.#seen.get(narName);
     if (seenAt === undefined) return undefined;
-    this.#renewing.asked(ready.narName, this.#now() - seenAt, SEEN_MS);
+    const age = this.#now() - seenAt;
+    if (!isDue(age, SEEN_MS) || this.#seeNow(narName)) return ready;
+    if (age >= SEEN_MS) return undefined;
+    this.#renewing.asked(narName);
     return ready;
+  }
+
+  /** Whether the NAR can be seen to be here without a wait. */
+  #seeNow(narName: NarName): boolean {
+    const now = this.#now();
+    for (const name of namesFor(narName, undefined)) {
+      const seen = this.#store.versionNow(pathOf({ kind: 'nar', name, hash: undefined }));
+      if (seen === undefined) return false;
+      if (seen === 'none') continue;
+      this.#seen.set(narName, now);
+      return true;
+    }
+    return false;
   }
 
   async #seeAgain(narName: NarName): Promise<void> {
     const now = this.#now();
-    if (await this.#isHere({ kind: 'nar', name: narName, hash: undefined }))
-      this.#seen.set(narName, now, SEEN_MS - (this.#now() - now));
+    if (await this.#isHere({ kind: 'nar', name: narName, hash: undefined })) this.#seen.set(narName, now);
+  }
+
+  /** Whether the NAR was seen to be here a moment ago. */
+  #wasSeen(narName: NarName): boolean {
+    return this.#now() - (this.#seen.get(narName) ?? Number.NEGATIVE_INFINITY) < SEEN_MS;
   }
 
   async #findNarInfo(hash: StoreHash, via: Via): Promise<Found | undefined> {
     const found = await this.#narInfos.find(hash, via);
     if (found?.known.origin !== 'push') return found && foundInMemory(found.known, found.how);
     const { known } = found;
-    if (!this.#seen.has(known.narName)) {
+    if (!this.#wasSeen(known.narName)) {
       const now = this.#now();
       if (await this.#isLost({ kind: 'nar', name: known.narName, hash: undefined }, via)) {
         await this.#narInfos.forsake(hash, known.narName);
@@ -164,7 +191,7 @@ export class Cache {
         const other = await this.#narInfos.find(hash, via);
         return other && foundInMemory(other.known, other.how);
       }
-      this.#seen.set(known.narName, now, SEEN_MS - (this.#now() - now));
+      this.#seen.set(known.narName, now);
     }
     return foundInMemory(known, found.how);
   }
@@ -371,9 +398,9 @@ export class Cache {
   }
 }
 
-/** The same names with different store paths' hashes may be stored under different paths. */
-function keyOf({ hash, name }: NarFile): string {
-  return hash === undefined || name.startsWith(hash) ? name : `${name}?${hash}`;
+/** By what a NAR that is asked for is told from others: the same names with different store paths' hashes may be stored under different paths. */
+export function keyOf({ hash, name }: NarFile): NarKey {
+  return (hash === undefined || name.startsWith(hash) ? name : `${name}?${hash}`) as NarKey;
 }
 
 function foundInMemory({ served, sha256, modified }: KnownNarInfo, how: How): Found {

@@ -1,14 +1,11 @@
 // Small NARs that are ready: those that were sent a moment ago, whose files are open, known to be right, and in the kernel's memory. Their
 // answers are put together once; what is left of a hit is one read.
 import type { Lent } from '../bytes/buffers.ts';
-import type { Cache } from '../cache.ts';
-import { CacheError } from '../errors.ts';
-import { mimeOf, type ObjectName } from '../nix/object-name.ts';
-import type { ObjectMeta, StoredObject } from '../store/store.ts';
+import { type Cache, keyOf, type NarFile, type NarKey } from '../cache.ts';
+import { mimeOf } from '../nix/object-name.ts';
+import type { ObjectMeta } from '../store/store.ts';
 import { cacheControl, versionHead } from './caching.ts';
 import { route } from './route.ts';
-
-type NarFile = Extract<ObjectName, { kind: 'nar' }>;
 
 interface ReadyNar {
   /** Names and values in turn. */
@@ -16,13 +13,19 @@ interface ReadyNar {
   readonly body: Lent;
 }
 
+/** What is asked for by a target. */
+interface Asked {
+  readonly name: NarFile;
+  readonly key: NarKey;
+}
+
 /** As many as files are kept open at most. */
-const MOST_NAMES = 8192;
+const MOST_TARGETS = 8192;
 
 export class HotNars {
   readonly #cache: Pick<Cache, 'readyNar'>;
   /** By target, as it came. */
-  readonly #names = new Map<string, NarFile>();
+  readonly #asked = new Map<string, Asked>();
   /** What is known of an open file is one object for as long as that is kept. */
   readonly #heads = {
     open: new WeakMap<ObjectMeta, string[]>(),
@@ -33,48 +36,34 @@ export class HotNars {
     this.#cache = cache;
   }
 
-  /** The name behind a target that can be of a NAR. */
-  nameOf(target: string): NarFile | undefined {
-    const known = this.#names.get(target);
+  /** Undefined for what is not of a NAR, or of one that was pushed only. */
+  askedBy(target: string): Asked | undefined {
+    const known = this.#asked.get(target);
     if (known !== undefined) return known;
     const name = narIn(target);
     if (name === undefined) return undefined;
-    if (this.#names.size >= MOST_NAMES) this.#names.clear();
-    this.#names.set(target, name);
-    return name;
+    if (this.#asked.size >= MOST_TARGETS) this.#asked.clear();
+    const asked = { name, key: keyOf(name) };
+    this.#asked.set(target, asked);
+    return asked;
   }
 
   /** `open`: whether anybody may read it. */
-  ready(name: NarFile, open: boolean): ReadyNar | undefined {
-    const object = this.#cache.readyNar(name);
-    if (object === undefined) return undefined;
-    const body = bodyOf(object);
-    if (body === undefined) {
-      object.close().catch(() => {});
-      return undefined;
-    }
+  ready({ key }: Asked, open: boolean): ReadyNar | undefined {
+    const ready = this.#cache.readyNar(key);
+    if (ready === undefined) return undefined;
+    const { body, meta } = ready;
     const heads = open ? this.#heads.open : this.#heads.closed;
-    let head = heads.get(object.meta);
+    let head = heads.get(meta);
     if (head === undefined) {
-      head = headOf(object.meta, open);
-      heads.set(object.meta, head);
+      head = headOf(meta, open);
+      heads.set(meta, head);
     }
     return { head, body };
   }
 }
 
-/** What can't be read is for the long way, which tells what is wrong. */
-function bodyOf(object: StoredObject): Lent | undefined {
-  try {
-    return object.ready();
-  } catch (error) {
-    if (error instanceof CacheError) return undefined;
-    throw error;
-  }
-}
-
 function narIn(target: string): NarFile | undefined {
-  if (!target.startsWith('/nar/')) return undefined;
   try {
     const wanted = route(target);
     return wanted.kind === 'object' && wanted.name.kind === 'nar' && !wanted.pushed ? wanted.name : undefined;

@@ -69,13 +69,13 @@ export function createHot({ access, cache, emit, readAhead }: HotOptions): Hot {
 
   function nar(req: IncomingMessage, res: ServerResponse, url: string): Way | undefined {
     if (!isForAll(req)) return undefined;
-    const name = nars.nameOf(url);
-    if (name === undefined || !access.mayRead(req)) return undefined;
+    const asked = nars.askedBy(url);
+    if (asked === undefined || !access.mayRead(req)) return undefined;
     const started = performance.now();
-    const ready = nars.ready(name, access.isOpenTo(req));
+    const ready = nars.ready(asked, access.isOpenTo(req));
     if (ready === undefined) return undefined;
     const { body, head } = ready;
-    readAhead.narAsked(name, access.clientOf(req), leaving(res));
+    readAhead.narAsked(asked.name, access.clientOf(req), leaving(res));
     res.writeHead(200, head as string[]);
     res.end(body.bytes);
     const bytes = body.bytes.length;

@@ -5,8 +5,8 @@ import { isCacheError } from '../errors.ts';
 import type { Emit } from '../events.ts';
 import { pathOf } from '../nix/object-name.ts';
 import type { StoreHash } from '../nix/store-path.ts';
-import type { Store } from '../store/store.ts';
-import { Renewing } from '../sync/renewing.ts';
+import type { Seen as Found, Store } from '../store/store.ts';
+import { isDue, Renewing } from '../sync/renewing.ts';
 import type { KnownNarInfo, ServedNarInfos } from './served-narinfos.ts';
 
 interface Seen {
@@ -21,7 +21,7 @@ interface Seen {
 }
 
 interface MemoryOptions {
-  readonly store: Pick<Store, 'open' | 'version'>;
+  readonly store: Pick<Store, 'open' | 'version' | 'versionNow'>;
   readonly served: ServedNarInfos;
   readonly emit: Emit;
   /** Milliseconds from anywhere. */
@@ -32,6 +32,8 @@ interface MemoryOptions {
 const MEMORY_BYTES = 20 << 20;
 /** Of which the store has none: clients ask for many that nobody has. */
 const MOST_ABSENT = 20_000;
+/** What was looked at so long ago may be looked at again at once. */
+const LATELY_MS = 30_000;
 /** How long it is believed that the store has none. */
 const ABSENT_MS = 1000;
 
@@ -55,9 +57,21 @@ export class Memory {
     const seen = this.#present.get(path) ?? this.#absent.get(path);
     if (seen === undefined || seen.checks !== this.#checks) return undefined;
     const age = this.#options.now() - seen.seenAt;
-    if (age >= seen.freshForMs) return undefined;
-    this.#renewing.asked(path, age, seen.freshForMs);
+    const { freshForMs } = seen;
+    if (isDue(age, freshForMs) && !this.#isStillNow(path, seen, age)) {
+      if (age >= freshForMs || seen.seenAt === Number.NEGATIVE_INFINITY) return undefined;
+      this.#renewing.asked(path);
+    }
     return seen.known ?? 'absent';
+  }
+
+  /** As {@link #isStill} without a wait, where that can be told. */
+  #isStillNow(path: string, seen: Seen, age: number): boolean {
+    const { now, store } = this.#options;
+    if (age >= LATELY_MS) return false;
+    const seenAt = now();
+    const found = store.versionNow(path);
+    return found !== undefined && this.#compare(path, seen, found === 'none' ? undefined : found, seenAt);
   }
 
   /** The narinfo if it is here, or in the store. */
@@ -74,16 +88,22 @@ export class Memory {
   async #isStill(path: string, seen: Seen): Promise<boolean> {
     const { now, store } = this.#options;
     const [checks, seenAt] = [this.#checks, now()];
-    const found = await store.version(path);
+    const isStill = this.#compare(path, seen, await store.version(path), seenAt);
+    if (isStill) seen.checks = checks;
+    return isStill;
+  }
+
+  /** Whether what was `found` is what it was; else it is not believed any more. */
+  #compare(path: string, seen: Seen, found: Found | undefined, seenAt: number): boolean {
     if (found?.version !== seen.version) {
       const memory = seen.known === undefined ? this.#absent : this.#present;
       if (memory.get(path) === seen) memory.delete(path);
+      seen.seenAt = Number.NEGATIVE_INFINITY;
       return false;
     }
     found?.used();
     seen.freshForMs = found?.freshForMs ?? ABSENT_MS;
     seen.seenAt = seenAt;
-    seen.checks = checks;
     return true;
   }
 

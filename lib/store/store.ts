@@ -52,13 +52,13 @@ export interface StoredObject extends Seen {
    * @throws CacheError `damaged` if it is not what was stored; it is set aside then. `storage` if it can't be read
    */
   bytes(): Promise<Buffer>;
-  /**
-   * The whole body at once, where it is small, in memory, and was found right a short while ago; closes the object then. Undefined says
-   * nothing, and the object stays open.
-   * @throws CacheError `storage` if it can't be read
-   */
-  ready(): Lent | undefined;
   close(): Promise<void>;
+}
+
+/** A small object that is in memory. */
+export interface ReadyBody {
+  readonly meta: ObjectMeta;
+  readonly body: Lent;
 }
 
 export interface PutOptions {
@@ -89,10 +89,17 @@ export interface Store {
    */
   ready(path: string): StoredObject | undefined;
   /**
+   * The whole of it at once, where it is small, was found right a short while ago, and is in memory as far as can be told; it counts as used.
+   * Undefined says nothing.
+   */
+  readyBody(path: string): ReadyBody | undefined;
+  /**
    * Whether there is such an object, and which. Leaves no trace.
    * @throws CacheError `storage`
    */
   version(path: string): Promise<Seen | undefined>;
+  /** The same at once, of what was looked at within half a minute; undefined says nothing: it could take long. */
+  versionNow(path: string): Seen | 'none' | undefined;
   /** Whether there is none, not even one that a removal has in its hands and may put back. */
   isGone(path: string): Promise<boolean>;
   /**

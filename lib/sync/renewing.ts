@@ -8,6 +8,11 @@ const GATHER_MS = 20;
 /** From this part of its time on what is asked for is looked at. */
 const DUE = 0.7;
 
+/** Whether what was seen so long ago, and is believed for so long, is to be looked at. */
+export function isDue(ageMs: number, forMs: number): boolean {
+  return ageMs >= forMs * DUE;
+}
+
 export class Renewing {
   readonly #look: (name: string) => Promise<unknown>;
   readonly #waiting = new Set<string>();
@@ -19,9 +24,9 @@ export class Renewing {
     this.#look = look;
   }
 
-  /** It is asked for, was seen so long ago, and is believed for so long. */
-  asked(name: string, ageMs: number, forMs: number): void {
-    if (ageMs < forMs * DUE || this.#looking.has(name)) return;
+  /** It is asked for, and {@link isDue}. */
+  asked(name: string): void {
+    if (this.#looking.has(name)) return;
     this.#waiting.add(name);
     if (this.#isGathering) return;
     this.#isGathering = true;

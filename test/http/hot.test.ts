@@ -314,6 +314,8 @@ test('what is asked for often is looked at again before anybody has to wait for 
     }, 'the looks');
   }
   now += 1000;
+  for (const path of paths) assert.ok(ready(path), `${path}, which is looked at without a wait`);
+  now += 30_000;
   for (const path of paths) assert.ok(!ready(path), `${path}, which nobody asked for meanwhile`);
 });
 

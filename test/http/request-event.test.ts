@@ -40,7 +40,7 @@ async function told(
   const events: CacheEvent[] = [];
   const config = parseConfig('upstreams = []\n[push]\nfrom = ["127.0.0.1"]', { file: '/cache.toml' });
   const handler = createHandler({
-    cache: { find, recent: () => undefined, hasMisled: () => false } as Partial<Cache> as Cache,
+    cache: { find, readyFile: () => undefined, hasMisled: () => false } as Partial<Cache> as Cache,
     uploads: { check: async () => {}, put: async () => {} } as Partial<Uploads> as Uploads,
     readAhead: { narAsked: () => {}, narInfoAsked: () => {} },
     cacheInfo: config,

@@ -1,23 +1,26 @@
 // What is asked for often is looked at again in good time, a few at once, and each once.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Renewing } from '../../lib/sync/renewing.ts';
+import { isDue, Renewing } from '../../lib/sync/renewing.ts';
 import { until } from '../fixtures/patience.ts';
 
 test('a look comes in the last part of the time, once for all who ask, and again when it has ended', async () => {
   const looks: { readonly name: string; readonly end: () => void }[] = [];
   const renewing = new Renewing((name) => new Promise<void>((resolve) => looks.push({ name, end: resolve })));
   const asked = () => looks.map(({ name }) => name);
-  renewing.asked('young', 600, 1000);
-  for (let i = 0; i < 3; i++) renewing.asked('old', 800, 1000);
+  assert.deepEqual(
+    [600, 800].map((age) => isDue(age, 1000)),
+    [false, true],
+  );
+  for (let i = 0; i < 3; i++) renewing.asked('old');
   await until(() => looks.length > 0, 'a look');
-  renewing.asked('old', 900, 1000);
-  renewing.asked('other', 800, 1000);
+  renewing.asked('old');
+  renewing.asked('other');
   await until(() => looks.length > 1, 'another look');
   assert.deepEqual(asked(), ['old', 'other']);
   looks[0]?.end();
   await new Promise(setImmediate);
-  renewing.asked('old', 800, 1000);
+  renewing.asked('old');
   await until(() => looks.length > 2, 'a second look');
   assert.deepEqual(asked(), ['old', 'other', 'old']);
 });
@@ -34,7 +37,7 @@ test('however many are due, few are looked at at once, and one that fails holds 
     seen.add(name);
     if (name === '7') throw new Error('the disk');
   });
-  for (let i = 0; i < 50; i++) renewing.asked(`${i}`, 1000, 1000);
+  for (let i = 0; i < 50; i++) renewing.asked(`${i}`);
   await until(() => seen.size === 50, 'all of them');
   assert.ok(most <= 3, `${most} at once`);
 });

@@ -32,7 +32,6 @@ async function reads(nars: PushedNars, said: NarInfo, version: string, body = on
       return { read: async () => pieces.pop(), close: () => {} };
     },
     bytes: () => assert.fail('it may be large'),
-    ready: () => undefined,
     close: async () => {
       closed = true;
     },

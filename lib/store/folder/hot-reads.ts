@@ -1,7 +1,6 @@
-// Reads of small files that were read a moment ago, and looks at them, without the thread pool: what was read then is in the kernel's memory, and a
-// read from there takes some microseconds, while a trip to another thread and back takes three times as long, and makes both wait for
-// a core where there is but one. Nobody else has a turn meanwhile, so this is for disks of this machine only, and not where the last
-// such read was slow; one that hangs is asked in vain for as long at most as what it gave last counts as read a moment ago.
+// Reads of small files, and looks at names, without the thread pool, where the same was done a short while ago: what was read then is in
+// the kernel's memory, and a read or a look there takes some microseconds, while a trip to another thread and back takes ten times as
+// long. Nobody else has a turn meanwhile, so this is for disks of this machine only, and not where the last such read or look was slow.
 import { type Stats, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { SMALL_PIECE_BYTES } from '../../bytes/buffers.ts';
@@ -9,8 +8,8 @@ import type { Known } from './kept-files.ts';
 
 /** ext2 to ext4, XFS, Btrfs, ZFS, F2FS, tmpfs. Others may ask another machine, or a program, even for what is in memory. */
 const LOCAL = new Set([0xef53, 0x58465342, 0x9123683e, 0x2fc12fc1, 0xf2f52010, 0x01021994]);
-/** How long ago a file may have been read: the kernel needs its memory for other things sooner or later. */
-const HOT_MS = 2000;
+/** How long ago a file may have been read, or a name looked at: the kernel needs its memory for other things sooner or later. */
+export const HOT_MS = 30_000;
 /**
  * A read that takes longer may have come from the disk, and there are none for a while, each time twice as long: until so many were fast,
  * since on a busy machine any may be interrupted.
@@ -47,19 +46,28 @@ export class HotReads {
     return now < hotUntil && now >= this.#pausedUntil;
   }
 
-  /** How many bytes were read, after {@link canRead}. */
-  read(known: Known, buffer: Buffer, offset: number, length: number, at: number): number {
-    const began = performance.now();
-    const bytesRead = known.descriptor.readNow(buffer, offset, length, at);
-    this.#took(began);
-    return bytesRead;
-  }
-
-  /** What is under its name now, after {@link canRead}; undefined if nothing is, or nobody can tell. */
-  look({ file }: Known): Stats | undefined {
+  /** Whether all of so many bytes could be read, after {@link canRead}; if not, whoever reads them in the usual way sees why. */
+  read(known: Known, buffer: Buffer, length: number, at: number): boolean {
     const began = performance.now();
     try {
-      return statSync(file, { throwIfNoEntry: false });
+      return known.descriptor.readNow(buffer, 0, length, at) === length;
+    } catch {
+      return false;
+    } finally {
+      known.hotUntil = this.#took(began) + HOT_MS;
+    }
+  }
+
+  /** Whether a name may be looked at like this that was looked at within {@link HOT_MS}. */
+  canLook(): boolean {
+    return this.#isLocal && performance.now() >= this.#pausedUntil;
+  }
+
+  /** What is under the name now, after {@link canLook}; undefined if nobody can tell. */
+  look(file: string): Stats | 'none' | undefined {
+    const began = performance.now();
+    try {
+      return statSync(file, { throwIfNoEntry: false }) ?? 'none';
     } catch {
       return undefined;
     } finally {
@@ -67,10 +75,12 @@ export class HotReads {
     }
   }
 
-  #took(began: number): void {
+  /** A read or a look that began then is over; the time now. */
+  #took(began: number): number {
     const now = performance.now();
     if (now - began > SLOW_MS) this.#pause(now);
     else if (++this.#fast === FAST) this.#pauseMs = FIRST_PAUSE_MS;
+    return now;
   }
 
   #pause(now: number): void {

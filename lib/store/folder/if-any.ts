@@ -39,6 +39,13 @@ export class IfAny implements Lower {
     return (await this.#any()) ? this.#store.version(path) : undefined;
   }
 
+  versionNow(path: string): Seen | 'none' | undefined {
+    const { freshForMs, now } = this.#options;
+    if (now() - this.#lookedAt < freshForMs) return this.#mayHave ? this.#store.versionNow(path) : 'none';
+    void this.#any();
+    return undefined;
+  }
+
   /** Asked when something is to be given up for lost, which must not rest on what was so a moment ago. */
   isGone(path: string): Promise<boolean> {
     return this.#store.isGone(path);

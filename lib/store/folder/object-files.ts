@@ -1,11 +1,12 @@
 // Objects of which each has a file of its own, whatever else is in that: they are opened, looked at, used, and done away with.
 import type { Stats } from 'node:fs';
 import { type FileHandle, stat } from 'node:fs/promises';
+import { giveBuffer, lend, takeBuffer } from '../../bytes/buffers.ts';
 import { openForReading, sizeOf, statOf, storageError } from '../../disk/files.ts';
 import { unlink } from '../../disk/writing.ts';
 import { CacheError, isCacheError, isErrno, lacksDescriptors } from '../../errors.ts';
 import { idOf } from '../object-id.ts';
-import type { Seen, StoredObject } from '../store.ts';
+import type { ReadyBody, Seen, StoredObject } from '../store.ts';
 import type { Place } from '../upkeep.ts';
 import type { Damaged } from './damaged.ts';
 import { Descriptor } from './descriptor.ts';
@@ -75,14 +76,28 @@ export abstract class ObjectFiles {
     return this.#opened(known);
   }
 
+  readyBody(path: string): ReadyBody | undefined {
+    const { hot, kept } = this.#options;
+    const known = kept?.ready(path) ?? this.#seenAgain(path);
+    if (known === undefined || hot === undefined) return undefined;
+    const { bodyAt, meta, mtimeMs, version } = known;
+    // Of what is unusual, and of a use that is to be noted, care is taken in the usual way.
+    if (!hot.canRead(known, meta.size) || isStale(mtimeMs)) return undefined;
+    if (meta.sha256 !== undefined && !this.#readLately.has(path, version, mtimeMs)) return undefined;
+    const buffer = takeBuffer(meta.size);
+    if (hot.read(known, buffer, meta.size, bodyAt)) return { meta, body: lend(buffer, meta.size) };
+    giveBuffer(buffer);
+    return undefined;
+  }
+
   /** The file that is kept open for it, if a look that nobody waits for shows that it is still the one under its name. */
   #seenAgain(path: string): Known | undefined {
     const { damaged, hot, kept } = this.#options;
     const known = kept?.get(path);
     if (kept === undefined || known === undefined || hot?.canRead(known, 0) !== true) return undefined;
     const seenAt = performance.now();
-    const stats = hot.look(known);
-    if (stats === undefined || versionOf(stats) !== known.version) return undefined;
+    const stats = hot.look(known.file);
+    if (stats === undefined || stats === 'none' || versionOf(stats) !== known.version) return undefined;
     if (damaged.reason(known.file, known.version) !== undefined) return undefined;
     known.mtimeMs = stats.mtimeMs;
     kept.seen(path, known, seenAt, kept.changes);
@@ -177,6 +192,20 @@ export abstract class ObjectFiles {
       if (isErrno(error, 'ENOENT', 'ENOTDIR')) return undefined;
       throw storageError(`can't read ${file}`, error);
     });
+    return this.#seen(file, stats);
+  }
+
+  versionNow(path: string): Seen | 'none' | undefined {
+    const { hot } = this.#options;
+    if (hot?.canLook() !== true) return undefined;
+    const file = this.fileOf(path);
+    const stats = hot.look(file);
+    return stats === undefined
+      ? undefined
+      : (this.#seen(file, stats === 'none' ? undefined : stats) ?? 'none');
+  }
+
+  #seen(file: string, stats: Stats | undefined): Seen | undefined {
     if (stats?.isFile() !== true) return undefined;
     const version = versionOf(stats);
     const isDamaged = this.#options.damaged.reason(file, version) !== undefined;

@@ -1,6 +1,5 @@
 // A stored object held open: a file descriptor, which others may share, and where in it the body lies.
 import { createHash } from 'node:crypto';
-import { giveBuffer, type Lent, lend, takeBuffer } from '../../bytes/buffers.ts';
 import type { Reader } from '../../bytes/streams.ts';
 import { storageError } from '../../disk/files.ts';
 import { CacheError } from '../../errors.ts';
@@ -107,41 +106,13 @@ export class OpenFile implements StoredObject {
     }
   }
 
-  ready(): Lent | undefined {
-    const { hot, known, onRead, trusted } = this.#options;
-    const { bodyAt, meta } = known;
-    const { sha256, size } = meta;
-    if (hot?.canRead(known, size) !== true || !(trusted || sha256 === undefined)) return undefined;
-    const buffer = takeBuffer(size);
-    const bytesRead = this.#readHot(hot, buffer, size, bodyAt);
-    if (bytesRead !== size) {
-      // Whoever reads it in the usual way sees what is wrong with it.
-      giveBuffer(buffer);
-      return undefined;
-    }
-    onRead();
-    hot.done(known);
-    this.close().catch(() => {});
-    return lend(buffer, size);
-  }
-
   async #readPiece(buffer: Buffer, length: number, at: number): Promise<number> {
     const { hot, known } = this.#options;
     if (hot === undefined || length !== known.meta.size) return this.#read(buffer, 0, length, at);
-    const bytesRead = hot.canRead(known, length)
-      ? this.#readHot(hot, buffer, length, at)
-      : await this.#read(buffer, 0, length, at);
+    if (hot.canRead(known, length) && hot.read(known, buffer, length, at)) return length;
+    const bytesRead = await this.#read(buffer, 0, length, at);
     if (bytesRead === length) hot.done(known);
     return bytesRead;
-  }
-
-  #readHot(hot: HotReads, buffer: Buffer, length: number, at: number): number {
-    const { known } = this.#options;
-    try {
-      return hot.read(known, buffer, 0, length, at);
-    } catch (error) {
-      throw storageError(`can't read ${known.file}`, error);
-    }
   }
 
   /** @throws CacheError `storage` */

@@ -2,10 +2,10 @@
 // writes. An object that both have is the upper one's.
 
 import type { Spool } from '../scratch.ts';
-import type { ListedObject, ObjectMeta, PutOptions, Seen, Store, StoredObject } from '../store.ts';
+import type { ListedObject, ObjectMeta, PutOptions, ReadyBody, Seen, Store, StoredObject } from '../store.ts';
 
 /** What is asked of both. */
-export type Lower = Omit<Store, 'put' | 'ready' | 'sync'>;
+export type Lower = Omit<Store, 'put' | 'ready' | 'readyBody' | 'sync'>;
 
 export class Overlay implements Store {
   readonly #upper: Store;
@@ -20,12 +20,21 @@ export class Overlay implements Store {
     return (await this.#upper.open(path, serves)) ?? this.#lower.open(path, serves);
   }
 
+  readyBody(path: string): ReadyBody | undefined {
+    return this.#upper.readyBody(path);
+  }
+
   ready(path: string): StoredObject | undefined {
     return this.#upper.ready(path);
   }
 
   async version(path: string): Promise<Seen | undefined> {
     return (await this.#upper.version(path)) ?? this.#lower.version(path);
+  }
+
+  versionNow(path: string): Seen | 'none' | undefined {
+    const upper = this.#upper.versionNow(path);
+    return upper === 'none' ? this.#lower.versionNow(path) : upper;
   }
 
   async isGone(path: string): Promise<boolean> {

@@ -6,6 +6,7 @@ import { IfAny } from '../../../lib/store/folder/if-any.ts';
 import type { Lower } from '../../../lib/store/folder/overlay.ts';
 import { type Owner, temporaryFolder } from '../../fixtures/defer.ts';
 import { idOf } from '../../fixtures/holdings.ts';
+import { until } from '../../fixtures/patience.ts';
 
 const FILE = idOf('/log/x.drv');
 const SEEN = { version: '1', freshForMs: 1000, used: () => {} };
@@ -20,12 +21,26 @@ async function setUp(t: Owner) {
       asked.push(`version ${path}`);
       return SEEN;
     },
+    versionNow: () => SEEN,
   } as unknown as Lower;
   const ifAny = new IfAny(store, { folder, freshForMs: 1000, now: () => clock.ms });
   // As if nothing had happened in it for a while.
   const age = () => utimes(folder, 1000, 1000);
   return { age, asked, clock, folder, ifAny };
 }
+
+test('what can be told at once is what was seen a moment ago', async (t) => {
+  const { age, clock, folder, ifAny } = await setUp(t);
+  await age();
+  assert.equal(ifAny.versionNow('/log/x.drv'), undefined, 'nobody has looked yet');
+  await ifAny.version('/log/x.drv');
+  assert.equal(ifAny.versionNow('/log/x.drv'), 'none');
+  await writeFile(join(folder, FILE), '');
+  assert.equal(ifAny.versionNow('/log/x.drv'), 'none');
+  clock.ms += 1000;
+  assert.equal(ifAny.versionNow('/log/x.drv'), undefined);
+  await until(() => ifAny.versionNow('/log/x.drv') === SEEN, 'the look to be over');
+});
 
 test('nobody looks for a file where there is none', async (t) => {
   const { asked, folder, ifAny } = await setUp(t);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fs, { open, rename, truncate, unlink, writeFile } from 'node:fs/promises';
+import fs, { open, readFile, rename, rm, truncate, unlink, writeFile } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -13,11 +13,13 @@ import { FRESH_MS } from '../../../lib/store/folder/last-use.ts';
 import { idOf } from '../../../lib/store/object-id.ts';
 import type { ObjectMeta, StoredObject } from '../../../lib/store/store.ts';
 import { defer, type Owner, temporaryFolder } from '../../fixtures/defer.ts';
+import { onLocalDisk } from '../../fixtures/local-disk.ts';
 import { noise, sha256 } from '../../fixtures/nar.ts';
 
 const PATH = '/nar/x.nar';
 const BODY = noise(20_000, 'a body');
 const IDLE_MS = 30_000;
+const HOT_MS = 30_000;
 
 function metaOf(body: Buffer): ObjectMeta {
   const hash = sha256(body).toString('hex');
@@ -34,7 +36,7 @@ async function setUp(t: Owner & { mock: typeof test.mock }) {
   t.mock.method(performance, 'now', () => now);
   const { store, take } = openFolder(folder, () => {});
   let forget = () => {};
-  const hold = await take(() => forget());
+  const hold = await onLocalDisk(() => take(() => forget()));
   forget = () => {};
   defer(t, () => hold.release());
   await store.put(BODY, metaOf(BODY), { when: 'always', durable: false });
@@ -57,10 +59,43 @@ test('a file that is read again and again is had at once, for as long as what wa
   const { later, serve, store } = await setUp(t);
   for (let times = 0; times < 2; times++) {
     assert.ok((await serve(store.ready(PATH))).equals(BODY));
-    later(FRESH_MS);
+    later(HOT_MS);
     assert.equal(store.ready(PATH), undefined);
     await (await store.open(PATH))?.close();
   }
+});
+
+test('what was read a moment ago is looked at without a wait, and read so', async (t) => {
+  const { file, later, serve, store } = await setUp(t);
+  assert.equal(store.readyBody(PATH), undefined, 'it was not read from the open file yet');
+  await serve(store.ready(PATH));
+  for (let times = 0; times < 2; times++) {
+    const ready = store.readyBody(PATH);
+    assert.ok(ready);
+    assert.ok(ready.body.bytes.equals(BODY));
+    assert.equal(ready.meta.path, PATH);
+    ready.body.giveBack();
+    assert.notEqual(store.versionNow(PATH), 'none');
+    later(FRESH_MS);
+    await (store.ready(PATH) as StoredObject).close();
+  }
+  await writeFile(`${file}.new`, await readFile(file));
+  await rename(`${file}.new`, file);
+  assert.ok(store.readyBody(PATH), 'that it is another is seen in time');
+  later(FRESH_MS);
+  assert.equal(store.readyBody(PATH), undefined);
+  assert.equal(store.ready(PATH), undefined);
+  await rm(file);
+  assert.equal(await store.version(PATH), undefined);
+  assert.equal(store.versionNow(PATH), 'none');
+});
+
+test('a body of which the file ends early, and one that is not known to be right, are for whoever reads in the usual way', async (t) => {
+  const { file, serve, store } = await setUp(t);
+  await serve(store.ready(PATH));
+  assert.ok(store.readyBody(PATH));
+  await truncate(file, HEADER_BYTES + 5);
+  assert.equal(store.readyBody(PATH), undefined);
 });
 
 test('what is only looked at, or read once, is not kept', async (t) => {
