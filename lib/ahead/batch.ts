@@ -12,9 +12,10 @@ export interface Expected extends Member {
   readonly bytes: number;
 }
 
-/** NARs and bytes that are ahead of a client at first, and at most. */
+/** NARs and bytes that are ahead of a client at first, and at most; and NARs at most for each that it has asked for, as it may be ended. */
 const FIRST = 64;
 const MOST = 2048;
+const SHARE = 0.3;
 const FIRST_BYTES = 32 << 20;
 const MOST_BYTES = 256 << 20;
 /** How many more they become when a client waits for one that is on its way. */
@@ -162,7 +163,8 @@ export class Plan {
       const hash = guess.order[guess.next] as StoreHash;
       if (this.#taken.has(hash) || this.#ahead.has(hash)) continue;
       const one = this.#expected.get(hash) as Expected;
-      const fits = this.#aheadBytes + one.bytes <= this.#mostBytes && this.#ahead.size < this.#most;
+      const most = Math.min(this.#most, Math.max(FIRST, SHARE * this.#taken.size));
+      const fits = this.#aheadBytes + one.bytes <= this.#mostBytes && this.#ahead.size < most;
       // One that is larger than all that may be ahead is, alone.
       if (!fits && this.#ahead.size > 0) return undefined;
       this.#ahead.add(hash);

@@ -4,6 +4,10 @@ import type { Ahead } from '../sync/ahead.ts';
 import { Slots } from '../sync/slots.ts';
 import type { Expected } from './verify.ts';
 
+/** What is no larger, which never needs a file while it comes, counts for a quarter. */
+const SMALL_BYTES = 64 * 1024;
+const WEIGHT = 4;
+
 export class Turns {
   readonly #slots: Slots;
   /** Of what is no NAR: listings above all, of which some ask for hundreds. */
@@ -12,7 +16,7 @@ export class Turns {
   readonly #room: Slots;
 
   constructor(maxDownloads: number, maxSpoolBytes: number) {
-    this.#slots = new Slots(maxDownloads);
+    this.#slots = new Slots(WEIGHT * maxDownloads);
     this.#files = new Slots(2 * maxDownloads);
     this.#room = new Slots(maxSpoolBytes);
   }
@@ -29,10 +33,13 @@ export class Turns {
     signal: AbortSignal,
     ahead?: Ahead,
   ): Promise<() => void> {
-    const release = await (isNar ? this.#slots : this.#files).acquire(signal, 1, ahead);
+    const bytes = fileSize ?? nar?.narSize;
+    const weight = bytes !== undefined && bytes <= SMALL_BYTES ? 1 : WEIGHT;
+    const release = await (isNar
+      ? this.#slots.acquire(signal, weight, ahead)
+      : this.#files.acquire(signal, 1, ahead));
     // Room is taken before the upstream is asked: waiting afterwards would make it give up.
-    const bytes = fileSize ?? nar?.narSize ?? 0;
-    const releaseRoom = await this.#room.acquire(signal, bytes, ahead).catch((error) => {
+    const releaseRoom = await this.#room.acquire(signal, bytes ?? 0, ahead).catch((error) => {
       release();
       throw error;
     });
