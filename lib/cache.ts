@@ -134,9 +134,17 @@ export class Cache {
   }
 
   /** The same with all of its bytes, if it is small. */
-  readyNar(key: NarKey): ReadyBody | undefined {
-    const path = this.#lately.get(key);
-    return path === undefined ? undefined : this.#store.readyBody(path);
+  readyNar(name: NarFile, key: NarKey): ReadyBody | undefined {
+    const lately = this.#lately.get(key);
+    if (lately !== undefined) return this.#store.readyBody(lately);
+    // One that was fetched ahead is asked for now for the first time.
+    const known = name.hash && this.#narInfos.here(name.hash);
+    if (known === undefined || !isNameOf(name.name, known)) return undefined;
+    const path = pathOf({ ...name, name: known.narName });
+    const ready = this.#store.readyBody(path);
+    if (ready !== undefined && ready.meta.origin !== 'unknown' && fixesBytes(name.name))
+      this.#lately.set(key, path);
+    return ready;
   }
 
   /**

@@ -26,6 +26,8 @@ interface NarsAheadOptions {
 
 /** How long before the first NAR a narinfo may have been asked for: whoever was shown what there is to do thinks about it first. */
 const ASKED_MS = 60_000;
+/** How long a narinfo is new that an upstream answered with. */
+const NEW_MS = 30_000;
 /** Without a question for so long, the next narinfo is of another occasion. */
 const PAUSE_MS = 5000;
 /** A client that has asked for no NAR for so long, and gets none, may have been ended. */
@@ -39,6 +41,9 @@ const MOST_CLIENTS = 1000;
 /** Nobody has asked for them yet, whoever they were fetched for. */
 const MOST_UNASKED = 5000;
 const MOST_UNASKED_BYTES = 4 * 2 ** 30;
+
+/** Calls `over` once, when the client has what it asked for, or does not want it any more. */
+export type WhenOver = (over: () => void) => void;
 
 interface Client {
   /** The last one first. */
@@ -97,8 +102,8 @@ export class NarsAhead {
     this.#forgetOldest();
   }
 
-  /** The client asks for the NAR; `left` gives a signal that is aborted when it has it, or does not want it any more. */
-  narAsked(name: string | undefined, hash: StoreHash, left: () => AbortSignal): void {
+  /** The client asks for the NAR. */
+  narAsked(name: string | undefined, hash: StoreHash, whenOver: WhenOver): void {
     const onItsWay = this.#onTheirWay.get(hash);
     onItsWay?.ahead.wanted();
     this.#unasked.asked(hash);
@@ -106,21 +111,19 @@ export class NarsAhead {
     const client = this.#clients.get(name);
     const batch = client?.batches.find((one) => one.has(hash));
     if (client === undefined || batch === undefined) return;
-    this.#loads(client, left());
+    this.#loads(client, whenOver);
     void this.#goOn(client, batch, hash, onItsWay !== undefined);
   }
 
   /** Whoever is asked for nothing more for a while, and sends nothing, has nothing more fetched ahead. */
-  #loads(client: Client, left: AbortSignal): void {
+  #loads(client: Client, whenOver: WhenOver): void {
     const { after, now } = this.#options;
     client.loading++;
     client.loadedAt = now();
-    const ended = () => {
+    whenOver(() => {
       client.loading--;
       client.loadedAt = now();
-    };
-    if (left.aborted) ended();
-    else left.addEventListener('abort', ended, { once: true });
+    });
     if (client.quit !== undefined) return;
     const quit = new AbortController();
     // Every NAR that is fetched ahead for the client listens.
@@ -184,12 +187,15 @@ export class NarsAhead {
   }
 
   /** Never rejects. */
-  async #fetch({ bytes, hash, narName }: Expected, plan: Plan, quit: AbortSignal): Promise<void> {
+  async #fetch({ bytes, hash, knownAt, narName }: Expected, plan: Plan, quit: AbortSignal): Promise<void> {
     if (this.#onTheirWay.has(hash)) return;
     const ahead = new Ahead();
     this.#onTheirWay.set(hash, { ahead, bytes });
     this.#bytesOnTheirWay += bytes;
-    const come = await this.#options.fetcher.fetchAhead({ kind: 'nar', name: narName, hash }, ahead, quit);
+    // What a narinfo names that has just come is hardly here.
+    const isNew = knownAt !== undefined && this.#options.now() - knownAt < NEW_MS;
+    const name = { kind: 'nar', name: narName, hash } as const;
+    const come = await this.#options.fetcher.fetchAhead(name, ahead, quit, isNew);
     this.#onTheirWay.delete(hash);
     this.#bytesOnTheirWay -= bytes;
     if (come !== undefined) this.#unasked.add(hash, come, ahead.isWanted);

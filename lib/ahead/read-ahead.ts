@@ -13,7 +13,7 @@ import type { After } from '../sync/within.ts';
 import type { Upstreams } from '../upstream/upstreams.ts';
 import type { Expected } from './batch.ts';
 import { NarInfosAhead } from './narinfos-ahead.ts';
-import { NarsAhead } from './nars-ahead.ts';
+import { NarsAhead, type WhenOver } from './nars-ahead.ts';
 import { Room } from './room.ts';
 
 interface ReadAheadOptions extends Pick<Config, 'gc' | 'readAhead'> {
@@ -60,13 +60,13 @@ export class ReadAhead {
     if (client !== undefined) this.#nars?.narInfoAsked(client, hash);
   }
 
-  /** A client asks for the NAR. `left`: what is aborted when it has its answer, or does not want it any more. */
-  narAsked({ hash }: NarFile, client: string | undefined, left: () => AbortSignal): void {
-    if (hash !== undefined) this.#nars?.narAsked(client, hash, left);
+  /** The client asks for the NAR. */
+  narAsked({ hash }: NarFile, client: string | undefined, whenOver: WhenOver): void {
+    if (hash !== undefined) this.#nars?.narAsked(client, hash, whenOver);
   }
 
   #note(known: KnownNarInfo): Expected {
-    const expected = expectedOf(known);
+    const expected = { ...expectedOf(known), knownAt: this.#options.now() };
     if (this.#options.readAhead === 'all')
       this.#recent.set(expected.hash, expected, 2 * known.text.length + 500);
     return expected;

@@ -7,6 +7,7 @@ import type { Emit } from '../events.ts';
 import { fetchAll } from './crew.ts';
 import type { Here } from './first-answer.ts';
 import type { Growing } from './growing.ts';
+import { mayBeInOne, readInOne } from './in-one.ts';
 import type { Job } from './range-request.ts';
 import { Ranges } from './ranges.ts';
 import { type Source, type SourceState, Sources } from './sources.ts';
@@ -65,6 +66,11 @@ export class Attempt {
     const { growing } = this;
     const { connections, emit, expected, path, signal, size } = this.#task;
     this.#from = from;
+    if (first !== undefined && from === 0 && this.#mayBeInOne(first)) {
+      const came = await this.#inOne(first);
+      if ('kind' in came) return came;
+      first = came;
+    }
     const ranges = new Ranges(size ?? Number.POSITIVE_INFINITY, from);
     growing.advance(from);
     const job = this.#jobOf(first, ranges);
@@ -109,6 +115,38 @@ export class Attempt {
       (arrived) => ({ kind: 'right', arrived }) as const,
       (error: unknown) => this.#judged(error, ranges.front),
     );
+  }
+
+  #mayBeInOne({ answer }: Here): boolean {
+    const { coding, partial, size } = answer;
+    const { expected, size: wanted } = this.#task;
+    return mayBeInOne(expected) && !partial && coding === undefined && (size ?? wanted) === wanted;
+  }
+
+  /** The result, if what has been answered is all of it, and right; else what has been answered, as it was. */
+  async #inOne(first: Here): Promise<Result | Here> {
+    const { growing } = this;
+    const { expected, path, signal, size, written } = this.#task;
+    const state = this.#sources.all.find(({ source }) => source === first.source);
+    if (state === undefined) return first;
+    state.workers++;
+    const came = await readInOne(first.answer, expected, path, signal);
+    state.workers--;
+    if (came.kind === 'other') return { ...first, answer: came.answer };
+    const { arrived, body } = came;
+    try {
+      state.accept(first.answer, size, true);
+      state.given = body.length;
+      if (first.answer.undone !== undefined) state.wasCoded = true;
+      await growing.write(body, 0);
+      written(growing);
+      growing.advance(body.length);
+      growing.end('filled');
+      return { kind: 'right', arrived };
+    } catch (error) {
+      growing.end('broken');
+      return { kind: 'broken', error };
+    }
   }
 
   /** What the verdict on a file that has been filled up to `end` comes to if it is not right. */

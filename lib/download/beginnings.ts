@@ -33,7 +33,8 @@ export class Beginnings {
   /** What is left of it, if anything. */
   async take(path: string, expected: Expected): Promise<TakenBeginning | undefined> {
     const whole = wholeOf(path, expected.fileSize, expected);
-    if (whole === undefined) return undefined;
+    // No beginning of less is ever kept.
+    if (whole === undefined || whole.size <= WORTH_KEEPING) return undefined;
     const taken = await this.#store.takeBeginning(whole);
     if (taken !== undefined)
       this.#emit({ kind: 'download-resumed', path, at: taken.length, bytes: whole.size });

@@ -52,6 +52,8 @@ export interface FetcherOptions {
 
 /** How long a NAR that somebody has is not asked for again before an index that leads to it is served. */
 const THERE_MS = 10 * 60_000;
+/** No look in the store is older than that when it comes to a download. */
+const ENDED_MS = 60_000;
 /** After how long what everybody lacks is asked for once more. */
 const RETURN_MS = 1000;
 
@@ -66,11 +68,14 @@ export class Fetcher {
   readonly #aheads = new Map<string, Ahead>();
   /** Paths of NARs that somebody was found to have. */
   readonly #there: Until;
+  /** Paths of which a download has ended since anybody may have looked in the store. */
+  readonly #ended: Until;
 
   constructor(options: FetcherOptions) {
     const { connections, deadlines, emit, narInfos, now, scratch, signal, store, upstreams } = options;
     this.#options = options;
     this.#there = new Until(now, THERE_MS);
+    this.#ended = new Until(now, ENDED_MS);
     this.#turns = new Turns(options.maxDownloads, options.maxSpoolBytes);
     this.#crowd = new Crowd({
       graceMs: deadlines.firstByteMs,
@@ -139,14 +144,19 @@ export class Fetcher {
 
   /**
    * Fetches a NAR before anybody asks for it, unless it is here or on its way. Resolves when that has ended, with the bytes that have
-   * come of it; undefined if none have. `quit`: aborted when nobody will ask any more. Never rejects.
+   * come of it; undefined if none have. `quit`: aborted when nobody will ask any more; `isNew`: hardly in the store. Never rejects.
    */
-  async fetchAhead(name: NarFile, ahead: Ahead, quit: AbortSignal): Promise<number | undefined> {
+  async fetchAhead(
+    name: NarFile,
+    ahead: Ahead,
+    quit: AbortSignal,
+    isNew = false,
+  ): Promise<number | undefined> {
     const path = pathOf(name);
     if (this.#crowd.has(path) || this.#crowd.isRunning(path)) return undefined;
     this.#aheads.set(path, ahead);
     try {
-      const begin = (wanted: AbortSignal) => this.#begin(name, NOBODY, wanted, ahead);
+      const begin = (wanted: AbortSignal) => this.#begin(name, NOBODY, wanted, ahead, isNew);
       const { joined, value } = await this.#crowd.join(path, quit, begin, 0);
       if (joined || !(value instanceof Download)) return undefined;
       // Nobody reads it: from now on it gives way to whoever is waited for.
@@ -173,17 +183,19 @@ export class Fetcher {
     via: Via,
     wanted: AbortSignal,
     ahead?: Ahead,
+    isLooked = ahead === undefined,
   ): Promise<Flight<Fetched | Elsewhere>> {
     const ended = Promise.resolve();
     // Wait until the download before has kept what it got.
     await this.#crowd.over(pathOf(name));
-    // A download that ended since the caller looked has stored it.
-    if (await this.#isStored(name)) return { value: 'stored', ended };
+    if (await this.#isStored(name, isLooked)) return { value: 'stored', ended };
     for (let again = false; ; again = true) {
       const download = await this.#admitted(name, via, wanted, ahead);
       if (isElsewhere(download)) return { value: download, ended };
-      if (download instanceof Download)
+      if (download instanceof Download) {
+        void download.ended.then(() => this.#ended.add(pathOf(name)));
         return { value: await this.#shown(download, wanted), ended: download.ended };
+      }
       // Whoever asks for it finds out what that means.
       if (isAhead(ahead)) throw new CacheError('aborted', `${pathOf(name)}: nobody has asked for it`);
       if (download.kind === 'missing' && name.kind === 'nar' && name.hash !== undefined) {
@@ -274,9 +286,13 @@ export class Fetcher {
     return asked !== 'none';
   }
 
-  async #isStored(name: FileName): Promise<boolean> {
-    for (const path of pathsFor(name))
-      if ((await this.#options.store.version(path)) !== undefined) return true;
+  /** Whoever has looked knows that it is not, but for what a download has stored since; who has not knows its name there. */
+  async #isStored(name: FileName, isLooked: boolean): Promise<boolean> {
+    const { store } = this.#options;
+    if (!isLooked) return (await store.version(pathOf(name))) !== undefined;
+    const paths = pathsFor(name);
+    if (!paths.some((path) => this.#ended.has(path))) return false;
+    for (const path of paths) if ((await store.version(path)) !== undefined) return true;
     return false;
   }
 

@@ -20,6 +20,14 @@ export function whenOver(res: ServerResponse, tell: (whole: boolean) => void): v
   res.once('close', () => tell(whole));
 }
 
+/** Has somebody told when nothing more happens with the answer. */
+export function whenClosed(res: ServerResponse): (over: () => void) => void {
+  return (over) => {
+    if (res.destroyed || res.writableFinished) over();
+    else res.once('close', over);
+  };
+}
+
 const LEFT = new CacheError('aborted', 'the client has left, or has its answer');
 
 /**

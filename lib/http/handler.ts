@@ -11,7 +11,7 @@ import type { Uploads } from '../upload/upload.ts';
 import { isRound, viaHeader, viaOf } from '../upstream/via.ts';
 import type { Access } from './auth.ts';
 import { cacheControl } from './caching.ts';
-import { leaving, whenOver } from './ended.ts';
+import { leaving, whenClosed, whenOver } from './ended.ts';
 import { drain, receive } from './receive.ts';
 import { isMethod, type Route, route } from './route.ts';
 import { sendFound, sendText } from './send.ts';
@@ -95,7 +95,7 @@ export function createHandler(options: HandlerOptions): Handler {
     // The request has been here before: an upstream has us as its upstream, and waits for this answer.
     const round = isRound(via, self);
     const left = leaving(res);
-    if (!pushed && !round) expect(req, name, left);
+    if (!pushed && !round) expect(req, res, name);
     const find = async () => {
       if (pushed) return cache.pushed(name);
       const ready = cache.readyFile(name);
@@ -121,10 +121,10 @@ export function createHandler(options: HandlerOptions): Handler {
   }
 
   /** Has what the client is likely to ask for next be fetched, unless it speaks for others or wants a head only. */
-  function expect(req: IncomingMessage, name: ObjectName, left: () => AbortSignal): void {
+  function expect(req: IncomingMessage, res: ServerResponse, name: ObjectName): void {
     const isGet = req.method === 'GET';
     if (name.kind === 'narinfo') readAhead.narInfoAsked(name.hash, isGet ? access.clientOf(req) : undefined);
-    if (name.kind === 'nar' && isGet) readAhead.narAsked(name, access.clientOf(req), left);
+    if (name.kind === 'nar' && isGet) readAhead.narAsked(name, access.clientOf(req), whenClosed(res));
   }
 
   async function put(

@@ -49,8 +49,8 @@ export class HotNars {
   }
 
   /** `open`: whether anybody may read it. */
-  ready({ key }: Asked, open: boolean): ReadyNar | undefined {
-    const ready = this.#cache.readyNar(key);
+  ready({ key, name }: Asked, open: boolean): ReadyNar | undefined {
+    const ready = this.#cache.readyNar(name, key);
     if (ready === undefined) return undefined;
     const { body, meta } = ready;
     const heads = open ? this.#heads.open : this.#heads.closed;

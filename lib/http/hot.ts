@@ -9,7 +9,7 @@ import type { KnownNarInfo } from '../narinfos/served-narinfos.ts';
 import { mimeOf } from '../nix/object-name.ts';
 import type { Access } from './auth.ts';
 import { cacheControl, isUnchanged, type Validators, versionHead } from './caching.ts';
-import { isOut, leaving, whenOver } from './ended.ts';
+import { isOut, whenClosed, whenOver } from './ended.ts';
 import { HotNars } from './hot-nars.ts';
 import { type Ready, readyText, sendReady } from './send.ts';
 import { nowhere, refusal, sentenceOf } from './sentence.ts';
@@ -75,7 +75,7 @@ export function createHot({ access, cache, emit, readAhead }: HotOptions): Hot {
     const ready = nars.ready(asked, access.isOpenTo(req));
     if (ready === undefined) return undefined;
     const { body, head } = ready;
-    readAhead.narAsked(asked.name, access.clientOf(req), leaving(res));
+    readAhead.narAsked(asked.name, access.clientOf(req), whenClosed(res));
     res.writeHead(200, head as string[]);
     res.end(body.bytes);
     const bytes = body.bytes.length;

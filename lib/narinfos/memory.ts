@@ -79,9 +79,20 @@ export class Memory {
     const path = pathOf({ kind: 'narinfo', hash });
     const seen = this.#present.get(path);
     if (seen?.known === undefined) return this.#load(hash, path);
-    if (seen.checks === this.#checks && this.#options.now() - seen.seenAt < seen.freshForMs)
+    const age = this.#options.now() - seen.seenAt;
+    if (seen.checks === this.#checks && (age < seen.freshForMs || this.#isStillNow(path, seen, age)))
       return seen.known;
     return (await this.#isStill(path, seen)) ? seen.known : this.#load(hash, path);
+  }
+
+  /** Whether the store was seen to have none a moment ago. */
+  isAbsent(hash: StoreHash): boolean {
+    const seen = this.#absent.get(pathOf({ kind: 'narinfo', hash }));
+    return (
+      seen !== undefined &&
+      seen.checks === this.#checks &&
+      this.#options.now() - seen.seenAt < seen.freshForMs
+    );
   }
 
   /** Looks at the store: whether it has what it had, which is then believed for another while; else that is forgotten. */
@@ -123,7 +134,8 @@ export class Memory {
       if (known.served === known.text) return;
       const path = pathOf({ kind: 'narinfo', hash });
       const then = { seenAt: this.#options.now(), checks: this.#checks };
-      const found = await this.#options.store.version(path);
+      // It was put there a moment ago.
+      const found = await versionSoon(this.#options.store, path);
       if (found === undefined || changes !== this.#changes) return;
       const { freshForMs, version } = found;
       this.#present.set(path, { known, version, freshForMs, ...then }, 2 * known.text.length + 1000);
@@ -183,4 +195,13 @@ export class Memory {
     this.#changes++;
     this.#checks++;
   }
+}
+
+/** Of what is there, or was a moment ago: at once, where that can be told. */
+async function versionSoon(
+  store: Pick<Store, 'version' | 'versionNow'>,
+  path: string,
+): Promise<Found | undefined> {
+  const now = store.versionNow(path) ?? (await store.version(path));
+  return now === 'none' ? undefined : now;
 }

@@ -2,6 +2,7 @@
 // was received and served with its URL replaced by an address of ours that carries the store hash, so that a NAR
 // request always leads back to its narinfo, and by that to its upstream and its hashes.
 
+import { setImmediate as immediate } from 'node:timers/promises';
 import type { Emit } from '../events.ts';
 import { withFileSize } from '../nix/narinfo.ts';
 import { type NarName, pathOf } from '../nix/object-name.ts';
@@ -100,8 +101,11 @@ export class NarInfos {
   ): Promise<{ known: KnownNarInfo; how: 'hit' | 'miss' | 'joined' } | undefined> {
     const coming = this.#coming.get(hash);
     if (coming !== undefined) return { known: coming, how: 'joined' };
-    const local = await this.local(hash);
-    if (local !== undefined) return { known: local, how: 'hit' };
+    // One that is under way has looked in the store before it began.
+    if (!this.#lookups.has(viaKey(hash, via))) {
+      const local = await this.local(hash);
+      if (local !== undefined) return { known: local, how: 'hit' };
+    }
     // Nobody need be joined, nor the store be asked twice more, to be told what is remembered.
     if (
       via.length === 0 &&
@@ -154,8 +158,8 @@ export class NarInfos {
   }
 
   async #begin(hash: StoreHash, via: Via, ahead?: Ahead): Promise<Flight<KnownNarInfo | undefined>> {
-    // A lookup that ended since the caller looked may have stored it.
-    const stored = await this.local(hash);
+    // A lookup that ended since the caller looked may have stored it, and then it is not taken for absent any more.
+    const stored = this.#memory.isAbsent(hash) ? undefined : await this.local(hash);
     if (stored !== undefined) return { value: stored, ended: Promise.resolve() };
     // Those that the request came through have said only that they do not have it yet: that is nothing to remember.
     const path = via.length === 0 ? pathOf({ kind: 'narinfo', hash }) : undefined;
@@ -170,6 +174,8 @@ export class NarInfos {
   /** Whoever asks meanwhile need not look for it in the store. Never rejects. */
   async #keepFound(hash: StoreHash, known: KnownNarInfo): Promise<void> {
     this.#coming.set(hash, known);
+    // Others that came with it are looked at first: whoever waits for them, and for what they lead to, waits for the line.
+    await immediate();
     const learn = this.#memory.learning();
     try {
       if ((await this.#keep(hash, known.text, known.origin)) === 'stored') await learn(hash, known);

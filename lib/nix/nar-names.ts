@@ -92,10 +92,11 @@ export function otherNamesOf(info: NarInfo): NarName[] {
 
 /** Whether a name that came with the store hash of this narinfo means its NAR, which is stored as `narName`. */
 export function isNameOf(name: NarName, { info, narName }: { info: NarInfo; narName: NarName }): boolean {
+  if (name === narName || name === addressOf(info)) return true;
   // For an address made of the NarHash, any file packed that way with that NAR inside is right.
   const addresses = [addressOf(info), addressOf({ ...info, fileHash: undefined })];
   const names = addresses.flatMap((address) => namesBehind(address) ?? []);
-  return name === narName || names.some((one) => name === one || name === nixNarName(one));
+  return names.some((one) => name === one || name === nixNarName(one));
 }
 
 /** What is in a file that is stored under this name, where that is made of the NarHash. */

@@ -71,7 +71,7 @@ function start({ room = Number.POSITIVE_INFINITY, bytes = BYTES } = {}) {
   /** Asks for the NAR; what is answered is called when the client has it. */
   const load = async (client: string | undefined, n: number) => {
     const gone = new AbortController();
-    nars.narAsked(client, hashOf(n), () => gone.signal);
+    nars.narAsked(client, hashOf(n), (over) => gone.signal.addEventListener('abort', over));
     await settled();
     return () => gone.abort();
   };

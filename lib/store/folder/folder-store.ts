@@ -92,14 +92,27 @@ export class FolderStore extends ObjectFiles implements Store {
     if (!canBe || body.length > MOST_COMMITTED_BYTES || !this.#commits.isOpen) return undefined;
     const bytes = Buffer.concat([encodeHeader(meta), body]);
     const manner = { replace: when === 'always', durable };
-    const placed = await this.#commits.put(this.fileOf(meta.path), bytes, manner).catch((error) => {
-      if (isFull(error.cause)) this.#scratch.full();
-      throw error;
-    });
+    const file = this.fileOf(meta.path);
+    const bodies = this.#kept?.bodies;
+    // What was pushed is seldom asked for soon.
+    const isExpected = meta.kind === 'nar' && meta.origin !== 'push';
+    const coming = isExpected ? bodies?.coming(meta.path, file) : undefined;
+    let isUntouched = false;
+    const placed = await this.#commits
+      .put(file, bytes, manner)
+      .catch((error) => {
+        if (isFull(error.cause)) this.#scratch.full();
+        throw error;
+      })
+      .finally(() => {
+        isUntouched = coming !== undefined && bodies?.settled(coming) === true;
+      });
     if (placed === undefined) return undefined;
     this.#kept?.drop(meta.path);
     const { before, version } = placed;
     if (version === undefined) return 'exists';
+    if (coming !== undefined && isUntouched)
+      bodies?.keep(coming, meta, version, bytes.subarray(HEADER_BYTES));
     this.#tally.changed(before === undefined ? 1 : 0, bytes.length - (before ?? 0));
     if (durable) this.#safe.add(meta.path, version);
     return 'stored';

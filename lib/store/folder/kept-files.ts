@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { Until } from '../../sync/until.ts';
 import type { ObjectMeta } from '../store.ts';
 import type { Descriptor } from './descriptor.ts';
+import { FreshBodies } from './fresh-bodies.ts';
 import { FRESH_MS } from './last-use.ts';
 
 /** At most so many, and that share of what the process may open: connections, downloads and uploads need theirs. */
@@ -40,8 +41,12 @@ interface Kept extends Known {
 }
 
 export class KeptFiles {
+  /** What was just stored, and is at hand without a file; told of whatever these are told of. */
+  readonly bodies = new FreshBodies();
   /** By the object's path, the one that was used longest ago first. */
   readonly #kept = new Map<string, Kept>();
+  /** The paths of what is kept, by file. */
+  readonly #paths = new Map<string, string>();
   readonly #readOnce = new Until(() => performance.now(), IDLE_MS);
   #most = 0;
   #sweeping: NodeJS.Timeout | undefined;
@@ -50,6 +55,7 @@ export class KeptFiles {
   /** Nothing is kept before this. */
   begin(most = mostKept()): void {
     this.#most = most;
+    this.bodies.begin();
   }
 
   /** How often something may have become another, for {@link keep} and {@link seen}. */
@@ -91,8 +97,9 @@ export class KeptFiles {
     }
     known.descriptor.share();
     this.#kept.set(path, { ...known, seenAt, usedAt: performance.now() });
+    this.#paths.set(known.file, path);
     const [oldest] = this.#kept.keys();
-    if (this.#kept.size > this.#most && oldest !== undefined) this.drop(oldest);
+    if (this.#kept.size > this.#most && oldest !== undefined) this.#drop(oldest);
     this.#sweeping ??= setInterval(() => this.#sweep(), SWEEP_MS).unref();
   }
 
@@ -104,10 +111,16 @@ export class KeptFiles {
 
   /** The object may be another from now on, or none. */
   drop(path: string): void {
+    this.bodies.drop(path);
+    this.#drop(path);
+  }
+
+  #drop(path: string): void {
     this.#changes++;
     const kept = this.#kept.get(path);
     if (kept === undefined) return;
     this.#kept.delete(path);
+    this.#paths.delete(kept.file);
     // Whoever reads it goes on; a failure to close is nobody's concern.
     kept.descriptor.done().catch(() => {});
   }
@@ -115,25 +128,29 @@ export class KeptFiles {
   /** The same, where only the file is known. */
   dropFile(file: string): void {
     this.#changes++;
-    for (const [path, kept] of this.#kept) if (kept.file === file) this.drop(path);
+    this.bodies.dropFile(file);
+    const path = this.#paths.get(file);
+    if (path !== undefined) this.#drop(path);
   }
 
   /** From now on nothing is believed before it was looked at. */
   recheck(): void {
     this.#changes++;
+    this.bodies.recheck();
     for (const kept of this.#kept.values()) kept.seenAt = Number.NEGATIVE_INFINITY;
   }
 
   /** Lets go of all; whether there was any. */
   clear(): boolean {
     const { size } = this.#kept;
-    for (const path of this.#kept.keys()) this.drop(path);
+    for (const path of this.#kept.keys()) this.#drop(path);
     return size > 0;
   }
 
   /** Keeps nothing any more. */
   end(): void {
     this.#most = 0;
+    this.bodies.end();
     this.clear();
     this.#stopSweeping();
   }
@@ -142,7 +159,7 @@ export class KeptFiles {
     const before = performance.now() - IDLE_MS;
     for (const [path, { usedAt }] of this.#kept) {
       if (usedAt > before) break;
-      this.drop(path);
+      this.#drop(path);
     }
     if (this.#kept.size === 0) this.#stopSweeping();
   }

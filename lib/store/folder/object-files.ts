@@ -11,6 +11,7 @@ import type { Place } from '../upkeep.ts';
 import type { Damaged } from './damaged.ts';
 import { Descriptor } from './descriptor.ts';
 import { fileAt, trashOf, versionOf } from './files.ts';
+import type { FreshBody } from './fresh-bodies.ts';
 import type { HotReads } from './hot-reads.ts';
 import type { KeptFiles, Known } from './kept-files.ts';
 import { FRESH_MS, isStale, noteUse } from './last-use.ts';
@@ -78,6 +79,8 @@ export abstract class ObjectFiles {
 
   readyBody(path: string): ReadyBody | undefined {
     const { hot, kept } = this.#options;
+    const fresh = this.#fresh(path);
+    if (fresh !== undefined) return { meta: fresh.meta, body: { bytes: fresh.body, giveBack: () => {} } };
     const known = kept?.ready(path) ?? this.#seenAgain(path);
     if (known === undefined || hot === undefined) return undefined;
     const { bodyAt, meta, mtimeMs, version } = known;
@@ -88,6 +91,17 @@ export abstract class ObjectFiles {
     if (hot.read(known, buffer, meta.size, bodyAt)) return { meta, body: lend(buffer, meta.size) };
     giveBuffer(buffer);
     return undefined;
+  }
+
+  /** What was just stored under the path, if that is still there as far as can be told at once. */
+  #fresh(path: string): FreshBody | undefined {
+    const fresh = this.#options.kept?.bodies.get(path);
+    if (fresh === undefined || performance.now() - fresh.seenAt < FRESH_MS) return fresh;
+    const seenAt = performance.now();
+    const seen = this.versionNow(path);
+    if (typeof seen !== 'object' || seen.version !== fresh.version) return undefined;
+    fresh.seenAt = seenAt;
+    return fresh;
   }
 
   /** The file that is kept open for it, if a look that nobody waits for shows that it is still the one under its name. */
