@@ -14,16 +14,17 @@ export interface Expected extends Member {
   readonly knownAt?: number;
 }
 
-/** NARs and bytes that are ahead of a client at first, and at most; and NARs at most for each that it has asked for, as it may be ended. */
+/** NARs and bytes that are ahead of a client at first, and at most. */
 const FIRST = 64;
 const MOST = 2048;
-const SHARE = 0.3;
 const FIRST_BYTES = 32 << 20;
 const MOST_BYTES = 256 << 20;
 /** How many more they become when a client waits for one that is on its way. */
 const LATE = 4;
 /** How many times as many when it asks for one that was not expected so soon. */
 const MISSED = 1.25;
+/** At most so many more for each that it has asked for. */
+const SHARE = 1 / 8;
 /** How many closures it may begin one by one; after that all that it asked about is expected. */
 const MOST_BEGINS = 64;
 /** Beyond this a guess is no worse. */
@@ -165,8 +166,7 @@ export class Plan {
       const hash = guess.order[guess.next] as StoreHash;
       if (this.#taken.has(hash) || this.#ahead.has(hash)) continue;
       const one = this.#expected.get(hash) as Expected;
-      const most = Math.min(this.#most, Math.max(FIRST, SHARE * this.#taken.size));
-      const fits = this.#aheadBytes + one.bytes <= this.#mostBytes && this.#ahead.size < most;
+      const fits = this.#aheadBytes + one.bytes <= this.#mostBytes && this.#ahead.size < this.#limit;
       // One that is larger than all that may be ahead is, alone.
       if (!fits && this.#ahead.size > 0) return undefined;
       this.#ahead.add(hash);
@@ -174,6 +174,11 @@ export class Plan {
       return one;
     }
     return undefined;
+  }
+
+  /** However late they come: a client that is ended leaves them all behind. */
+  get #limit(): number {
+    return Math.min(this.#most, FIRST + Math.floor(this.#taken.size * SHARE));
   }
 
   /** It was not had after all, and may be the next again. */
