@@ -1,6 +1,6 @@
 // The cache without its HTTP: what the service serves, and what commands beside it read from and write to.
 import { ReadAhead } from './ahead/read-ahead.ts';
-import { Cache } from './cache.ts';
+import { Cache } from './cache/cache.ts';
 import type { Config } from './config/config.ts';
 import type { Secrets } from './config/secrets.ts';
 import { Fetcher } from './download/fetcher.ts';

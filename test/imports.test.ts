@@ -18,7 +18,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['lib/download'],
   ['lib/ahead'],
   ['lib/upload'],
-  ['lib/cache.ts'],
+  ['lib/cache'],
   ['lib/engine.ts'],
   ['lib/gc', 'lib/check', 'lib/carry'],
   ['lib/http'],

@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ReadAhead } from '../ahead/read-ahead.ts';
 import { collect } from '../bytes/streams.ts';
-import type { Cache } from '../cache.ts';
+import type { Cache } from '../cache/cache.ts';
 import { CacheError, type ErrorCode, isCacheError } from '../errors.ts';
 import type { Emit, Request } from '../events.ts';
 import { type CacheInfo, formatCacheInfo, storeDirOf } from '../nix/cache-info.ts';

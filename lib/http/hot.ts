@@ -3,7 +3,7 @@
 // goes the long way (handler.ts), which would answer the same, byte for byte: test/http/hot.test.ts compares them.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ReadAhead } from '../ahead/read-ahead.ts';
-import type { Cache } from '../cache.ts';
+import type { Cache } from '../cache/cache.ts';
 import type { Emit, Request } from '../events.ts';
 import type { KnownNarInfo } from '../narinfos/served-narinfos.ts';
 import { mimeOf } from '../nix/object-name.ts';

@@ -1,18 +1,18 @@
 // The one question the service answers: where is this object? It is stored, or a download of it is under way and
 // joined, or a download is started; whoever asked can't tell which.
 import { createHash } from 'node:crypto';
-import { atMost, piecesOf, type Reader, readerOf } from './bytes/streams.ts';
-import type { Download } from './download/download.ts';
-import type { Fetcher } from './download/fetcher.ts';
-import type { Held } from './download/growing.ts';
-import { CacheError } from './errors.ts';
-import type { How } from './events.ts';
-import type { NarInfos } from './narinfos/narinfos.ts';
-import type { KnownNarInfo } from './narinfos/served-narinfos.ts';
-import { archiveIn, MAX_INDEX_BYTES } from './nix/debug-index.ts';
-import { sha256ToHex } from './nix/hash.ts';
-import { fixesBytes, isNameOf, namesFor, nixNarName } from './nix/nar-names.ts';
-import type { NarInfo } from './nix/narinfo.ts';
+import { atMost, piecesOf, type Reader, readerOf } from '../bytes/streams.ts';
+import type { Download } from '../download/download.ts';
+import type { Fetcher } from '../download/fetcher.ts';
+import type { Held } from '../download/growing.ts';
+import { CacheError } from '../errors.ts';
+import type { How } from '../events.ts';
+import type { NarInfos } from '../narinfos/narinfos.ts';
+import type { KnownNarInfo } from '../narinfos/served-narinfos.ts';
+import { archiveIn, MAX_INDEX_BYTES } from '../nix/debug-index.ts';
+import { sha256ToHex } from '../nix/hash.ts';
+import { fixesBytes, isNameOf, namesFor, nixNarName } from '../nix/nar-names.ts';
+import type { NarInfo } from '../nix/narinfo.ts';
 import {
   mimeOf,
   type NarName,
@@ -20,20 +20,20 @@ import {
   type ObjectName,
   pathOf,
   pathsOf,
-} from './nix/object-name.ts';
+} from '../nix/object-name.ts';
 import {
   isRealisation,
   parseRealisation,
   type RealisationName,
   withRealisationSigs,
-} from './nix/realisation.ts';
-import type { StoreHash } from './nix/store-path.ts';
-import { openPlain } from './store/packed-files.ts';
-import type { Storage } from './store/storage.ts';
-import { type ReadyBody, type Store, type StoredObject, TOUCH_INTERVAL_MS } from './store/store.ts';
-import { isDue, Renewing } from './sync/renewing.ts';
-import { Until } from './sync/until.ts';
-import { NOBODY, type Via } from './upstream/via.ts';
+} from '../nix/realisation.ts';
+import type { StoreHash } from '../nix/store-path.ts';
+import { openPlain } from '../store/packed-files.ts';
+import type { Storage } from '../store/storage.ts';
+import { type ReadyBody, type Store, type StoredObject, TOUCH_INTERVAL_MS } from '../store/store.ts';
+import { isDue, Renewing } from '../sync/renewing.ts';
+import { Until } from '../sync/until.ts';
+import { NOBODY, type Via } from '../upstream/via.ts';
 
 /** An object that was found. Open it or close it. */
 export interface Found {
