@@ -1,7 +1,8 @@
 // Small NARs that are ready: those that were sent a moment ago, whose files are open, known to be right, and in the kernel's memory. Their
 // answers are put together once; what is left of a hit is one read.
 import type { Lent } from '../bytes/buffers.ts';
-import { type Cache, keyOf, type NarFile, type NarKey } from '../cache/cache.ts';
+import type { Cache } from '../cache/cache.ts';
+import { keyOf, type NarFile, type NarKey } from '../cache/nars.ts';
 import { mimeOf } from '../nix/object-name.ts';
 import type { ObjectMeta } from '../store/store.ts';
 import { cacheControl, versionHead } from './caching.ts';

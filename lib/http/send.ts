@@ -1,7 +1,7 @@
 // A found object as an HTTP answer: headers, one range or all of it, the body at the client's pace.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Reader } from '../bytes/streams.ts';
-import type { Found } from '../cache/cache.ts';
+import type { Found } from '../cache/found.ts';
 import { CacheError } from '../errors.ts';
 import { within } from '../sync/within.ts';
 import { cacheControl, isSameFile, isUnchanged, NEVER, versionHead } from './caching.ts';

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { readerOf } from '../../lib/bytes/streams.ts';
-import type { Cache, Found } from '../../lib/cache/cache.ts';
+import type { Cache } from '../../lib/cache/cache.ts';
+import type { Found } from '../../lib/cache/found.ts';
 import { parseConfig } from '../../lib/config/config.ts';
 import { CacheError } from '../../lib/errors.ts';
 import type { CacheEvent } from '../../lib/events.ts';

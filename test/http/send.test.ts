@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import type { Found } from '../../lib/cache/cache.ts';
+import type { Found } from '../../lib/cache/found.ts';
 import { isCacheError } from '../../lib/errors.ts';
 import { sendFound } from '../../lib/http/send.ts';
 import { startServer } from '../../lib/http/server.ts';
