@@ -12,6 +12,9 @@ import type { Arrived, Expected } from './verify.ts';
 /** Bodies up to this. Of those that are no larger readers see nothing before they are judged anyway. */
 const SMALL_BYTES = 64 * 1024;
 
+/** What has not come by then is fetched like a large body: its source may be far slower than another. */
+const SOON_MS = 1000;
+
 /** The whole body, which is right; or else an answer that gives what that one would have given. */
 export type InOne =
   | { readonly kind: 'right'; readonly body: Buffer; readonly arrived: Arrived }
@@ -52,17 +55,38 @@ interface Read {
 async function collect(body: Incoming, most: number): Promise<Read> {
   const chunks: Buffer[] = [];
   const iterator = body[Symbol.asyncIterator]();
-  let size = 0;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<'late'>((resolve) => {
+    timer = setTimeout(resolve, SOON_MS, 'late');
+  });
   try {
-    for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
+    for (let size = 0; size <= most; ) {
+      const coming = iterator.next();
+      const next = await Promise.race([coming, late]);
+      if (next === 'late') return { chunks, next: () => first(coming, iterator) };
+      if (next.done === true) return { chunks, next: undefined };
       chunks.push(next.value);
       size += next.value.length;
-      if (size > most) return { chunks, next: () => iterator };
     }
+    return { chunks, next: () => iterator };
   } catch (error) {
     return { chunks, next: () => failing(error) };
+  } finally {
+    clearTimeout(timer);
   }
-  return { chunks, next: undefined };
+}
+
+/** What is on its way already, and then the rest. */
+function first(coming: Promise<IteratorResult<Buffer>>, rest: AsyncIterator<Buffer>): AsyncIterator<Buffer> {
+  let isTaken = false;
+  return {
+    next: () => {
+      if (isTaken) return rest.next();
+      isTaken = true;
+      return coming;
+    },
+    return: async () => (await rest.return?.()) ?? { done: true, value: undefined },
+  };
 }
 
 function failing(error: unknown): AsyncIterator<Buffer> {

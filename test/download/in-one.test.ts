@@ -110,6 +110,32 @@ test('what is wrong, cut, too long or broken off is given on, with what is wrong
   ]);
 });
 
+test('what comes too slowly is given on before all of it is there', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  let goOn = () => {};
+  const waiting = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  const { answer } = answerOf();
+  const body: Answer['body'] = {
+    ...answer.body,
+    async *[Symbol.asyncIterator]() {
+      yield BODY.subarray(0, 5000);
+      await waiting;
+      yield BODY.subarray(5000, 6000);
+      yield BODY.subarray(6000);
+    },
+  };
+  const reading = readInOne({ ...answer, body }, PLAIN, 'it', never);
+  await new Promise(setImmediate);
+  t.mock.timers.tick(1000);
+  const read = await reading;
+  assert.equal(read.kind, 'other');
+  const rest = bytesOf(read.answer);
+  goOn();
+  assert.ok((await rest).bytes.equals(BODY));
+});
+
 test('who ends it has the body let go of', async () => {
   const stop = new AbortController();
   const { answer, destroyed } = answerOf(BODY);
