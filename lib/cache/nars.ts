@@ -36,6 +36,8 @@ export class Nars {
   readonly #now: () => number;
   /** The names of the NARs of pushed narinfos, and when each was last seen to be here. */
   readonly #seen: Until<number>;
+  /** Whether the store could be looked at without a wait when that was last tried: then nothing need be looked at beforehand. */
+  #canLookNow = false;
   readonly #renewing = new Renewing((narName) => this.#seeAgain(narName as NarName));
   /** Where NARs lie that were asked for lately: by {@link keyOf}, their paths. */
   readonly #lately: Until<string>;
@@ -113,9 +115,8 @@ export class Nars {
     const seenAt = this.#seen.get(narName);
     if (seenAt === undefined) return false;
     const age = this.#now() - seenAt;
-    if (!isDue(age, SEEN_MS) || this.#seeNow(narName)) return true;
-    if (age >= SEEN_MS) return false;
-    this.#renewing.asked(narName);
+    if (age >= SEEN_MS) return this.#seeNow(narName);
+    if (!this.#canLookNow && isDue(age, SEEN_MS)) this.#renewing.asked(narName);
     return true;
   }
 
@@ -139,6 +140,7 @@ export class Nars {
     const now = this.#now();
     for (const name of namesFor(narName, undefined)) {
       const seen = this.#store.versionNow(pathOf({ kind: 'nar', name, hash: undefined }));
+      this.#canLookNow = seen !== undefined;
       if (seen === undefined) return false;
       if (seen === 'none') continue;
       this.#seen.set(narName, now);

@@ -42,6 +42,8 @@ export class Memory {
   readonly #present = new ByteLru<Seen>(MEMORY_BYTES);
   readonly #absent = new ByteLru<Seen>(MOST_ABSENT);
   readonly #renewing = new Renewing((path) => this.#renew(path));
+  /** Whether the store could be looked at without a wait when that was last tried: then nothing need be looked at beforehand. */
+  #canLookNow = false;
   /** How often something in the store may have become another. */
   #changes = 0;
   /** How often something may have come into it. */
@@ -58,10 +60,9 @@ export class Memory {
     if (seen === undefined || seen.checks !== this.#checks) return undefined;
     const age = this.#options.now() - seen.seenAt;
     const { freshForMs } = seen;
-    if (isDue(age, freshForMs) && !this.#isStillNow(path, seen, age)) {
-      if (age >= freshForMs || seen.seenAt === Number.NEGATIVE_INFINITY) return undefined;
-      this.#renewing.asked(path);
-    }
+    if (age >= freshForMs) {
+      if (!this.#isStillNow(path, seen, age)) return undefined;
+    } else if (!this.#canLookNow && isDue(age, freshForMs)) this.#renewing.asked(path);
     return seen.known ?? 'absent';
   }
 
@@ -71,6 +72,7 @@ export class Memory {
     if (age >= LATELY_MS) return false;
     const seenAt = now();
     const found = store.versionNow(path);
+    this.#canLookNow = found !== undefined;
     return found !== undefined && this.#compare(path, seen, found === 'none' ? undefined : found, seenAt);
   }
 
@@ -109,7 +111,6 @@ export class Memory {
     if (found?.version !== seen.version) {
       const memory = seen.known === undefined ? this.#absent : this.#present;
       if (memory.get(path) === seen) memory.delete(path);
-      seen.seenAt = Number.NEGATIVE_INFINITY;
       return false;
     }
     found?.used();

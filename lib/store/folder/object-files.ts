@@ -20,6 +20,8 @@ import type { Tally } from './tally.ts';
 
 /** Bits on a disk decay over months. */
 const TRUSTED_MS = 24 * 3600_000;
+/** Of each the file's name takes some hundred bytes. */
+const MOST_FILES = 12_000;
 /** So many are remembered to be right: each takes some hundred bytes. */
 const MOST_TRUSTED = 20_000;
 
@@ -48,6 +50,8 @@ export abstract class ObjectFiles {
   /** Notes a use. */
   readonly #note: typeof noteUse;
   readonly #readLately = new ReadLately();
+  /** What was asked for lately, by path: its name takes as long to make as a look at it. */
+  readonly #files = new Map<string, string>();
 
   constructor(options: FilesOptions, placeOf: (id: string) => Place) {
     this.#options = options;
@@ -56,7 +60,13 @@ export abstract class ObjectFiles {
   }
 
   fileOf(path: string): string {
-    return fileAt(this.#options.folder, this.#placeOf(idOf(path)));
+    let file = this.#files.get(path);
+    if (file === undefined) {
+      file = fileAt(this.#options.folder, this.#placeOf(idOf(path)));
+      if (this.#files.size >= MOST_FILES) this.#files.clear();
+      this.#files.set(path, file);
+    }
+    return file;
   }
 
   /**
