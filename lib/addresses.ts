@@ -18,10 +18,14 @@ export function parseAddressRange(text: string): AddressRange | undefined {
   return prefix > longest ? undefined : { address, prefix, family: version === 4 ? 'ipv4' : 'ipv6' };
 }
 
+const MOST_ASKED = 1000;
+
 /** A set of addresses, given as ranges. */
 export class Addresses {
   readonly #list = new BlockList();
   readonly #isEmpty: boolean;
+  /** What was asked lately: the same clients come again and again, and to look through a list takes as long as a small answer. */
+  readonly #asked = new Map<string, boolean>();
 
   constructor(ranges: readonly AddressRange[]) {
     this.#isEmpty = ranges.length === 0;
@@ -32,9 +36,15 @@ export class Addresses {
   has(address: string): boolean {
     // As most are; and every request asks some.
     if (this.#isEmpty) return false;
-    const plain = plainAddress(address);
-    const version = isIP(plain);
-    return version !== 0 && this.#list.check(plain, version === 4 ? 'ipv4' : 'ipv6');
+    let is = this.#asked.get(address);
+    if (is === undefined) {
+      const plain = plainAddress(address);
+      const version = isIP(plain);
+      is = version !== 0 && this.#list.check(plain, version === 4 ? 'ipv4' : 'ipv6');
+      if (this.#asked.size >= MOST_ASKED) this.#asked.clear();
+      this.#asked.set(address, is);
+    }
+    return is;
   }
 }
 
