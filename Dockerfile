@@ -17,7 +17,7 @@ RUN install -d -o node -g node /data
 WORKDIR /opt/nix-binary-cache
 COPY --from=build /src/package.json ./
 COPY --from=build /src/node_modules node_modules
-COPY --from=build /src/dist dist
+COPY --from=build /src/dist/bin dist/bin
 
 # A cache.toml that is mounted here is found as ./cache.toml.
 WORKDIR /etc/nix-binary-cache

@@ -1,4 +1,4 @@
-// `npm run build`: compiles into a fresh folder beside dist/ and then brings dist/ to the same, file by file. A service that
+// `npm run build`: compiles into a fresh folder beside dist/, puts the program and its threads together there, a file each, and then brings dist/ to the same, file by file. A service that
 // runs from dist/ never finds a file missing or half-written there, for instance when its next collection starts a thread; what
 // is as it was is not touched. A build that fails changes nothing.
 import { spawnSync } from 'node:child_process';
@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { rollup } from 'rollup';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, 'dist');
@@ -57,6 +58,27 @@ function removeAbandoned() {
   }
 }
 
+/**
+ * The program, and each of its threads, as one file in bin/: Node takes four times as long to load the some two hundred files that they
+ * are made of, and 8 to 13 MiB more. What comes from elsewhere stays where it is.
+ */
+async function bundle(fresh) {
+  for (const [name, input] of [
+    ['nix-binary-cache', 'bin/nix-binary-cache.js'],
+    ['commit-thread', 'lib/store/folder/commit-thread.js'],
+    ['scan-thread', 'lib/store/folder/scan-thread.js'],
+  ]) {
+    const built = await rollup({
+      input: join(fresh, input),
+      external: [/^node:/, 'smol-toml'],
+      treeshake: false,
+    });
+    const file = join(fresh, 'bin', `${name}.js`);
+    await built.write({ file, format: 'es', inlineDynamicImports: true });
+    await built.close();
+  }
+}
+
 removeAbandoned();
 const fresh = fs.mkdtempSync(join(root, PREFIX));
 try {
@@ -65,7 +87,10 @@ try {
     cwd: root,
     stdio: 'inherit',
   });
-  if (status === 0) put(fresh);
+  if (status === 0) {
+    await bundle(fresh);
+    put(fresh);
+  }
   process.exitCode = status ?? 1;
 } finally {
   fs.rmSync(fresh, { recursive: true, force: true });

@@ -17,3 +17,8 @@ export function threadBegins(): () => void {
     atWork--;
   };
 }
+
+/** The file of a thread beside the module at `url`: as a source (.ts), as it is built, and as what it is put together in (.js). */
+export function threadFile(name: string, url: string): URL {
+  return new URL(`./${name}${url.endsWith('.ts') ? '.ts' : '.js'}`, url);
+}

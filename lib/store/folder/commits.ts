@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { storageError } from '../../disk/files.ts';
 import { CacheError, describe } from '../../errors.ts';
-import { threadBegins } from '../../sync/threads.ts';
+import { threadBegins, threadFile } from '../../sync/threads.ts';
 import { type Owner, ownerOf } from './own.ts';
 import { tempName } from './writer.ts';
 
@@ -115,8 +115,7 @@ export class Commits {
   }
 
   #start(): Worker | undefined {
-    // Works for the built file (.js) and for the source (.ts).
-    const file = new URL(import.meta.url.replace(/commits(\.[jt]s)$/, 'commit-thread$1'));
+    const file = threadFile('commit-thread', import.meta.url);
     const thread = new Worker(file, { resourceLimits: HEAP });
     thread.unref();
     this.#loaded = new Promise((resolve) => {

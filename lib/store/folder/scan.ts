@@ -1,6 +1,7 @@
 // Questions about all of a folder, answered by a thread of its own: how much there is, and what should go.
 import { Worker } from 'node:worker_threads';
 import { CacheError } from '../../errors.ts';
+import { threadFile } from '../../sync/threads.ts';
 import type { Limits, Plan, Unit } from '../plan.ts';
 import type { Totals } from '../upkeep.ts';
 import type { Removed } from './removal.ts';
@@ -61,8 +62,7 @@ const HEAP = { maxOldGenerationSizeMb: 64, maxYoungGenerationSizeMb: 4 };
 
 async function* ask(task: Task, signal: AbortSignal): AsyncGenerator<Answer> {
   signal.throwIfAborted();
-  // Works for the built file (.js) and for the source (.ts).
-  const file = new URL(import.meta.url.replace(/scan(\.[jt]s)$/, 'scan-thread$1'));
+  const file = threadFile('scan-thread', import.meta.url);
   const worker = new Worker(file, { workerData: task, resourceLimits: HEAP });
   const end = endOf(worker);
   const abort = () => void worker.terminate();

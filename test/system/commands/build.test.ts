@@ -1,6 +1,6 @@
 // `npm run build` in a checkout whose service runs: nothing that runs misses a file, and nothing old stays.
 import assert from 'node:assert/strict';
-import { appendFile, cp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, cp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { push } from '../../fixtures/client.ts';
@@ -25,14 +25,19 @@ function build(folder: string): Promise<Outcome> {
 
 test('a service collects while and after its checkout is built anew; what has no source any more goes', async (t) => {
   const folder = await checkout(t);
-  const [thread, other] = ['scan-thread', 'last-use'].map((name) =>
-    join(folder, 'dist/lib/store/folder', name),
-  );
+  const [thread, other] = ['scan-thread', 'nix-binary-cache'].map((name) => join(folder, 'dist/bin', name));
   const extra = join(folder, 'lib/extra/extra.ts');
   await cp(join(folder, 'lib/url.ts'), extra);
   const first = await build(folder);
   assert.equal(first.code, 0, first.stdout);
   await stat(join(folder, 'dist/lib/extra/extra.js'));
+  // The program is one file, and each of its threads.
+  assert.deepEqual((await readdir(join(folder, 'dist/bin'))).sort(), [
+    'commit-thread.js',
+    'nix-binary-cache.js',
+    'scan-thread.js',
+  ]);
+  assert.doesNotMatch(await readFile(join(folder, 'dist/bin/nix-binary-cache.js'), 'utf8'), /from '\.\.?\//);
 
   const service = await startService(t, {
     program: join(folder, 'dist/bin/nix-binary-cache.js'),
@@ -40,7 +45,7 @@ test('a service collects while and after its checkout is built anew; what has no
   });
   await service.logged(/holding 0 objects/);
   await rm(join(folder, 'lib/extra'), { recursive: true });
-  await appendFile(join(folder, 'lib/store/folder/last-use.ts'), '// A change.\n');
+  await appendFile(join(folder, 'lib/store/folder/hot-reads.ts'), '// A change.\n');
   const before = await stat(`${thread}.js`);
   let ended = false;
   const second = build(folder).finally(() => {
