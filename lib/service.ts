@@ -75,6 +75,8 @@ export async function startService(
       await hold.release();
       throw error;
     });
+  // While the rest is put together: the first client need not wait for that.
+  upstreams.prepare();
   const collector = new Collector({ storage, config, emit, signal: stopping.signal });
   const pushToken = new PushToken({
     netrc: storage.pushNetrc,

@@ -14,7 +14,7 @@ import type { Resolver } from '../wire/resolve.ts';
 import type { Response } from '../wire/response.ts';
 import { USER_AGENT } from '../wire/target.ts';
 import { prepareTls } from '../wire/tls.ts';
-import { hostOf, redirected, shown } from '../wire/urls.ts';
+import { hostOf, redirected, shown, targetOf } from '../wire/urls.ts';
 import { isContinuation, rangeHeader } from './answer.ts';
 import { discard } from './body.ts';
 import type { Breakers } from './breaker.ts';
@@ -116,6 +116,12 @@ export class Sender {
         for (const one of both) one.whenCrowded(listener);
       },
     };
+  }
+
+  /** Has a connection be there before anybody asks, which over a long line costs more than the answer. */
+  prepare(): void {
+    if (this.#base.protocol === 'https:')
+      this.#origins.at(targetOf(this.#base, false)).prepare(this.#connections.small);
   }
 
   /** The answer at the end of all redirects, and whose it is. */

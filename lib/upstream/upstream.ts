@@ -122,6 +122,11 @@ export class Upstream {
     this.#sender = new Sender(config, { ...shared, health, seen });
   }
 
+  /** See {@link Sender.prepare}. */
+  prepare(): void {
+    this.#sender.prepare();
+  }
+
   /** Whether somebody waits for a connection for a large answer. */
   get largeSlots(): Pick<Slots, 'isCrowded' | 'whenCrowded'> {
     return this.#sender.largeSlots;

@@ -110,6 +110,11 @@ export class Upstreams {
     for (const config of configs) this.byOrigin(config.url)?.reconfigure(config);
   }
 
+  /** See {@link Upstream.prepare}. */
+  prepare(): void {
+    for (const upstream of this.all) upstream.prepare();
+  }
+
   /** From now on nobody waits for name servers. */
   hurry(): void {
     this.#options.resolver?.hurry();

@@ -57,6 +57,8 @@ interface Waiting extends Wish {
 interface Opening {
   readonly ahead: Ahead;
   readonly stop: AbortController;
+  /** Whether it is opened though nobody waits for it. */
+  readonly isEarly: boolean;
 }
 
 export class Origin {
@@ -93,6 +95,13 @@ export class Origin {
   /** Whether a large answer waits that is not ahead. */
   get isCrowded(): boolean {
     return this.#waiting.large.length + this.#waiting.part.length > 0 && this.#openings.size === 0;
+  }
+
+  /** Has a connection be there before somebody needs one, if it may speak HTTP/2 and takes what is idle of the slots. */
+  prepare(slots: Slots): void {
+    const isNeeded = this.#speaks !== 'http/1.1' && this.#sessions.size + this.#openings.size === 0;
+    const slot = isNeeded && !this.#isClosed ? slots.acquireIdle() : undefined;
+    if (slot !== undefined) this.#open(slots, undefined, { slot, isEarly: true });
   }
 
   /** A place that is there, if nobody waits for one. */
@@ -221,6 +230,7 @@ export class Origin {
     // Nobody needs what is being opened: it would only be let go of.
     if (!this.#isWaitedFor && this.#sessions.size === 0)
       for (const opening of this.#openings) {
+        if (opening.isEarly) continue;
         this.#openings.delete(opening);
         opening.stop.abort(new CacheError('aborted', 'no longer wanted'));
       }
@@ -288,11 +298,15 @@ export class Origin {
   /** Beside those that are open, if nobody else wants what it takes. */
   #openIdle(slots: Slots, ahead: Ahead | undefined): void {
     const slot = this.#mayOpen ? slots.acquireIdle() : undefined;
-    if (slot !== undefined) this.#open(slots, ahead, slot);
+    if (slot !== undefined) this.#open(slots, ahead, { slot });
   }
 
-  #open(slots: Slots, ahead: Ahead | undefined, slot?: () => void): void {
-    const opening = { ahead: new Ahead(), stop: new AbortController() };
+  #open(
+    slots: Slots,
+    ahead: Ahead | undefined,
+    { isEarly = false, slot }: { readonly isEarly?: boolean; readonly slot?: () => void } = {},
+  ): void {
+    const opening = { ahead: new Ahead(), stop: new AbortController(), isEarly };
     if (!isAhead(ahead)) opening.ahead.wanted();
     this.#openings.add(opening);
     const settle = (then: () => void) => {

@@ -53,6 +53,32 @@ test('a body without a length is delimited, a miss is a miss, and a redirect is 
   assert.equal(site.sockets.total, 1);
 });
 
+test('a connection is there before anybody asks, once, where one can be had', async (t) => {
+  const site = await startHttp2(t, (stream) => stream.respond({ ':status': 404 }, { endStream: true }));
+  const { get, upstream } = upstreamAt(t, site.url);
+  upstream.prepare();
+  upstream.prepare();
+  await until(() => site.sessions.length === 1, 'the connection');
+  upstream.prepare();
+  await get('here');
+  assert.equal(site.sockets.total, 1);
+
+  // Who asks meanwhile waits for the same.
+  const other = upstreamAt(t, site.url);
+  other.upstream.prepare();
+  await Promise.all(times(10).map((n) => other.get(`${n}`)));
+  assert.equal(site.sockets.total, 2);
+
+  const dead = upstreamAt(t, `https://127.0.0.1:${await deadPort()}`);
+  for (const _ of times(10)) {
+    dead.upstream.prepare();
+    await new Promise(setImmediate);
+  }
+  assert.ok(dead.upstream.health.good, 'nobody has asked it yet');
+  assert.deepEqual(dead.events, []);
+  await assert.rejects(dead.get('here'), { code: 'upstream' });
+});
+
 test('a connection that does not come about is one failure, however many waited for it', async (t) => {
   const { events, get, upstream } = upstreamAt(t, `https://127.0.0.1:${await deadPort()}`);
   const askMany = () => Promise.all(times(20).map((n) => get(`${n}`).catch((error: unknown) => error)));
