@@ -5,7 +5,7 @@ import { CacheError, describe, isCacheError, isErrno } from '../errors.ts';
 import type { Ahead } from '../sync/ahead.ts';
 import type { Slots } from '../sync/slots.ts';
 import { type DialAgent, type DialArgs, MAX_HEAD } from './agent.ts';
-import { AskAgain } from './http2.ts';
+import { AskAgain } from './ask-again.ts';
 import { shown, targetOf } from './urls.ts';
 
 /** `5` twice, and `5, 5`. */

@@ -13,7 +13,10 @@ import {
 import type { Socket } from 'node:net';
 import { CacheError, describe, isCacheError, share } from '../errors.ts';
 import { GREATEST_AGE_MS, IDLE_MS, MAX_HEAD } from './agent.ts';
+import { AskAgain } from './ask-again.ts';
+import { type PATIENCE, Pulse } from './http2-pulse.ts';
 import { Http2Response } from './http2-response.ts';
+import { CONNECTION_WINDOW, Windows } from './http2-windows.ts';
 import type { Response } from './response.ts';
 import { shown } from './urls.ts';
 
@@ -34,33 +37,11 @@ const ERRORS =
 export const MOST_STREAMS = 128;
 /** Before the peer has said how many it allows: RFC 9113 advises against fewer. */
 const FIRST_STREAMS = 100;
-/** Bytes that may be on their way at once: 16 MiB at 200 ms are 80 MB/s. */
-const CONNECTION_WINDOW = 16 * 1024 * 1024;
-/** The least that one of many large answers may have on its way; also what a reader that stands still may leave in memory. */
-const LEAST_WINDOW = 128 * 1024;
 /** nginx ends a connection after 1000 requests: another is opened in time. */
 const WORN_REQUESTS = 800;
-/**
- * How long a connection may be silent while somebody waits before it is pinged, and how long that may take. Node says nothing of a
- * connection that it has given up as the peer broke the protocol.
- */
-export const PATIENCE = { silenceMs: 4000, pingMs: 5000 };
 /** Frames that want an answer or have to be remembered, of one connection; and heads before the head of one answer. */
 const MOST_FRAMES = 1000;
 const MOST_HEADS = 32;
-
-/** `unprocessed`: the peer says so. `reused`: the connection may have been ending. `http/1.1`: the peer wants that. */
-type Why = 'unprocessed' | 'reused' | 'http/1.1' | 'h2';
-
-/** A request was not answered, and may be elsewhere; `cause` is what to say if it can't be asked again. */
-export class AskAgain extends Error {
-  readonly why: Why;
-
-  constructor(why: Why, cause: CacheError) {
-    super(cause.message, { cause });
-    this.why = why;
-  }
-}
 
 export interface Asked {
   readonly url: URL;
@@ -90,23 +71,18 @@ export class Session {
   #asked = 0;
   #hasAnswered = false;
   #isEnding = false;
-  #isDoubted = false;
-  #seenAt: number;
   #frames = 0;
   #lastProcessed = Number.POSITIVE_INFINITY;
   #peersMost = FIRST_STREAMS;
-  /** Large answers that the windows are made for. */
-  #shares = 1;
+  readonly #windows: Windows;
   #death: Error | undefined;
   #idle: NodeJS.Timeout | undefined;
-  #watch: NodeJS.Timeout | undefined;
-  #isPinged = false;
+  readonly #pulse: Pulse;
 
   constructor(socket: Socket, origin: string, owner: Owner) {
     this.#socket = socket;
     this.#owner = owner;
     this.#madeAt = owner.now();
-    this.#seenAt = this.#madeAt;
     const session = connect(origin, {
       createConnection: () => socket,
       peerMaxConcurrentStreams: FIRST_STREAMS,
@@ -115,7 +91,13 @@ export class Session {
       settings: { enablePush: false, initialWindowSize: CONNECTION_WINDOW, maxHeaderListSize: MAX_HEAD },
     });
     this.#session = session;
-    session.setLocalWindowSize(CONNECTION_WINDOW);
+    this.#windows = new Windows(session);
+    this.#pulse = new Pulse(session, {
+      now: owner.now,
+      patience: owner.patience,
+      changed: owner.changed,
+      dead: (why) => this.#fail(why),
+    });
     session.on('error', (error) => this.#died(error));
     session.on('close', () => this.#died(undefined));
     session.on('goaway', (code, lastStreamId) => this.#goneAway(code, lastStreamId));
@@ -124,7 +106,7 @@ export class Session {
       this.#count();
       owner.changed();
     });
-    session.on('localSettings', () => this.#fitWindows());
+    session.on('localSettings', () => this.#windows.fit(this.#large));
     for (const frame of ['ping', 'altsvc', 'origin'] as const) session.on(frame, () => this.#count());
     this.#rest();
   }
@@ -133,7 +115,7 @@ export class Session {
   get isTaking(): boolean {
     return (
       !this.#isEnding &&
-      !this.#isDoubted &&
+      !this.#pulse.isDoubted &&
       this.#death === undefined &&
       !this.#session.closed &&
       !this.#session.destroyed
@@ -168,14 +150,14 @@ export class Session {
   take(large: boolean): () => void {
     if (this.#active++ === 0) this.#wake();
     if (large) this.#large++;
-    this.#fitWindows();
+    this.#windows.fit(this.#large);
     let held = true;
     return () => {
       if (!held) return;
       held = false;
       this.#active--;
       if (large) this.#large--;
-      this.#fitWindows();
+      this.#windows.fit(this.#large);
       if (this.#active === 0) this.#rest();
       this.#owner.changed();
     };
@@ -250,13 +232,13 @@ export class Session {
         settle();
         isAnswered = true;
         this.#hasAnswered = true;
-        this.#seen();
+        this.#pulse.seen();
         const context = {
           socket: this.#socket,
           broken: () => this.#broken(stream, cause),
-          seen: () => this.#seen(),
+          seen: () => this.#pulse.seen(),
           givenUp: (error: Error | null) => {
-            if (isCacheError(error, 'timeout')) this.#doubt(this.#seenAt);
+            if (isCacheError(error, 'timeout')) this.#doubt(this.#pulse.seenAt);
           },
         };
         resolve(new Http2Response(stream, head, context));
@@ -308,7 +290,7 @@ export class Session {
   #died(cause: unknown): void {
     this.#death ??= deathBy(cause);
     clearTimeout(this.#idle);
-    clearInterval(this.#watch);
+    this.#pulse.stop();
     this.#owner.changed();
   }
 
@@ -317,38 +299,6 @@ export class Session {
     this.#lastProcessed = Math.min(this.#lastProcessed, lastStreamId);
     if (code === NGHTTP2_NO_ERROR && this.#active === 0) this.#session.destroy();
     this.#owner.changed();
-  }
-
-  #seen(): void {
-    this.#seenAt = this.#owner.now();
-  }
-
-  /** Somebody has waited in vain since then: if nothing at all has come meanwhile, it may be the connection that is dead. */
-  #doubt(since: number): void {
-    if (this.#seenAt > since || this.#owner.now() - since < 1000 || !this.isTaking) return;
-    this.#isDoubted = true;
-    this.#ping();
-    this.#owner.changed();
-  }
-
-  #ping(): void {
-    if (this.#isPinged || this.#death !== undefined) return;
-    this.#isPinged = true;
-    const timer = setTimeout(() => this.#fail('did not answer a ping'), this.#owner.patience.pingMs);
-    const answered = (error: Error | null) => {
-      clearTimeout(timer);
-      this.#isPinged = false;
-      if (error !== null) return;
-      this.#seen();
-      this.#isDoubted = false;
-      this.#owner.changed();
-    };
-    try {
-      if (!this.#session.ping(answered)) this.#fail('takes no ping');
-    } catch {
-      // It has ended; whoever is on it hears that by itself.
-      clearTimeout(timer);
-    }
   }
 
   #fail(why: string): void {
@@ -361,27 +311,19 @@ export class Session {
     if (++this.#frames > MOST_FRAMES + this.#asked) this.#fail('was flooded with frames that nobody needs');
   }
 
-  /** Has what is read ahead of slow readers stay the same, however many large answers there are. */
-  #fitWindows(): void {
-    const wanted = 2 ** Math.ceil(Math.log2(Math.max(this.#large, 1)));
-    const isFitting = wanted <= this.#shares && wanted > this.#shares / 4;
-    if (isFitting || this.#session.pendingSettingsAck || this.#session.destroyed) return;
-    this.#shares = wanted;
-    const initialWindowSize = Math.max(CONNECTION_WINDOW / wanted, LEAST_WINDOW);
-    this.#session.settings({ initialWindowSize });
+  /** Somebody has waited in vain since then. */
+  #doubt(since: number): void {
+    if (this.isTaking) this.#pulse.doubt(since);
   }
 
   #wake(): void {
     clearTimeout(this.#idle);
-    const { silenceMs } = this.#owner.patience;
-    this.#watch = setInterval(() => {
-      if (this.#owner.now() - this.#seenAt >= silenceMs) this.#ping();
-    }, silenceMs);
+    this.#pulse.watch();
     this.#session.ref();
   }
 
   #rest(): void {
-    clearInterval(this.#watch);
+    this.#pulse.rest();
     if (this.#isEnding || this.#session.destroyed || (this.#asked > 0 && this.isWorn)) {
       this.end();
       return;

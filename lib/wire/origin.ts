@@ -6,7 +6,9 @@ import { TLSSocket } from 'node:tls';
 import { CacheError, isCacheError, share } from '../errors.ts';
 import { Ahead, isAhead } from '../sync/ahead.ts';
 import type { Slots } from '../sync/slots.ts';
-import { AskAgain, PATIENCE, Session } from './http2.ts';
+import { AskAgain } from './ask-again.ts';
+import { Session } from './http2.ts';
+import { PATIENCE } from './http2-pulse.ts';
 import { authority, type Target } from './target.ts';
 
 /** How long a server is asked over HTTP/1.1 alone that did not do well with HTTP/2. */

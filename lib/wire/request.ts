@@ -1,8 +1,8 @@
 // One GET: over HTTP/2 where the server offers it, else over HTTP/1.1, and again where that is right: on another connection, or
 // by the other protocol. Answers when the head is there.
 import { CacheError, isCacheError } from '../errors.ts';
+import { AskAgain } from './ask-again.ts';
 import { getOverHttp1, type RequestOptions } from './http1.ts';
-import { AskAgain } from './http2.ts';
 import type { Origin } from './origin.ts';
 import type { Origins } from './origins.ts';
 import type { Response } from './response.ts';
