@@ -174,9 +174,10 @@ export class NarInfos {
   /** Whoever asks meanwhile need not look for it in the store. Never rejects. */
   async #keepFound(hash: StoreHash, known: KnownNarInfo): Promise<void> {
     this.#coming.set(hash, known);
+    // Before the wait: what is served of it may be another from then on.
+    const learn = this.#memory.learning();
     // Others that came with it are looked at first: whoever waits for them, and for what they lead to, waits for the line.
     await immediate();
-    const learn = this.#memory.learning();
     try {
       if ((await this.#keep(hash, known.text, known.origin)) === 'stored') await learn(hash, known);
     } catch {

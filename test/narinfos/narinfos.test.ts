@@ -7,6 +7,7 @@ import { parseConfig, type UpstreamConfig } from '../../lib/config/config.ts';
 import { createEngine } from '../../lib/engine.ts';
 import { logSink } from '../../lib/event-log.ts';
 import type { CacheEvent, Emit } from '../../lib/events.ts';
+import type { Signer } from '../../lib/nix/signature.ts';
 import type { StoreHash } from '../../lib/nix/store-path.ts';
 import { fileOf } from '../fixtures/aged.ts';
 import { get, push, put } from '../fixtures/client.ts';
@@ -224,4 +225,25 @@ test('a miss is remembered for narinfos and all that is small, not for NARs; an 
     return upstream.count(one.narInfoPath) > 1;
   };
   await until(isAsked, 'the narinfo to be looked for again');
+});
+
+const SIGNER: Signer = { publicKey: publicKey(KEY), sign: () => 'own-1:c2ln', signText: () => 'own-1:c2ln' };
+
+test('what is found while other keys come is signed with those from then on', async (t) => {
+  const upstream = await startUpstream(t);
+  const one = makePackage('found');
+  upstream.on(one.narInfoPath, whole(one.narInfo));
+  const dir = await temporaryFolder(t);
+  const toml = `cache_dir = "${dir}"\n[[upstreams]]\nurl = "${upstream.url}"\n`;
+  const config = parseConfig(toml, { file: join(dir, 'cache.toml') });
+  const nobody = { tokens: [], signers: [], tls: undefined };
+  const { signal } = new AbortController();
+  const engine = await createEngine(config, nobody, () => {}, { signal, now: () => 0 });
+  defer(t, () => engine.close());
+  const hash = one.hash as StoreHash;
+  const found = await engine.narInfos.find(hash);
+  assert.doesNotMatch(found?.known.served ?? 'Sig:', /^Sig: /m);
+  engine.narInfos.reconfigure({ signers: [SIGNER], sign: 'all' });
+  await engine.narInfos.settled(hash);
+  assert.match((await engine.narInfos.find(hash))?.known.served ?? '', /^Sig: own-1:/m);
 });
