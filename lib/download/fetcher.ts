@@ -54,6 +54,8 @@ export interface FetcherOptions {
 const THERE_MS = 10 * 60_000;
 /** No look in the store is older than that when it comes to a download. */
 const ENDED_MS = 60_000;
+/** How long it is believed that the store has none of what is being fetched. */
+const ABSENT_MS = 1000;
 /** After how long what everybody lacks is asked for once more. */
 const RETURN_MS = 1000;
 
@@ -70,12 +72,15 @@ export class Fetcher {
   readonly #there: Until;
   /** Paths of which a download has ended since anybody may have looked in the store. */
   readonly #ended: Until;
+  /** Paths that the store was seen to lack a moment ago. */
+  readonly #absent: Until;
 
   constructor(options: FetcherOptions) {
     const { connections, deadlines, emit, narInfos, now, scratch, signal, store, upstreams } = options;
     this.#options = options;
     this.#there = new Until(now, THERE_MS);
     this.#ended = new Until(now, ENDED_MS);
+    this.#absent = new Until(now, ABSENT_MS);
     this.#turns = new Turns(options.maxDownloads, options.maxSpoolBytes);
     this.#crowd = new Crowd({
       graceMs: deadlines.firstByteMs,
@@ -129,9 +134,10 @@ export class Fetcher {
     }
   }
 
-  /** Whether it is on its way, so that nobody need look for it in the store. */
+  /** Whether it is on its way, and was looked for in the store a moment ago, so that nobody need do that again. */
   isOnItsWay(asked: FileName): boolean {
     const path = pathOf(this.#known(asked));
+    if (!this.#absent.has(path)) return false;
     return this.#crowd.has(path) || this.#crowd.fromOutside(path) !== undefined;
   }
 
@@ -189,6 +195,8 @@ export class Fetcher {
     // Wait until the download before has kept what it got.
     await this.#crowd.over(pathOf(name));
     if (await this.#isStored(name, isLooked)) return { value: 'stored', ended };
+    // Of what is hardly there nobody knows that it is not.
+    if (ahead === undefined || !isLooked) this.#absent.add(pathOf(name));
     for (let again = false; ; again = true) {
       const download = await this.#admitted(name, via, wanted, ahead);
       if (isElsewhere(download)) return { value: download, ended };

@@ -101,8 +101,8 @@ export class NarInfos {
   ): Promise<{ known: KnownNarInfo; how: 'hit' | 'miss' | 'joined' } | undefined> {
     const coming = this.#coming.get(hash);
     if (coming !== undefined) return { known: coming, how: 'joined' };
-    // One that is under way has looked in the store before it began.
-    if (!this.#lookups.has(viaKey(hash, via))) {
+    // One that is under way has looked in the store before it began; it may have come there since, while the upstreams say nothing.
+    if (!this.#lookups.has(viaKey(hash, via)) || !this.#memory.isAbsent(hash)) {
       const local = await this.local(hash);
       if (local !== undefined) return { known: local, how: 'hit' };
     }

@@ -7,8 +7,9 @@ import { get, open, put } from '../fixtures/client.ts';
 import { chain, has, makeClosure, wide } from '../fixtures/closure.ts';
 import { startTestService, type TestService, type TestServiceOptions } from '../fixtures/in-process.ts';
 import { field, makePackage, type Package } from '../fixtures/nar.ts';
-import { until } from '../fixtures/patience.ts';
-import { gated, startUpstream, status, type TestUpstream } from '../fixtures/upstream.ts';
+import { patiently, until } from '../fixtures/patience.ts';
+import { putBeside } from '../fixtures/put-beside.ts';
+import { gated, silent, startUpstream, status, type TestUpstream } from '../fixtures/upstream.ts';
 import { upstreamConfig } from '../fixtures/upstream-config.ts';
 
 const config = { negativeTtlMs: 60_000 };
@@ -220,4 +221,17 @@ test('a stop does not wait for NARs that nobody asked for', async (t) => {
   const begun = performance.now();
   await service.stop();
   assert.ok(performance.now() - begun < 5000);
+});
+
+test('what is here is sent at once, though it is loaded ahead as if it were new', async (t) => {
+  const { service, upstream } = await start(t);
+  const [leaf, top] = makeClosure('here', 2, chain) as [Package, Package];
+  has(upstream, leaf, top);
+  upstream.on(top.narPath, silent());
+  await putBeside(service.dir, top.narPath, top.file, upstream.url);
+  const paths = await askAll(service, [leaf, top]);
+  await get(service.url, paths[0] ?? '');
+  await upstream.asked(top.narPath);
+  const reply = await patiently(get(service.url, paths[1] ?? ''), 'an answer');
+  assert.ok(reply.body.equals(top.file));
 });
