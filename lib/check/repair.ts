@@ -1,4 +1,5 @@
 // Fetches anew what was set aside, just as the service would for a client, but for nobody.
+import { pathsFor } from '../download/destination.ts';
 import type { Engine } from '../engine.ts';
 import { describe, isCacheError } from '../errors.ts';
 import type { ObjectName } from '../nix/object-name.ts';
@@ -9,11 +10,13 @@ export interface Repairer {
 }
 
 export function createRepairer(
-  { fetcher, narInfos, upstreams }: Pick<Engine, 'fetcher' | 'narInfos' | 'upstreams'>,
+  { fetcher, narInfos, store, upstreams }: Pick<Engine, 'fetcher' | 'narInfos' | 'store' | 'upstreams'>,
   signal: AbortSignal,
 ): Repairer {
   const get = async (name: ObjectName): Promise<unknown> => {
     if (name.kind !== 'narinfo') {
+      // A service may have fetched it since it was set aside; whoever asks the fetcher has looked.
+      for (const path of pathsFor(name)) if ((await store.version(path)) !== undefined) return 'stored';
       const { value } = await fetcher.fetch(name);
       if (value !== undefined && value !== 'stored') await value.ended;
       return value;
