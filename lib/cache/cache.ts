@@ -23,7 +23,7 @@ import {
   foundInStore,
   inMemory,
 } from './found.ts';
-import { type NarFile, type NarKey, Nars, type Opened, openFirst } from './nars.ts';
+import { isOther, type NarFile, type NarKey, Nars, type Opened, openFirst } from './nars.ts';
 import { MAX_REALISATION_BYTES, signed, withSigs } from './realisations.ts';
 
 /** How often an object that comes and goes is looked for before that is called a failure. */
@@ -206,14 +206,15 @@ export class Cache {
     return this.#found(name, stored);
   }
 
-  /** Whether a NAR of unknown origin, which nobody checked, is another file than its narinfo says. It is set aside then. */
+  /** See {@link isOther}. It is set aside then. */
   async #isOther({ hash }: NarFile, object: StoredObject): Promise<boolean> {
     const { origin, path, sha256 } = object.meta;
     if (origin !== 'unknown' || hash === undefined || sha256 === undefined) return false;
-    const fileHash = (await this.#narInfos.local(hash))?.info.fileHash;
-    if (fileHash === undefined || sha256ToHex(fileHash) === sha256) return false;
+    const info = (await this.#narInfos.local(hash))?.info;
+    if (info?.fileHash === undefined || !isOther(object.meta, info)) return false;
     await object.close();
-    await this.#store.setAsideAs(path, `its SHA-256 is ${sha256}, its narinfo says ${sha256ToHex(fileHash)}`);
+    const said = sha256ToHex(info.fileHash);
+    await this.#store.setAsideAs(path, `its SHA-256 is ${sha256}, its narinfo says ${said}`);
     return true;
   }
 

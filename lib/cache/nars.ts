@@ -1,11 +1,19 @@
 // Where the NARs that are here lie, and which of them were seen there a moment ago: the path of one costs a look at its narinfo, and whether
 // it is there a look at the disk, so both are remembered, for as long as they can be believed.
 import type { NarInfos } from '../narinfos/narinfos.ts';
+import { sha256ToHex } from '../nix/hash.ts';
 import { fixesBytes, isNameOf, namesFor, nixNarName } from '../nix/nar-names.ts';
+import type { NarInfo } from '../nix/narinfo.ts';
 import { type NarName, type ObjectName, pathOf } from '../nix/object-name.ts';
 import { openPlain } from '../store/packed-files.ts';
 import type { Storage } from '../store/storage.ts';
-import { type ReadyBody, type Store, type StoredObject, TOUCH_INTERVAL_MS } from '../store/store.ts';
+import {
+  type ObjectMeta,
+  type ReadyBody,
+  type Store,
+  type StoredObject,
+  TOUCH_INTERVAL_MS,
+} from '../store/store.ts';
 import { isDue, Renewing } from '../sync/renewing.ts';
 import { Until } from '../sync/until.ts';
 
@@ -105,8 +113,12 @@ export class Nars {
     if (known === undefined || !isNameOf(name.name, known)) return undefined;
     const path = pathOf({ ...name, name: known.narName });
     const ready = this.#store.readyBody(path);
-    if (ready !== undefined && ready.meta.origin !== 'unknown' && fixesBytes(name.name))
-      this.#lately.set(key, path);
+    if (ready === undefined) return undefined;
+    if (isOther(ready.meta, known.info)) {
+      ready.body.giveBack();
+      return undefined;
+    }
+    if (ready.meta.origin !== 'unknown' && fixesBytes(name.name)) this.#lately.set(key, path);
     return ready;
   }
 
@@ -153,6 +165,12 @@ export class Nars {
     const now = this.#now();
     if (await this.isHere({ kind: 'nar', name: narName, hash: undefined })) this.#seen.set(narName, now);
   }
+}
+
+/** Whether a NAR of unknown origin, which nobody checked, is another file than its narinfo says. */
+export function isOther({ origin, sha256 }: ObjectMeta, { fileHash }: Pick<NarInfo, 'fileHash'>): boolean {
+  if (origin !== 'unknown' || sha256 === undefined || fileHash === undefined) return false;
+  return sha256ToHex(fileHash) !== sha256;
 }
 
 /** The first of these that is there, which counts as used. */

@@ -12,6 +12,7 @@ import { temporaryFolder } from '../fixtures/defer.ts';
 import { type HotWorld, startHot } from '../fixtures/hot.ts';
 import { field, type Key, makePackage, publicKey } from '../fixtures/nar.ts';
 import { until } from '../fixtures/patience.ts';
+import { putBeside } from '../fixtures/put-beside.ts';
 import { requestText } from '../fixtures/raw-client.ts';
 import { offer } from '../fixtures/static-cache.ts';
 import { startUpstream } from '../fixtures/upstream.ts';
@@ -378,4 +379,14 @@ test('of each there is one event, which tells whether all of it went out', async
       .map((one) => 'whole' in one && one.whole),
     [...Array.from({ length: whole }, () => true), false],
   );
+});
+
+test('a NAR that nobody checked is not ready for those who know from its narinfo that it is another', async (t) => {
+  const world = await start(t);
+  const other = Buffer.alloc(pulled.file.length);
+  await putBeside(world.dir, pulled.narPath, other, 'unknown');
+  const address = `/${field((await get(world.url, pulled.narInfoPath)).text, 'URL')}`;
+  // Whoever does not name its store path may get it.
+  for (let i = 0; i < 5; i++) assert.ok((await get(world.url, pulled.narPath)).body.equals(other));
+  assert.ok((await get(world.url, address)).body.equals(pulled.file));
 });
