@@ -98,16 +98,19 @@ function failing(error: unknown): AsyncIterator<Buffer> {
 
 /** The body once more, from its first byte. */
 function replayed(body: Incoming, { chunks, next }: Read): Incoming {
+  const rest = next?.();
   return {
     get received() {
       return body.received ?? 0;
     },
-    destroy: (error) => body.destroy(error),
+    destroy: (error) => {
+      body.destroy(error);
+      // It may stand between two chunks, and says how many bytes came only when it ends.
+      rest?.return?.().catch(() => {});
+    },
     async *[Symbol.asyncIterator]() {
       yield* chunks;
-      if (next === undefined) return;
-      const rest = next();
-      yield* { [Symbol.asyncIterator]: () => rest };
+      if (rest !== undefined) yield* { [Symbol.asyncIterator]: () => rest };
     },
   };
 }

@@ -146,3 +146,33 @@ test('who ends it has the body let go of', async () => {
   stop.abort();
   assert.equal(destroyed(), 1, 'nobody listens any more');
 });
+
+test('what is let go of before its end has ended for whoever counts its bytes', async () => {
+  for (const [most, reads] of [
+    [BODY.length, 1],
+    [BODY.length, 0],
+    [BODY.length + 1, 2],
+  ] as const) {
+    let ended = 0;
+    const { answer, destroyed } = answerOf();
+    const body: Answer['body'] = {
+      ...answer.body,
+      async *[Symbol.asyncIterator]() {
+        try {
+          yield BODY.subarray(0, 5000);
+          yield Buffer.concat([BODY.subarray(5000), Buffer.alloc(5)]);
+          yield BODY;
+        } finally {
+          ended++;
+        }
+      },
+    };
+    const read = await readInOne({ ...answer, body }, { ...PLAIN, fileSize: most }, 'it', never);
+    assert.equal(read.kind, 'other');
+    let left = reads;
+    if (left > 0) for await (const _ of read.answer.body) if (--left === 0) break;
+    read.answer.body.destroy();
+    await new Promise(setImmediate);
+    assert.deepEqual([ended, destroyed()], [1, 1], `after ${reads} chunks`);
+  }
+});
