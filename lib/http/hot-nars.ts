@@ -22,6 +22,8 @@ interface Asked {
 
 /** As many as files are kept open at most. */
 const MOST_TARGETS = 8192;
+/** Longer than all that clients ask by; others have to be found anew each time. */
+const MOST_LENGTH = 500;
 
 export class HotNars {
   readonly #cache: Pick<Cache, 'readyNar'>;
@@ -41,6 +43,7 @@ export class HotNars {
   askedBy(target: string): Asked | undefined {
     const known = this.#asked.get(target);
     if (known !== undefined) return known;
+    if (target.length > MOST_LENGTH) return undefined;
     const name = narIn(target);
     if (name === undefined) return undefined;
     if (this.#asked.size >= MOST_TARGETS) this.#asked.clear();
