@@ -150,7 +150,7 @@ async function delayed(
   const [narScript, script] = [await scriptOf(t, [narPath]), await scriptOf(t, paths.slice(0, 100))];
   const seconds = t.short ? 2 : 6;
   const streams = load(service.url, narScript, seconds + 2, STREAMS);
-  const { p99Ms, requests } = await load(service.url, script, seconds, 1);
+  const { p99Ms, requests } = await load(service.url, script, seconds, 1, true);
   const { requests: nars } = await streams;
   return {
     what: `narinfo hits while ${STREAMS} clients read NARs of 64 MiB, 99 % of ${requests}`,

@@ -4,7 +4,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { temporaryFolder } from '../fixtures/defer.ts';
 import { makeAuthority } from '../fixtures/tls.ts';
+import type { Question } from './bare.ts';
+import { Child } from './child.ts';
 import { Clients } from './clients.ts';
+import { pin } from './core-time.ts';
 import { atLeast, atMost, type Bench, type Figure, median, milliseconds, seconds } from './figure.ts';
 import { fillNars } from './fill.ts';
 import { ask, type Load, startCachingNginx, startPinned, type Target, wrk } from './pinned.ts';
@@ -51,9 +54,11 @@ async function beside(t: Bench, trial: Trial): Promise<Figure[]> {
   const paths = fillNars(dir, trial.packages, trial.bytes).map(({ narPath }) => narPath);
   const service = await startPinned(t, { dir, ...(home === undefined ? {} : { home }) });
   const nginx = await startCachingNginx(t, service.url, paths, home);
+  const bare = trial.tls === true ? undefined : await startBare(t, service.url, paths);
   const load = { paths, connections: trial.connections, seconds: t.short ? 2 : 5 };
-  const [ours, theirs] = await inTurn(
-    [service.url, nginx.url].map((url) => async (warming: boolean) => {
+  const urls = [service.url, nginx.url, ...(bare === undefined ? [] : [bare])];
+  const [ours, theirs, alone] = await inTurn(
+    urls.map((url) => async (warming: boolean) => {
       const target: Target = { ...load, url, ...(warming && !t.short ? { seconds: 10 } : {}) };
       return trial.rateOf(await measure(target));
     }),
@@ -66,10 +71,21 @@ async function beside(t: Bench, trial: Trial): Promise<Figure[]> {
     {
       what: trial.what,
       measured: trial.show(rate),
-      beside: `${nginx.version}, a filled cache ${trial.show(other)}`,
+      beside: `${nginx.version}, a filled cache ${trial.show(other)}${
+        alone === undefined ? '' : `, node:http alone, from memory ${trial.show(median(alone))}`
+      }`,
       ...atLeast(rate / other, trial.least),
     },
   ];
+}
+
+/** A handler of node:http that does nothing but send the same; it has all of it in memory. */
+async function startBare(t: Bench, base: string, paths: readonly string[]): Promise<string> {
+  const child = new Child(t, 'bare');
+  const question: Question = { base, paths };
+  const port = await child.ask(question);
+  await pin(child);
+  return `http://127.0.0.1:${port}`;
 }
 
 /** Each once to warm up, then all in turn. */
@@ -113,7 +129,7 @@ export async function crowdedNars(t: Bench): Promise<Figure[]> {
   let rate = 0;
   for (let round = 0; round < rounds; round++) {
     const streams = measure({ url, paths: nars, connections: STREAMS, seconds: 6 });
-    const hits = await measure({ url, paths: narInfos, connections: 1, seconds: 4 });
+    const hits = await measure({ url, paths: narInfos, connections: 1, seconds: 4, first: true });
     p99s.push(hits.p99);
     rate = (await streams).bytesPerSecond;
   }

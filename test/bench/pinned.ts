@@ -8,6 +8,7 @@ import { output, run } from '../fixtures/run.ts';
 import { startService } from '../fixtures/service.ts';
 import { locate } from '../system/fixtures/need.ts';
 import { startNginx } from '../system/fixtures/nginx.ts';
+import { FIRST } from './core-time.ts';
 
 /** What runs a server on the one core, and what runs its clients on the other. */
 export const SERVER = ['taskset', '-c', '0'];
@@ -39,6 +40,8 @@ export interface Target {
   readonly paths: readonly string[];
   readonly connections: number;
   readonly seconds: number;
+  /** Whether its clients go before others on their core: see {@link FIRST}. */
+  readonly first?: boolean;
 }
 
 /** What the server answers, asked for one of the paths after the other, at random, on so many connections. */
@@ -52,12 +55,21 @@ export async function wrk(t: Owner): Promise<Measure> {
   const script = join(folder, 'random.lua');
   await writeFile(script, SCRIPT);
   let measured = 0;
-  return async ({ url, paths, connections, seconds }) => {
+  return async ({ url, paths, connections, first = false, seconds }) => {
     const list = join(folder, `paths-${++measured}`);
     await writeFile(list, `${paths.join('\n')}\n`);
     const [command = '', ...rest] = CLIENT;
     const text = await output(command, [
-      ...[...rest, 'wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '30s'],
+      ...[
+        ...rest,
+        ...(first ? FIRST : []),
+        'wrk',
+        '-t1',
+        `-c${connections}`,
+        `-d${seconds}s`,
+        '--timeout',
+        '30s',
+      ],
       ...['-s', script, url, '--', list, String(measured)],
     ]);
     const { requests, bytes, us, p99, failed } = JSON.parse(/^\{.*\}$/m.exec(text)?.[0] ?? '{}');
