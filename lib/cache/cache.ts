@@ -210,7 +210,7 @@ export class Cache {
   async #isOther({ hash }: NarFile, object: StoredObject): Promise<boolean> {
     const { origin, path, sha256 } = object.meta;
     if (origin !== 'unknown' || hash === undefined || sha256 === undefined) return false;
-    const info = (await this.#narInfos.local(hash))?.info;
+    const info = (this.#narInfos.here(hash) ?? (await this.#narInfos.local(hash)))?.info;
     if (info?.fileHash === undefined || !isOther(object.meta, info)) return false;
     await object.close();
     const said = sha256ToHex(info.fileHash);
