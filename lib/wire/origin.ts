@@ -9,6 +9,7 @@ import type { Slots } from '../sync/slots.ts';
 import { AskAgain } from './ask-again.ts';
 import { Session } from './http2.ts';
 import { PATIENCE } from './http2-pulse.ts';
+import { type Place, PlaceQueue, type Waiting, type Wish } from './place-queue.ts';
 import { authority, type Target } from './target.ts';
 
 /** How long a server is asked over HTTP/1.1 alone that did not do well with HTTP/2. */
@@ -22,24 +23,6 @@ const AHEAD_SHARE = 3 / 4;
 /** Large answers at once leave so much of it to small ones. */
 const LARGE_SHARE = 1 / 2;
 
-/** `part`: of a large answer, which gains from a connection of its own. */
-export type Size = 'small' | 'part' | 'large';
-const SIZES: readonly Size[] = ['small', 'part', 'large'];
-
-export interface Wish {
-  readonly size: Size;
-  /** Where a connection for it takes its slot, if it needs one. */
-  readonly slots: Slots;
-  readonly ahead: Ahead | undefined;
-  readonly signal: AbortSignal;
-}
-
-/** A place for one request on a connection; given back when it has ended. */
-export interface Place {
-  readonly session: Session;
-  readonly giveBack: () => void;
-}
-
 export interface OriginOptions {
   readonly target: Target;
   readonly dial: (target: Target, signal: AbortSignal, protocols: readonly string[]) => Promise<Socket>;
@@ -48,12 +31,6 @@ export interface OriginOptions {
   /** Milliseconds from anywhere. */
   readonly now: () => number;
   readonly patience?: typeof PATIENCE;
-}
-
-interface Waiting extends Wish {
-  /** Undefined: it is to be asked over HTTP/1.1. */
-  readonly placed: (place: Place | undefined) => void;
-  readonly failed: (error: unknown) => void;
 }
 
 interface Opening {
@@ -75,8 +52,10 @@ export class Origin {
   readonly #sessions = new Set<Session>();
   readonly #openings = new Set<Opening>();
   readonly #spare = new Set<Socket>();
-  readonly #waiting: Record<Size, Waiting[]> = { small: [], part: [], large: [] };
-  readonly #ahead: Record<Size, Waiting[]> = { small: [], part: [], large: [] };
+  readonly #queue = new PlaceQueue({
+    entered: (waiting) => this.#entered(waiting),
+    left: () => this.#pump(),
+  });
   readonly #onCrowded = new Set<() => void>();
   #isClosed = false;
 
@@ -91,12 +70,12 @@ export class Origin {
 
   /** Whether it has nothing but what it knows. */
   get isIdle(): boolean {
-    return this.#sessions.size === 0 && this.#openings.size === 0 && !this.#isWaitedFor;
+    return this.#sessions.size === 0 && this.#openings.size === 0 && this.#queue.isEmpty;
   }
 
   /** Whether a large answer waits that is not ahead. */
   get isCrowded(): boolean {
-    return this.#waiting.large.length + this.#waiting.part.length > 0 && this.#openings.size === 0;
+    return this.#queue.hasLarge && this.#openings.size === 0;
   }
 
   /** Has a connection be there before somebody needs one, if it may speak HTTP/2 and takes what is idle of the slots. */
@@ -108,56 +87,17 @@ export class Origin {
 
   /** A place that is there, if nobody waits for one. */
   placeNow(wish: Wish): Place | undefined {
-    if (this.#isWaitedFor || wish.size === 'part' || wish.signal.aborted) return undefined;
+    if (!this.#queue.isEmpty || wish.size === 'part' || wish.signal.aborted) return undefined;
     const session = this.#choose(wish);
     return session && this.#take(session, wish);
   }
 
   /** A place for a request over HTTP/2; undefined if it is to be asked over HTTP/1.1. Rejects when no connection can be made. */
-  place(wish: Wish): Promise<Place | undefined> {
-    return new Promise((resolve, reject) => {
-      if (this.#speaks === 'http/1.1') return resolve(undefined);
-      const { ahead, signal, size } = wish;
-      if (signal.aborted) return reject(signal.reason);
-      if (this.#isClosed) return reject(new CacheError('aborted', 'the service is stopping'));
-      let queue = this.#waiting[size];
-      const leave = () => {
-        const at = queue.indexOf(waiting);
-        if (at >= 0) queue.splice(at, 1);
-        settle();
-      };
-      const aborted = () => {
-        leave();
-        reject(signal.reason);
-        this.#pump();
-      };
-      const settle = () => {
-        signal.removeEventListener('abort', aborted);
-        forget();
-      };
-      const waiting: Waiting = {
-        ...wish,
-        placed: (place) => {
-          settle();
-          resolve(place);
-        },
-        failed: (error) => {
-          settle();
-          reject(error);
-        },
-      };
-      let forget = () => {};
-      if (isAhead(ahead)) {
-        queue = this.#ahead[size];
-        forget = ahead.whenWanted(() => {
-          queue.splice(queue.indexOf(waiting), 1);
-          queue = this.#waiting[size];
-          this.#enqueue(queue, waiting);
-        });
-      }
-      signal.addEventListener('abort', aborted, { once: true });
-      this.#enqueue(queue, waiting);
-    });
+  async place(wish: Wish): Promise<Place | undefined> {
+    if (this.#speaks === 'http/1.1') return undefined;
+    wish.signal.throwIfAborted();
+    if (this.#isClosed) throw new CacheError('aborted', 'the service is stopping');
+    return this.#queue.wait(wish);
   }
 
   /** A connection that speaks HTTP/1.1. Rejects with AskAgain if the server has come to want HTTP/2. */
@@ -211,26 +151,18 @@ export class Origin {
     return this.#now() < this.#distrustedUntil ? ['http/1.1'] : ['h2', 'http/1.1'];
   }
 
-  get #isWaitedFor(): boolean {
-    return SIZES.some((size) => this.#waiting[size].length + this.#ahead[size].length > 0);
-  }
-
-  #enqueue(queue: Waiting[], waiting: Waiting): void {
-    queue.push(waiting);
-    const isWanted = !isAhead(waiting.ahead);
-    if (isWanted) for (const { ahead } of this.#openings) ahead.wanted();
+  #entered({ ahead, size }: Waiting): void {
+    const isWanted = !isAhead(ahead);
+    if (isWanted) for (const opening of this.#openings) opening.ahead.wanted();
     this.#pump();
-    if (isWanted && waiting.size !== 'small' && this.isCrowded)
-      for (const listener of this.#onCrowded) listener();
+    if (isWanted && size !== 'small' && this.isCrowded) for (const listener of this.#onCrowded) listener();
   }
 
   /** Gives places to those who wait, as many as there are, and has connections opened for the others. */
   #pump(): void {
-    for (const size of SIZES) this.#serve(this.#waiting[size]);
-    const isCrowded = SIZES.some((size) => this.#waiting[size].length > 0);
-    if (!isCrowded) for (const size of SIZES) this.#serve(this.#ahead[size]);
+    this.#queue.serve((queue) => this.#serve(queue));
     // Nobody needs what is being opened: it would only be let go of.
-    if (!this.#isWaitedFor && this.#sessions.size === 0)
+    if (this.#queue.isEmpty && this.#sessions.size === 0)
       for (const opening of this.#openings) {
         if (opening.isEarly) continue;
         this.#openings.delete(opening);
@@ -360,21 +292,17 @@ export class Origin {
   }
 
   #failAll(error: unknown): void {
-    for (const queue of this.#queues()) for (const { failed } of queue.splice(0)) failed(error);
+    this.#queue.clear(({ failed }) => failed(error));
   }
 
   #speakHttp1(): void {
     this.#speaks = 'http/1.1';
-    for (const queue of this.#queues()) for (const { placed } of queue.splice(0)) placed(undefined);
-  }
-
-  #queues(): Waiting[][] {
-    return SIZES.flatMap((size) => [this.#waiting[size], this.#ahead[size]]);
+    this.#queue.clear(({ placed }) => placed(undefined));
   }
 
   /** For whoever comes to open one, having waited for this. */
   #keep(socket: Socket): void {
-    if (!this.#isWaitedFor || this.#isClosed) {
+    if (this.#queue.isEmpty || this.#isClosed) {
       socket.destroy();
       return;
     }
