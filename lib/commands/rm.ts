@@ -12,6 +12,9 @@ import { idOf } from '../store/object-id.ts';
 import type { Place, Upkeep } from '../store/upkeep.ts';
 import { hashOperand } from './operands.ts';
 
+const LOOKING_AT_ALL =
+  'looking at all objects, which takes long where there are so many: it is not noted yet which of them need the NAR';
+
 /**
  * Removes the path's narinfo and listing, then its NAR in every compression it was pushed in, also where it lies aside,
  * unless another path has the same one, and with it what leads to debug information in it. What it says is removed does not come back after a power loss, and no running service
@@ -38,11 +41,16 @@ export async function rm(config: Config, storePath: string, out: Writable, log: 
   }
   out.write(`removed ${whole}\n`);
   const unreadable = new Set<string>();
+  let isSaid = false;
+  const lookingAtAll = () => {
+    if (!isSaid) log.info(LOOKING_AT_ALL);
+    isSaid = true;
+  };
   const pathOfNar = (name: NarName) => pathOf({ kind: 'nar', name, hash: undefined });
   const names = [...new Set([...narNames, ...otherNames])];
   const needs = (...of: NarName[]) =>
-    survey(upkeep, storeDir, new Set(of.map((name) => idOf(pathOfNar(name)))), unreadable);
-  // This looks at all objects and takes time, so it is done once for all names.
+    survey(upkeep, storeDir, new Set(of.map((name) => idOf(pathOfNar(name)))), { lookingAtAll, unreadable });
+  // This may have to look at all objects, so it is done once for all names.
   const known = await needs(...names);
   for (const name of names) {
     const narPath = pathOfNar(name);
@@ -80,10 +88,10 @@ async function survey(
   upkeep: Upkeep,
   storeDir: string,
   nars: ReadonlySet<string>,
-  unreadable: Set<string>,
+  { lookingAtAll, unreadable }: { readonly lookingAtAll: () => void; readonly unreadable: Set<string> },
 ): Promise<Survey> {
   const [narInfos, indexes] = [new Map<string, number>(), new Map<string, Place[]>()];
-  const told = { storeDir, unreadable: (why: string) => void unreadable.add(why) };
+  const told = { storeDir, lookingAtAll, unreadable: (why: string) => void unreadable.add(why) };
   for await (const { kind, nar, place } of upkeep.namers(nars, told)) {
     if (kind === 'narinfo') narInfos.set(nar, (narInfos.get(nar) ?? 0) + 1);
     else indexes.set(nar, [...(indexes.get(nar) ?? []), place]);

@@ -86,6 +86,15 @@ export interface Namer {
   readonly nar: string;
 }
 
+export interface NamersOptions {
+  readonly storeDir: string;
+  readonly signal?: AbortSignal;
+  /** Told of what can't be read. */
+  readonly unreadable?: (why: string) => void;
+  /** Told when so many objects are to be looked at that it takes long; whoever is told has it learned for the next time. */
+  readonly lookingAtAll?: () => void;
+}
+
 /** What comes of a collection, step by step. */
 export type Step =
   /** So many objects can't be read, and are left as they are; one of them, and why. */
@@ -136,17 +145,10 @@ export interface Upkeep {
    */
   inspectId(id: string, pause: Pause): Promise<Inspected | 'moving' | undefined>;
   /**
-   * All that names one of these NARs, by their ids. What can't be read, which `unreadable` is told of, is taken for nothing that does.
+   * All that names one of these NARs, by their ids. What can't be read is taken for nothing that does.
    * @throws CacheError `storage`, or the signal's reason
    */
-  namers(
-    nars: ReadonlySet<string>,
-    options: {
-      readonly storeDir: string;
-      readonly signal?: AbortSignal;
-      readonly unreadable?: (why: string) => void;
-    },
-  ): AsyncGenerator<Namer>;
+  namers(nars: ReadonlySet<string>, options: NamersOptions): AsyncGenerator<Namer>;
   /**
    * Bodies of at most `mostBytes` of whatever is neither narinfo nor NAR, with their paths; what can't be read is left out. `looked` is
    * told how many objects were looked at.

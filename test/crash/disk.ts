@@ -10,7 +10,7 @@ import { assertRight } from './life.ts';
 const HEADER_BYTES = 1024;
 const HOUR_MS = 3_600_000;
 const KNOWN =
-  /^(?:[0-9a-f]{2}|tmp|trash|partial|pins|quarantine|removing|changed|push\.netrc|service\.sock(?:\.turn)?)$/;
+  /^(?:[0-9a-f]{2}|tmp|trash|partial|pins|quarantine|removing|notes|changed|push\.netrc|service\.sock(?:\.turn)?)$/;
 /** As many as are kept. */
 const MOST_PARTIALS = 32;
 

@@ -20,7 +20,7 @@ const SILENT = () => {};
 storeContract('folder', async (t) => {
   const dir = join(await temporaryFolder(t, 'contract'), 'cache');
   const again = async () => {
-    const storage = openFolder(dir, SILENT);
+    const storage = openFolder(dir, SILENT, { many: 0 });
     await storage.scratch.prepare(true);
     return storage;
   };

@@ -408,6 +408,37 @@ export function storeContract(name: string, open: (t: Owner) => Promise<TestStor
   });
 
   promise(
+    'what names a NAR is also found by who need not look at all: what came, went and was replaced since somebody did',
+    async (world) => {
+      const { storage } = world;
+      const [one, same, moved, gone] = ['one', 'same', 'moved', 'gone'].map((name) =>
+        makePackage(name, { seed: 'one' }),
+      ) as [Package, Package, Package, Package];
+      const other = makePackage('moved', { seed: 'other' });
+      for (const each of [one, moved, gone]) await putPackage(storage, each);
+      const wanted = new Set([idOf(one.narPath)]);
+      let looks = 0;
+      const placesIn = async ({ upkeep }: CacheStorage) => {
+        const found = await all(upkeep.namers(wanted, { ...STORE, lookingAtAll: () => void looks++ }));
+        return found.map(({ place }) => place).sort();
+      };
+      const expected = async (...packages: Package[]) =>
+        (await Promise.all(packages.map(({ narInfoPath }) => placeOf(storage, narInfoPath)))).sort();
+      assert.deepEqual(await placesIn(storage), await expected(one, moved, gone));
+      await putPackage(storage, same);
+      await put(storage, moved.narInfoPath, Buffer.from(other.narInfo), ALWAYS, 'narinfo');
+      await storage.store.delete(gone.narInfoPath);
+      const index = Buffer.from(JSON.stringify({ archive: `..${one.narPath}`, member: 'x' }));
+      const indexPath = `/debuginfo/${'ab'.repeat(20)}`;
+      await put(storage, indexPath, index, ALWAYS, 'debug-info');
+      const now = [...(await expected(one, same)), await placeOf(storage, indexPath)].sort();
+      assert.deepEqual(await placesIn(storage), now);
+      assert.deepEqual(await placesIn(await world.again()), now);
+      assert.ok(looks <= 1, 'it looks at all once at most');
+    },
+  );
+
+  promise(
     'what is set aside is served to nobody, unless it was replaced; it can be put back or dropped',
     async ({ storage }) => {
       const { store, upkeep } = storage;

@@ -1,6 +1,7 @@
-// How commands tell the service beside which they run that the folder holds more, or less, than it has counted: by the time of an
-// empty file. A note that can't be made is no reason to fail. And how they tell it that what it has in memory may be gone.
-import { stat, writeFile } from 'node:fs/promises';
+// How commands tell the service beside which they run that the folder holds more, or less, than it has counted: by the time of a
+// file, whose text stays, since commands that make no notes of what names a NAR empty it (see notes.ts). What can't be told so is no reason
+// to fail. And how they tell it that what it has in memory may be gone.
+import { stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { tellService } from './hold.ts';
@@ -26,9 +27,12 @@ export async function heeded(folder: string): Promise<void> {
 
 async function note(folder: string): Promise<void> {
   const file = join(folder, NOTE);
-  await writeFile(file, '').then(
-    () => give(folder, file),
-    () => {},
+  const now = (performance.timeOrigin + performance.now()) / 1000;
+  await utimes(file, now, now).catch(() =>
+    writeFile(file, '').then(
+      () => give(folder, file),
+      () => {},
+    ),
   );
 }
 

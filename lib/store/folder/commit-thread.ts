@@ -19,6 +19,8 @@ import { lacksFolderSync } from '../../disk/files.ts';
 import { describe, isErrno } from '../../errors.ts';
 import type { Committed, Job } from './commits.ts';
 import { versionOf } from './files.ts';
+import { noteIn } from './note-of.ts';
+import { noteSync } from './notes.ts';
 import { makeFolderInSync } from './own.ts';
 import { lacksLinks } from './put-back.ts';
 
@@ -40,7 +42,7 @@ const durableFolders = new Set<string>();
 function commitAll(jobs: readonly Job[]): Committed[] {
   const all: Work[] = jobs.map((job) => ({ job }));
   // A rename may reach the disk before the bytes do: so every file is synced before any has its name.
-  for (const step of [write, sync, move])
+  for (const step of [write, noting(all), sync, move])
     for (const work of all.filter(({ error }) => error === undefined)) attempt(work, () => step(work));
   const toSync = all.filter(({ error, job }) => error === undefined && job.durable);
   for (const folder of new Set(toSync.map(folderOf))) {
@@ -90,6 +92,17 @@ function giveAway(fd: number, { gid, uid }: NonNullable<Job['owner']>): void {
   try {
     fchownSync(fd, uid, gid);
   } catch {}
+}
+
+/** Notes what all of them name, when the first is to be noted: each is there, and none has its name (see notes.ts). */
+function noting(all: readonly Work[]): (work: Work) => void {
+  let isDone = false;
+  return ({ job }) => {
+    if (isDone) return;
+    const written = all.filter(({ error }) => error === undefined);
+    noteSync(job.folder, () => written.flatMap((one) => noteIn(one.job.bytes) ?? []));
+    isDone = true;
+  };
 }
 
 function sync({ fd }: Work): void {

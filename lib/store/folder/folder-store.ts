@@ -16,6 +16,8 @@ import { placeOf } from './files.ts';
 import { FolderSpool } from './folder-spool.ts';
 import { encodeHeader, HEADER_BYTES, readHeader } from './header.ts';
 import type { KeptFiles } from './kept-files.ts';
+import { MOST_TELLING_BYTES, mayName, noteOf } from './note-of.ts';
+import { note } from './notes.ts';
 import { type FilesOptions, type Found, ObjectFiles } from './object-files.ts';
 import { makeFolderIn } from './own.ts';
 import type { FolderScratch } from './scratch.ts';
@@ -144,6 +146,7 @@ export class FolderStore extends ObjectFiles implements Store {
     const sync = this.#durability === 'full';
     // A replaced file no longer counts; most files are new, so its size is looked up only when replacing.
     const [before] = await Promise.all([replace ? sizeOf(file) : undefined, spool.finish(meta, sync, body)]);
+    await this.#note(spool, meta, body);
     const stored = await spool.commit(meta, file, { replace, sync }).catch(async (error) => {
       if (!isErrno(error, 'ENOENT')) throw error;
       // The folder's name is new, even if an earlier one of that name was durable and removed.
@@ -160,6 +163,22 @@ export class FolderStore extends ObjectFiles implements Store {
     // An existing object is synced too: it may come from a download, which is not made durable.
     if (durable) await this.#syncName(file);
     return stored ? 'stored' : 'exists';
+  }
+
+  /** What the object names is noted now that all of it is in the spool. */
+  async #note(spool: TempFile, meta: ObjectMeta, body: Buffer | undefined): Promise<void> {
+    if (!mayName(meta)) return;
+    const bytesOf = async () => {
+      const buffer = Buffer.alloc(Math.min(meta.size, MOST_TELLING_BYTES));
+      return buffer.subarray(0, await spool.read(buffer, 0));
+    };
+    const tell = async () => {
+      const one = noteOf(meta, (body ?? (await bytesOf())).toString());
+      return one === undefined ? [] : [one];
+    };
+    await note(this.#folder, tell).catch((error) => {
+      throw storageError(`can't note what ${meta.path} names`, error);
+    });
   }
 
   async sync(path: string): Promise<void> {

@@ -12,6 +12,7 @@ import { HotReads } from './hot-reads.ts';
 import { IfAny } from './if-any.ts';
 import { KeptFiles } from './kept-files.ts';
 import { FRESH_MS } from './last-use.ts';
+import { MANY_OBJECTS } from './learning.ts';
 import { Overlay } from './overlay.ts';
 import { makePushNetrc, pushNetrcIn, readPushNetrc } from './push-netrc.ts';
 import { FolderScratch } from './scratch.ts';
@@ -23,6 +24,8 @@ export interface FolderOptions {
   readonly durability?: 'full' | 'relaxed';
   /** Has what is read not count as used; a collection must be able to take it meanwhile. */
   readonly quiet?: boolean;
+  /** Of how many objects on it is noted what names a NAR. */
+  readonly many?: number;
 }
 
 export interface Folder extends CacheStorage {
@@ -33,7 +36,7 @@ export interface Folder extends CacheStorage {
 export function openFolder(
   folder: string,
   emit: Emit,
-  { durability = 'full', quiet = false }: FolderOptions = {},
+  { durability = 'full', many = MANY_OBJECTS, quiet = false }: FolderOptions = {},
 ): Folder {
   const tally = new Tally();
   const scratch = new FolderScratch(folder, tally, emit);
@@ -51,7 +54,7 @@ export function openFolder(
     label: folder,
     store,
     scratch,
-    upkeep: new FolderUpkeep(folder, damaged, tally, kept),
+    upkeep: new FolderUpkeep(folder, damaged, tally, { kept, many }),
     pushNetrc: pushNetrcOf(folder),
     take: async (onForget) => {
       const forget = () => {

@@ -63,7 +63,7 @@ export class Hold {
     this.#folder = folder;
     this.#options = options;
     const id = randomBytes(8).toString('hex');
-    const own = { pid: process.pid, host: hostname(), since: new Date().toISOString(), id };
+    const own = { pid: process.pid, host: hostname(), since: new Date().toISOString(), id, notes: true };
     const greeting = JSON.stringify(own);
     this.#talk = {
       greeting: () => greeting,

@@ -9,6 +9,7 @@ import { CacheError, describe, isErrno } from '../../errors.ts';
 import type { Emit } from '../../events.ts';
 import type { Beginnings } from './beginnings.ts';
 import { fileInTrash, trashFolder } from './files.ts';
+import { MARK } from './notes.ts';
 import { makeFolderIn } from './own.ts';
 import { putBack } from './put-back.ts';
 import { isSomebodys } from './writer.ts';
@@ -37,7 +38,7 @@ export class Preparation {
       await readdir(this.#folder);
       this.#left.tmp = [];
       for (const name of await namesIn(this.#tmp))
-        if (!(await isSomebodys(this.#tmp, name, sole))) this.#left.tmp.push(name);
+        if (name !== MARK && !(await isSomebodys(this.#tmp, name, sole))) this.#left.tmp.push(name);
       this.#left.trash = await namesIn(trashFolder(this.#folder));
     } catch (error) {
       throw this.#unusable(error);

@@ -7,13 +7,15 @@ import { openForReading, storageError } from '../../disk/files.ts';
 import { rename, unlink, writing } from '../../disk/writing.ts';
 import { isCacheError, isErrno } from '../../errors.ts';
 import type { Emit } from '../../events.ts';
-import { hashPartIn, MAX_NARINFO_BYTES } from '../../nix/narinfo.ts';
+import { hashPartIn } from '../../nix/narinfo.ts';
 import { pathOf } from '../../nix/object-name.ts';
 import { idOf, isId } from '../object-id.ts';
 import type { ObjectMeta } from '../store.ts';
 import type { Aside, Remains } from '../upkeep.ts';
 import { versionOf } from './files.ts';
 import { decodeHeader, HEADER_BYTES } from './header.ts';
+import { MOST_TELLING_BYTES, noteIn } from './note-of.ts';
+import { note } from './notes.ts';
 import { give, makeFolderIn } from './own.ts';
 import { putBack } from './put-back.ts';
 
@@ -80,9 +82,9 @@ export async function wholeFile(folder: string, key: string, id: string): Promis
   return wholeObject(await readFile(join(folder, key)).catch(() => Buffer.alloc(0)), id);
 }
 
-/** Enough of it to know a narinfo. */
+/** Enough of it to know a narinfo, and what it names. */
 async function headOf(file: string): Promise<Buffer> {
-  const head = Buffer.alloc(HEADER_BYTES + MAX_NARINFO_BYTES);
+  const head = Buffer.alloc(MOST_TELLING_BYTES);
   const handle = await openForReading(file).catch(() => undefined);
   if (handle === undefined) return Buffer.alloc(0);
   try {
@@ -158,19 +160,28 @@ export async function quarantine(
   }
   if ((await bytesOf(target, version)) === undefined) {
     // A good file that came in the place of the damaged one goes back.
-    await putBack(target, file).catch((error) => {
+    await putBackNoted(folder, target, file).catch((error) => {
       throw storageError(`can't put ${target} back to ${file}`, error);
     });
     return undefined;
   }
   // The reason, for people who find the file there; if it can't be written, the log still has it.
-  const note = `${target}.reason`;
-  await writing(() => writeFile(note, `${path}\n${reason}\n`)).then(
-    () => give(folder, note),
+  const why = `${target}.reason`;
+  await writing(() => writeFile(why, `${path}\n${reason}\n`)).then(
+    () => give(folder, why),
     () => {},
   );
   emit({ kind: 'set-aside', path, reason, to: target, error: undefined });
   return bytes;
+}
+
+/** Puts back what was set aside; who has learned meanwhile what names a NAR does not know it. Throws what the disk says. */
+export async function putBackNoted(folder: string, aside: string, place: string): Promise<void> {
+  await note(folder, async () => {
+    const one = noteIn(await headOf(aside));
+    return one === undefined ? [] : [one];
+  });
+  await putBack(aside, place);
 }
 
 /** How large the file is; undefined if it is gone, or of another version. */

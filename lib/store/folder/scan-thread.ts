@@ -9,6 +9,7 @@ import { Catalogue } from '../catalogue.ts';
 import { astray, type Limits, planRemovals, type Unit } from '../plan.ts';
 import { readFacts, readReferences } from './facts.ts';
 import { barePlaceOf, fileAt, isBare, placeOf } from './files.ts';
+import { NoteWriter, noteFile } from './learning.ts';
 import { putBackLeft, removeUnits } from './removal.ts';
 import type { Reply, Task } from './scan.ts';
 import { breathing, sleep, walkFolderSync } from './walk.ts';
@@ -16,14 +17,16 @@ import { breathing, sleep, walkFolderSync } from './walk.ts';
 const BATCH = 5000;
 const BREATH_FILES = 100;
 
-function* run({ folder, storeDir, expected, plan, remove, tell }: Task): Generator<Reply> {
+function* run({ folder, storeDir, expected, notes, plan, remove, tell }: Task): Generator<Reply> {
   if (plan === undefined) {
     yield { kind: 'totals', ...totals(folder) };
     return;
   }
   if (remove) putBackLeft(folder);
   const unreadable: string[] = [];
-  const catalogue = catalogueOf(folder, storeDir, expected, unreadable);
+  const writer = notes === undefined ? undefined : new NoteWriter(notes);
+  const { catalogue, isNoted } = catalogueOf(folder, storeDir, expected, { unreadable, writer });
+  if (writer !== undefined) yield { kind: 'noted', whole: isNoted && writer.flush() };
   const limits = limitsOf(plan);
   const [first] = unreadable;
   if (first !== undefined) {
@@ -97,13 +100,22 @@ function statsOf(file: string): Stats | undefined {
 }
 
 /** What can't be read is left out, and said in `unreadable`. */
-function catalogueOf(folder: string, storeDir: string, expected: number, unreadable: string[]): Catalogue {
+function catalogueOf(
+  folder: string,
+  storeDir: string,
+  expected: number,
+  { unreadable, writer }: { readonly unreadable: string[]; readonly writer: NoteWriter | undefined },
+): { readonly catalogue: Catalogue; readonly isNoted: boolean } {
   const catalogue = new Catalogue(expected, (id, bare) => (bare ? barePlaceOf(id) : placeOf(id)));
+  let isStray = false;
   for (const file of breathing(walkFolderSync(folder), BREATH_FILES)) {
     const facts = readFacts(file, storeDir, (why) => unreadable.push(why));
-    if (facts !== undefined) catalogue.add(file.id, isBare(file.place), facts);
+    if (facts === undefined) continue;
+    catalogue.add(file.id, isBare(file.place), facts);
+    if (writer !== undefined) isStray = !noteFile(writer, file, facts) || isStray;
   }
-  return catalogue;
+  // What can't be read may name a NAR.
+  return { catalogue, isNoted: !isStray && unreadable.length === 0 };
 }
 
 const port = parentPort;

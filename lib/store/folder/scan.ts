@@ -18,6 +18,8 @@ export interface Task {
   readonly remove: boolean;
   /** Whether units are to be told. */
   readonly tell: boolean;
+  /** Of the file in which it is to be noted what names a NAR, if that is to be learned (see learning.ts). */
+  readonly notes?: number | undefined;
 }
 
 export type Reply =
@@ -26,6 +28,8 @@ export type Reply =
   | ({ readonly kind: 'totals' } & Totals)
   /** So many files can't be read, and are left out; one of them, and why. */
   | { readonly kind: 'unreadable'; readonly objects: number; readonly first: string }
+  /** Where it was to be noted: whether all of it is. */
+  | { readonly kind: 'noted'; readonly whole: boolean }
   | ({ readonly kind: 'summary' } & Omit<Plan, 'units'>)
   | { readonly kind: 'units'; readonly units: readonly Unit[] }
   /** Of the units before. */
@@ -43,13 +47,13 @@ export async function countFolder(folder: string, signal: AbortSignal): Promise<
 }
 
 /**
- * What should go from the folder: first what of it can't be read, if anything, and a summary, then units in their order, if they
+ * What should go from the folder: first, if it was to be noted what names a NAR, whether that was done; then what of it can't be read, if anything, and a summary, then units in their order, if they
  * are to be told, each time followed, if they are to be removed, by what was removed of them. Nothing goes on before the next is
  * asked for.
  * @throws CacheError `storage` if it can't be read, or the signal's reason
  */
 export function planFolder(
-  options: { readonly folder: string; readonly storeDir: string; readonly expected: number },
+  options: Pick<Task, 'folder' | 'storeDir' | 'expected' | 'notes'>,
   limits: Limits,
   { remove, tell }: Pick<Task, 'remove' | 'tell'>,
   signal: AbortSignal,

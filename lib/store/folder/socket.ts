@@ -134,6 +134,18 @@ export type Knocked =
   | { readonly kind: 'none' }
   | { readonly kind: 'unknown'; readonly why: string };
 
+/** What whoever listens says of itself who notes what it puts (see notes.ts); others may say more. */
+export const NOTING = JSON.stringify({ notes: true });
+
+export function isNoting(knocked: Knocked): boolean {
+  if (knocked.kind !== 'alive') return false;
+  try {
+    return JSON.parse(knocked.lines[0] ?? '').notes === true;
+  } catch {
+    return false;
+  }
+}
+
 /** Connects to a socket, says `say`, and waits until `wanted` lines have come, for at most `waitMs`. Never rejects. */
 export async function knock(
   folder: string,

@@ -8,6 +8,7 @@ import { type CacheError, isCacheError, isErrno } from '../../errors.ts';
 import type { Spool } from '../scratch.ts';
 import type { ObjectMeta } from '../store.ts';
 import { encodeHeader, HEADER_BYTES } from './header.ts';
+import { MARK } from './notes.ts';
 import { give, makeFolderIn } from './own.ts';
 import { lacksLinks } from './put-back.ts';
 import { isLeft, tempName } from './writer.ts';
@@ -191,7 +192,7 @@ export async function dropAbandoned(folder: string, sole: boolean): Promise<void
   for (const name of await readdir(folder).catch(() => [])) {
     const file = join(folder, name);
     const stats = await stat(file).catch(() => undefined);
-    if (stats === undefined || !(stats.isFile() || stats.isSocket())) continue;
+    if (name === MARK || stats === undefined || !(stats.isFile() || stats.isSocket())) continue;
     const isOld = stats.isFile() && Date.now() - stats.mtimeMs > ABANDONED_MS;
     if (isOld || (await isLeft(folder, name, sole))) await unlink(file).catch(() => {});
   }

@@ -12,6 +12,7 @@ import type {
   Inspected,
   Located,
   Namer,
+  NamersOptions,
   Pause,
   Pin,
   Place,
@@ -22,14 +23,15 @@ import type {
 } from '../upkeep.ts';
 import { changing, heeded, lastChange } from './changed-beside.ts';
 import type { Damaged } from './damaged.ts';
-import { readFacts, readSmall } from './facts.ts';
+import { readSmall } from './facts.ts';
 import { fileAt, placeOf, placesOf, trashFolder, trashOf } from './files.ts';
 import { inspectFile } from './inspect.ts';
 import type { KeptFiles } from './kept-files.ts';
+import { isLearningDue, Learning } from './learning.ts';
+import { namersIn } from './namers.ts';
 import { give } from './own.ts';
 import { Pins } from './pins.ts';
-import { putBack } from './put-back.ts';
-import { dropQuarantined, listQuarantined, readQuarantined, wholeFile } from './quarantine.ts';
+import { dropQuarantined, listQuarantined, putBackNoted, readQuarantined, wholeFile } from './quarantine.ts';
 import { removeNar } from './removal.ts';
 import { countFolder, planFolder } from './scan.ts';
 import type { Tally } from './tally.ts';
@@ -46,12 +48,21 @@ export class FolderUpkeep implements Upkeep {
   readonly #pins: Pins;
   readonly #kept: KeptFiles;
 
-  constructor(folder: string, damaged: Damaged, tally: Tally, kept: KeptFiles) {
+  readonly #many: number;
+
+  /** `many`: of how many objects on it is noted what names a NAR. */
+  constructor(
+    folder: string,
+    damaged: Damaged,
+    tally: Tally,
+    { kept, many }: { readonly kept: KeptFiles; readonly many: number },
+  ) {
     this.#folder = folder;
     this.#damaged = damaged;
     this.#tally = tally;
     this.#pins = new Pins(folder);
     this.#kept = kept;
+    this.#many = many;
   }
 
   get totals(): Totals | undefined {
@@ -105,29 +116,8 @@ export class FolderUpkeep implements Upkeep {
     return (await open()) ?? (await isMoving()) ?? open();
   }
 
-  async *namers(
-    nars: ReadonlySet<string>,
-    {
-      signal,
-      storeDir,
-      unreadable,
-    }: {
-      readonly storeDir: string;
-      readonly signal?: AbortSignal;
-      readonly unreadable?: (why: string) => void;
-    },
-  ): AsyncGenerator<Namer> {
-    if (nars.size === 0) return;
-    let looked = 0;
-    for await (const source of walkFolder(this.#folder)) {
-      signal?.throwIfAborted();
-      if (++looked % BATCH === 0) await turn();
-      const { place } = source;
-      const { archive, kind, ref } = readFacts(source, storeDir, unreadable) ?? {};
-      if (kind === 'narinfo' && ref !== undefined && nars.has(ref))
-        yield { place, kind: 'narinfo', nar: ref };
-      if (archive !== undefined && nars.has(archive)) yield { place, kind: 'debug-info', nar: archive };
-    }
+  namers(nars: ReadonlySet<string>, options: NamersOptions): AsyncGenerator<Namer> {
+    return namersIn(this.#folder, this.#many, nars, options);
   }
 
   async *smallBodies(
@@ -163,7 +153,7 @@ export class FolderUpkeep implements Upkeep {
 
   async putBack({ id, key }: Aside): Promise<Place> {
     const place = placeOf(id);
-    await putBack(join(this.#folder, key), fileAt(this.#folder, place));
+    await putBackNoted(this.#folder, join(this.#folder, key), fileAt(this.#folder, place));
     this.#gone(id);
     await dropQuarantined(this.#folder, id);
     return place;
@@ -234,14 +224,26 @@ export class FolderUpkeep implements Upkeep {
     const tally = this.#tally;
     const expected = Math.ceil((tally.totals?.objects ?? 10_000) * 1.1);
     const counted = tally.counting();
-    const options = { folder: this.#folder, storeDir, expected };
-    for await (const reply of planFolder(options, limits, { remove, tell }, signal)) {
-      if (reply.kind === 'summary') counted({ objects: reply.objects, bytes: reply.totalBytes });
-      if (reply.kind === 'removed') {
-        this.#kept.recheck();
-        tally.changed(-reply.objects, -reply.bytes);
+    // Whoever reads all objects may as well learn what names what.
+    const isDue = remove && (await isLearningDue(this.#folder, this.#many));
+    const learning = isDue ? await Learning.begin(this.#folder) : undefined;
+    let isNoted: boolean | undefined;
+    const options = { folder: this.#folder, storeDir, expected, notes: learning?.fd };
+    try {
+      for await (const reply of planFolder(options, limits, { remove, tell }, signal)) {
+        if (reply.kind === 'noted') {
+          isNoted = reply.whole;
+          await learning?.end(isNoted);
+        }
+        if (reply.kind === 'summary') counted({ objects: reply.objects, bytes: reply.totalBytes });
+        if (reply.kind === 'removed') {
+          this.#kept.recheck();
+          tally.changed(-reply.objects, -reply.bytes);
+        }
+        if (reply.kind !== 'totals' && reply.kind !== 'noted') yield reply;
       }
-      if (reply.kind !== 'totals') yield reply;
+    } finally {
+      if (isNoted === undefined) await learning?.end(false);
     }
   }
 

@@ -45,6 +45,12 @@ export async function* walkFolder(folder: string, after?: Place): AsyncGenerator
   }
 }
 
+/** The bare ones alone. */
+export function walkBareSync(folder: string): FolderFile[] {
+  const shelf = { folder, prefix: undefined };
+  return [...filesOf(shelf, namesSync(shelf))];
+}
+
 function* shelvesOf(folder: string): Generator<Shelf> {
   for (let byte = 0; byte < 256; byte++) {
     const prefix = byte.toString(16).padStart(2, '0');

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { rename, unlink } from '../../disk/writing.ts';
 import { isErrno } from '../../errors.ts';
 import { give, makeFolderIn } from './own.ts';
-import { knock, listenIn } from './socket.ts';
+import { knock, listenIn, NOTING } from './socket.ts';
 
 const SOCKET = '.sock';
 /** Behind the name of a socket that nobody listens on yet. */
@@ -133,7 +133,10 @@ export async function showWriter(cacheDir: string): Promise<{ close(): Promise<v
   const nobody = { close: async () => {} };
   try {
     await makeFolderIn(cacheDir, tmp);
-    const listening = await listenIn(tmp, `${name}${NEW}`, { greeting: () => '', answer: () => undefined });
+    const listening = await listenIn(tmp, `${name}${NEW}`, {
+      greeting: () => NOTING,
+      answer: () => undefined,
+    });
     await give(cacheDir, join(tmp, `${name}${NEW}`));
     await rename(join(tmp, `${name}${NEW}`), join(tmp, name));
     return {

@@ -5,8 +5,12 @@ import { test } from 'node:test';
 import { isCacheError } from '../../../lib/errors.ts';
 import { Commits } from '../../../lib/store/folder/commits.ts';
 import { versionOf } from '../../../lib/store/folder/files.ts';
+import { encodeHeader } from '../../../lib/store/folder/header.ts';
+import { idOf } from '../../../lib/store/object-id.ts';
 import { areOwnThreadsBusy } from '../../../lib/sync/threads.ts';
 import { defer, type Owner, temporaryFolder } from '../../fixtures/defer.ts';
+import { makePackage, type Package, sha256 } from '../../fixtures/nar.ts';
+import { learn, noted } from '../../fixtures/noting.ts';
 import { until } from '../../fixtures/patience.ts';
 
 const REPLACE = { replace: true, durable: true };
@@ -94,4 +98,33 @@ test('closed, it takes nothing more', async (t) => {
   await commits.close();
   assert.equal(commits.isOpen, false);
   assert.equal(await commits.put(join(folder, 'object'), Buffer.from('body'), REPLACE), undefined);
+});
+
+test('what the objects name is noted before the first of them has its name', async (t) => {
+  const { commits, folder } = await openCommits(t);
+  await learn(folder);
+  const all = ['one', 'same', 'late'].map((name) => makePackage(name, { seed: 'one' }));
+  const objectOf = ({ narInfo, narInfoPath }: Package) => {
+    const body = Buffer.from(narInfo);
+    const hash = sha256(body).toString('hex');
+    const meta = { path: narInfoPath, origin: 'push', storedAt: new Date(), size: body.length, sha256: hash };
+    return Buffer.concat([encodeHeader({ ...meta, kind: 'narinfo' }), body]);
+  };
+  // They can't be replaced.
+  for (const { hash } of all) await mkdir(join(folder, hash, 'in the way'), { recursive: true });
+  const put = (each: Package) => commits.put(join(folder, each.hash), objectOf(each), REPLACE);
+  for (const one of await Promise.allSettled(all.map(put))) assert.equal(one.status, 'rejected');
+  const ids = all.map(({ narInfoPath }) => idOf(narInfoPath)).sort();
+  assert.deepEqual(await noted(folder, idOf((all[0] as Package).narPath)), ids);
+});
+
+test('what can be neither noted nor be known not to be is not put', async (t) => {
+  const { commits, folder } = await openCommits(t);
+  await mkdir(join(folder, 'notes'));
+  const file = join(folder, 'object');
+  await commits.put(file, Buffer.from('one'), REPLACE);
+  await mkdir(join(folder, 'tmp/notes'));
+  await assert.rejects(commits.put(file, Buffer.from('other'), REPLACE));
+  assert.equal(await readFile(file, 'utf8'), 'one');
+  assert.deepEqual(await readdir(join(folder, 'tmp')), ['notes']);
 });

@@ -1,12 +1,14 @@
 // A disk that takes no more: hits go on, and what is fetched passes through without being kept.
 import assert from 'node:assert/strict';
-import { mkdir, rm, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { generateKeys } from '../../../lib/nix/signature.ts';
-import { get, head, put } from '../../fixtures/client.ts';
+import { get, head, push, put } from '../../fixtures/client.ts';
+import { commandsOn } from '../../fixtures/command.ts';
 import { defer, type Owner, temporaryFolder } from '../../fixtures/defer.ts';
 import { field, makePackage } from '../../fixtures/nar.ts';
+import { seemLarge } from '../../fixtures/noting.ts';
 import { output } from '../../fixtures/run.ts';
 import { startService } from '../../fixtures/service.ts';
 import { startUpstream, whole } from '../../fixtures/upstream.ts';
@@ -115,4 +117,18 @@ test('uploads that fit one by one but not together are told that the disk is ful
   const refused = replies.filter(({ status }) => status !== 200);
   assert.ok(refused.length >= 4, `${refused.length}`);
   assert.deepEqual([...new Set(refused.map(({ status }) => status))], [507]);
+});
+
+test('on a disk that is nearly full rm learns nothing of a large folder, and does its work', {
+  skip: needRoot('mount'),
+}, async (t) => {
+  const dir = join(await smallDisk(t), 'cache');
+  const service = await startService(t, { config: 'upstreams = []\n', dir });
+  await push(service.url, small);
+  await seemLarge(dir);
+  const { code, stderr, stdout } = await (await commandsOn(t, dir)).run('rm', small.storePath);
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /looking at all objects/);
+  assert.match(stdout, /removed its NAR/);
+  assert.ok(!(await readdir(dir)).includes('notes'));
 });

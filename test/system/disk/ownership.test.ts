@@ -10,8 +10,9 @@ import { commandsOn } from '../../fixtures/command.ts';
 import { temporaryFolder } from '../../fixtures/defer.ts';
 import { idOf } from '../../fixtures/holdings.ts';
 import { makePackage } from '../../fixtures/nar.ts';
+import { noted, seemLarge } from '../../fixtures/noting.ts';
 import { program } from '../../fixtures/project.ts';
-import { run } from '../../fixtures/run.ts';
+import { output, run } from '../../fixtures/run.ts';
 import { type Service, startService } from '../../fixtures/service.ts';
 import { writeCache } from '../../fixtures/static-cache.ts';
 import { needRoot } from '../fixtures/need-root.ts';
@@ -85,6 +86,23 @@ test('commands of root beside a service of another user leave nothing that this 
     assert.equal(code, 0, `${args}: ${stderr}`);
   }
   assert.equal(await service.stop(), 0);
+});
+
+test('what root has learned of a large folder, the service of another user goes on with', {
+  skip: needRoot('setpriv'),
+}, async (t) => {
+  const { home, dir, node } = await setUp(t);
+  const service = await startService(t, { dir, home, node, config: 'upstreams = []\n' });
+  const [one, same] = [makePackage('one'), makePackage('same', { seed: 'one' })];
+  await push(service.url, one);
+  await seemLarge(dir);
+  await output('chown', ['-R', `${NOBODY}:${NOBODY}`, dir]);
+  const root = await commandsOn(t, dir, 'upstreams = []\n');
+  assert.equal((await root.run('gc')).code, 0);
+  assert.deepEqual(await strangers(dir), []);
+  await push(service.url, same);
+  const ids = [one, same].map(({ narInfoPath }) => idOf(narInfoPath));
+  assert.deepEqual(await noted(dir, idOf(one.narPath)), ids.sort());
 });
 
 test('a service of root in a folder of somebody else leaves it to that', {
