@@ -72,11 +72,14 @@ export async function createEngine(
     ...{ ...options, storage, narInfos, fetcher, gc: config.gc },
     readAhead: readsAhead ? config.readAhead : 'off',
   });
-  const { misses } = upstreams;
+  const forget = (path: string) => {
+    upstreams.misses.forget(path);
+    fetcher.appeared(path);
+  };
   const uploads = new Uploads({
     storage,
     narInfos,
-    misses,
+    misses: { forget },
     storeDir,
     emit,
     rules: pushRulesOf(config),

@@ -141,6 +141,11 @@ export class Fetcher {
     return this.#crowd.has(path) || this.#crowd.fromOutside(path) !== undefined;
   }
 
+  /** The store has it from now on, whoever waits for it. */
+  appeared(path: string): void {
+    this.#absent.forget(path);
+  }
+
   /** By the name under which it is stored, if that can be told at once. */
   #known(name: FileName): FileName {
     if (name.kind !== 'nar' || name.hash === undefined) return name;

@@ -1,7 +1,7 @@
 // Promise 6: what has come into the store while the upstreams say nothing is a hit, though clients wait for their answer.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { get } from '../fixtures/client.ts';
+import { get, put } from '../fixtures/client.ts';
 import { startTestService } from '../fixtures/in-process.ts';
 import { makePackage } from '../fixtures/nar.ts';
 import { patiently } from '../fixtures/patience.ts';
@@ -23,6 +23,25 @@ test('what another process stores is there in a second, whatever is asked of an 
     [one.narInfoPath, Buffer.from(one.narInfo)],
     [one.narPath, one.file],
   ] as const) {
+    const reply = await patiently(get(service.url, path), `an answer to ${path}`);
+    assert.equal(reply.status, 200, path);
+    assert.ok(reply.body.equals(body), path);
+  }
+  await service.stop();
+  await Promise.all(waiting);
+});
+
+test('what is pushed is there at once, whatever is asked of an upstream that says nothing', async (t) => {
+  const upstream = await startUpstream(t);
+  upstream.otherwise(silent());
+  const one = makePackage('pushed');
+  const log = { path: `/log/${one.base}.drv`, body: Buffer.from('built\n') };
+  const service = await startTestService(t, { upstreams: [upstream.url], now: () => 0 });
+  const paths = [one.narPath, log.path];
+  const waiting = paths.map((path) => get(service.url, path).catch(() => undefined));
+  await Promise.all(paths.map((path) => upstream.asked(path)));
+  for (const { body, path } of [{ path: one.narPath, body: one.file }, log]) {
+    await put(service.url, path, body);
     const reply = await patiently(get(service.url, path), `an answer to ${path}`);
     assert.equal(reply.status, 200, path);
     assert.ok(reply.body.equals(body), path);
