@@ -92,7 +92,10 @@ export class FolderStore extends ObjectFiles implements Store {
   ): Promise<'stored' | 'exists' | undefined> {
     const canBe = typeof when === 'string' && this.#durability === 'full';
     if (!canBe || body.length > MOST_COMMITTED_BYTES || !this.#commits.isOpen) return undefined;
-    const bytes = Buffer.concat([encodeHeader(meta), body]);
+    // Of its own: what shares memory with others is sent to the thread with all of that, and kept with it.
+    const bytes = Buffer.allocUnsafeSlow(HEADER_BYTES + body.length);
+    encodeHeader(meta).copy(bytes);
+    body.copy(bytes, HEADER_BYTES);
     const manner = { replace: when === 'always', durable };
     const file = this.fileOf(meta.path);
     const bodies = this.#kept?.bodies;
