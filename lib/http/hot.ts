@@ -106,7 +106,9 @@ export function createHot({ access, cache, emit, readAhead }: HotOptions): Hot {
     }
     whenOver(res, (whole) => {
       over?.(!whole);
-      emit({ ...event, whole, ms: performance.now() - started });
+      // How much of a NAR went out of one that was left, nobody knows.
+      const bytes = whole || over === undefined ? event.bytes : 0;
+      emit({ ...event, bytes, whole, ms: performance.now() - started });
     });
     return 'sending';
   }

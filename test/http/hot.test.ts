@@ -412,3 +412,35 @@ test('nor for those whose narinfo is still on its way into the store', async (t)
   goOn();
   assert.ok(reply.body.equals(pulled.file));
 });
+
+test('of a small NAR that its client did not take, nobody says how much went out', async (t) => {
+  const world = await start(t);
+  const one = makePackage('one', { size: 60_000 });
+  await push(world.url, one);
+  const { hostname, port } = new URL(world.url);
+  const told = () => world.events.filter((event) => event.kind === 'request' && event.target === one.narPath);
+  // On a busy machine a NAR may not be ready for a moment: then another client tries.
+  for (let way = ''; way !== 'sending'; ) {
+    await assertReadyNar(world, one.narPath);
+    world.ways();
+    const before = told().length;
+    const client = connect({ host: hostname, port: Number(port) });
+    t.after(() => client.destroy());
+    let asked = 0;
+    // It reads nothing: at some time nothing fits into the kernel's memory any more.
+    for (way = 'sent'; way === 'sent'; asked++) {
+      client.write(requestText(`GET ${one.narPath} HTTP/1.1`));
+      await until(() => {
+        const [first] = world.ways().map((one) => one ?? 'the long way');
+        way = first ?? '';
+        return first !== undefined;
+      }, 'the answer to begin');
+    }
+    client.destroy();
+    await until(() => told().length - before >= asked, 'the last event');
+    const last = told().at(-1);
+    assert.ok(last?.kind === 'request');
+    if (way === 'sending')
+      assert.deepEqual({ whole: last.whole, bytes: last.bytes }, { whole: false, bytes: 0 });
+  }
+});
