@@ -10,8 +10,6 @@ export interface Expected extends Member {
   readonly narName: NarName;
   /** Of the file, as its narinfo says. */
   readonly bytes: number;
-  /** When an upstream answered with its narinfo; undefined where that was here. */
-  readonly knownAt?: number;
 }
 
 /** NARs and bytes that are ahead of a client at first, and at most. */

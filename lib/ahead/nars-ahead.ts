@@ -26,8 +26,6 @@ interface NarsAheadOptions {
 
 /** How long before the first NAR a narinfo may have been asked for: whoever was shown what there is to do thinks about it first. */
 const ASKED_MS = 60_000;
-/** How long a narinfo is new that an upstream answered with. */
-const NEW_MS = 30_000;
 /** Without a question for so long, the next narinfo is of another occasion. */
 const PAUSE_MS = 5000;
 /** A client that has asked for no NAR for so long, and gets none, may have been ended. */
@@ -187,15 +185,12 @@ export class NarsAhead {
   }
 
   /** Never rejects. */
-  async #fetch({ bytes, hash, knownAt, narName }: Expected, plan: Plan, quit: AbortSignal): Promise<void> {
+  async #fetch({ bytes, hash, narName }: Expected, plan: Plan, quit: AbortSignal): Promise<void> {
     if (this.#onTheirWay.has(hash)) return;
     const ahead = new Ahead();
     this.#onTheirWay.set(hash, { ahead, bytes });
     this.#bytesOnTheirWay += bytes;
-    // What a narinfo names that has just come is hardly here.
-    const isNew = knownAt !== undefined && this.#options.now() - knownAt < NEW_MS;
-    const name = { kind: 'nar', name: narName, hash } as const;
-    const come = await this.#options.fetcher.fetchAhead(name, ahead, quit, isNew);
+    const come = await this.#options.fetcher.fetchAhead({ kind: 'nar', name: narName, hash }, ahead, quit);
     this.#onTheirWay.delete(hash);
     this.#bytesOnTheirWay -= bytes;
     if (come !== undefined) this.#unasked.add(hash, come, ahead.isWanted);

@@ -66,7 +66,7 @@ export class ReadAhead {
   }
 
   #note(known: KnownNarInfo): Expected {
-    const expected = { ...expectedOf(known), knownAt: this.#options.now() };
+    const expected = expectedOf(known);
     if (this.#options.readAhead === 'all')
       this.#recent.set(expected.hash, expected, 2 * known.text.length + 500);
     return expected;

@@ -155,19 +155,14 @@ export class Fetcher {
 
   /**
    * Fetches a NAR before anybody asks for it, unless it is here or on its way. Resolves when that has ended, with the bytes that have
-   * come of it; undefined if none have. `quit`: aborted when nobody will ask any more; `isNew`: hardly in the store. Never rejects.
+   * come of it; undefined if none have. `quit`: aborted when nobody will ask any more. Never rejects.
    */
-  async fetchAhead(
-    name: NarFile,
-    ahead: Ahead,
-    quit: AbortSignal,
-    isNew = false,
-  ): Promise<number | undefined> {
+  async fetchAhead(name: NarFile, ahead: Ahead, quit: AbortSignal): Promise<number | undefined> {
     const path = pathOf(name);
     if (this.#crowd.has(path) || this.#crowd.isRunning(path)) return undefined;
     this.#aheads.set(path, ahead);
     try {
-      const begin = (wanted: AbortSignal) => this.#begin(name, NOBODY, wanted, ahead, isNew);
+      const begin = (wanted: AbortSignal) => this.#begin(name, NOBODY, wanted, ahead);
       const { joined, value } = await this.#crowd.join(path, quit, begin, 0);
       if (joined || !(value instanceof Download)) return undefined;
       // Nobody reads it: from now on it gives way to whoever is waited for.
@@ -194,14 +189,12 @@ export class Fetcher {
     via: Via,
     wanted: AbortSignal,
     ahead?: Ahead,
-    isLooked = ahead === undefined,
   ): Promise<Flight<Fetched | Elsewhere>> {
     const ended = Promise.resolve();
     // Wait until the download before has kept what it got.
     await this.#crowd.over(pathOf(name));
-    if (await this.#isStored(name, isLooked)) return { value: 'stored', ended };
-    // Of what is hardly there nobody knows that it is not.
-    if (ahead === undefined || !isLooked) this.#absent.add(pathOf(name));
+    if (await this.#isStored(name, ahead === undefined)) return { value: 'stored', ended };
+    this.#absent.add(pathOf(name));
     for (let again = false; ; again = true) {
       const download = await this.#admitted(name, via, wanted, ahead);
       if (isElsewhere(download)) return { value: download, ended };
