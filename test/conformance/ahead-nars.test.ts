@@ -223,7 +223,7 @@ test('a stop does not wait for NARs that nobody asked for', async (t) => {
   assert.ok(performance.now() - begun < 5000);
 });
 
-test('what is here is sent at once, though it is loaded ahead as if it were new', async (t) => {
+test('what is here is not loaded ahead, though its narinfo has just come', async (t) => {
   const { service, upstream } = await start(t);
   const [leaf, top] = makeClosure('here', 2, chain) as [Package, Package];
   has(upstream, leaf, top);
@@ -231,7 +231,8 @@ test('what is here is sent at once, though it is loaded ahead as if it were new'
   await putBeside(service.dir, top.narPath, top.file, upstream.url);
   const paths = await askAll(service, [leaf, top]);
   await get(service.url, paths[0] ?? '');
-  await upstream.asked(top.narPath);
+  await quiet(upstream);
   const reply = await patiently(get(service.url, paths[1] ?? ''), 'an answer');
   assert.ok(reply.body.equals(top.file));
+  assert.deepEqual(narsOf(upstream), [leaf.narPath]);
 });
