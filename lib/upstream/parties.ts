@@ -56,6 +56,9 @@ interface PartiesOptions {
   readonly wayOut: WayOut | undefined;
 }
 
+/** Who has had that part of its time was late: others are asked when it is over, but a request is sent a moment after it began. */
+const NEARLY = 0.9;
+
 export class Parties {
   readonly #origin: string;
   readonly #through: string;
@@ -148,7 +151,7 @@ export class Parties {
       return;
     }
     // The request was given up because another won or its readers left; it counts as late if it had its time.
-    if (!large || !connected || ms < this.#deadlines.firstByteMs) return;
+    if (!large || !connected || ms < NEARLY * this.#deadlines.firstByteMs) return;
     const seconds = Math.round(ms / 1000);
     party.failed(new CacheError('timeout', `${shown(url)}${this.#through}: no answer within ${seconds} s`));
   }
