@@ -9,8 +9,8 @@ import type { Answer } from '../upstream/answer.ts';
 import type { Incoming } from '../upstream/body.ts';
 import type { Arrived, Expected } from './verify.ts';
 
-/** Bodies up to this. Of those that are no larger readers see nothing before they are judged anyway. */
-const SMALL_BYTES = 64 * 1024;
+/** Bodies up to this: they need no file while they come, and to have all of one takes hardly longer than to have its first byte. */
+export const SMALL_BYTES = 64 * 1024;
 
 /** What has not come by then is fetched like a large body: its source may be far slower than another. */
 const SOON_MS = 1000;

@@ -2,10 +2,10 @@
 // in which they came.
 import type { Ahead } from '../sync/ahead.ts';
 import { Slots } from '../sync/slots.ts';
+import { SMALL_BYTES } from './in-one.ts';
 import type { Expected } from './verify.ts';
 
-/** What is no larger, which never needs a file while it comes, counts for a quarter. */
-const SMALL_BYTES = 64 * 1024;
+/** What is not small counts for so many that are. */
 const WEIGHT = 4;
 
 export class Turns {
